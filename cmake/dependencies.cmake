@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+# Finds what the build needs. CUDA, cuDNN and NVRTC headers come out of the wheels that torch depends on: no toolkit is needed.
+# Nothing found here is linked into the runtime: libraries are opened at run time by soname.
+find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)
+find_package(Python COMPONENTS Interpreter Development.Module REQUIRED)
+
+# One Python call tells where the wheels are: KEY=folder lines.
+execute_process(
+  COMMAND ${Python_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/find_wheels.py
+  OUTPUT_VARIABLE wheel_folders OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" wheel_folders "${wheel_folders}")
+foreach(line IN LISTS wheel_folders)
+  if(line MATCHES "^([A-Z_0-9]+)=(.*)$" AND NOT DEFINED ${CMAKE_MATCH_1})
+    set(${CMAKE_MATCH_1} "${CMAKE_MATCH_2}")
+    message(STATUS "wheel: ${CMAKE_MATCH_1} = ${CMAKE_MATCH_2}")
+  endif()
+endforeach()
+
+add_library(tuyere_json INTERFACE)
+find_path(JSON_INCLUDE nlohmann/json.hpp HINTS ${JSON_WHEEL_INCLUDE})
+if(NOT JSON_INCLUDE)
+  message(FATAL_ERROR "nlohmann/json.hpp not found: apt install nlohmann-json3-dev, or pip install nvidia-cudnn-frontend")
+endif()
+target_include_directories(tuyere_json SYSTEM INTERFACE ${JSON_INCLUDE})
+
+add_library(tuyere_cuda_headers INTERFACE)
+if(TUYERE_CUDA AND CUDA_INCLUDE)
+  target_include_directories(tuyere_cuda_headers SYSTEM INTERFACE ${CUDA_INCLUDE})
+  if(CUDNN_INCLUDE)
+    target_include_directories(tuyere_cuda_headers SYSTEM INTERFACE ${CUDNN_INCLUDE})
+  endif()
+  target_compile_definitions(tuyere_cuda_headers INTERFACE TUYERE_WITH_CUDA=1)
+endif()
+
+add_library(tuyere_cudnn_headers INTERFACE)
+if(CUDNN_FRONTEND_INCLUDE)
+  target_include_directories(tuyere_cudnn_headers SYSTEM INTERFACE ${CUDNN_FRONTEND_INCLUDE})
+endif()
+
+add_library(tuyere_onednn_headers INTERFACE)
+find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.h HINTS ${DNNL_WHEEL_INCLUDE})
+if(DNNL_INCLUDE)
+  target_include_directories(tuyere_onednn_headers SYSTEM INTERFACE ${DNNL_INCLUDE})
+  target_compile_definitions(tuyere_onednn_headers INTERFACE TUYERE_WITH_ONEDNN=1)
+endif()
+
+add_library(tuyere_hwy INTERFACE)
+find_path(HWY_INCLUDE hwy/highway.h)
+find_library(HWY_LIBRARY hwy)
+if(NOT HWY_INCLUDE OR NOT HWY_LIBRARY)
+  message(FATAL_ERROR "Highway not found: apt install libhwy-dev")
+endif()
+target_include_directories(tuyere_hwy SYSTEM INTERFACE ${HWY_INCLUDE})
+target_link_libraries(tuyere_hwy INTERFACE ${HWY_LIBRARY})
+
+if(TUYERE_BUILD_BINDINGS)
+  find_package(pybind11 CONFIG HINTS ${PYBIND11_CMAKE})
+endif()
