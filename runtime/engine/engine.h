@@ -1,36 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Engine: an immutable loaded plan, shared. Context: one per concurrent caller.
 #pragma once
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "common/status.h"
+#include "kernels/run/executors.h"
+#include "kernels/run/host_table.h"
 #include "runtime/plan/plan.h"
 
 namespace tuyere {
 
-/// A caller's tensor. Strides in elements; device -1 is the host, otherwise a CUDA ordinal.
-struct TensorRef {
-  void* data = nullptr;
-  DType dtype = DType::F32;
-  std::span<const int64_t> shape, strides;
-  int device = -1;
-};
-
-/// Callbacks a host framework may install (runtime/torch_op does): memory, stream, PyTorch ops. All fields optional.
-struct HostTable {
-  void* user = nullptr;
-  void* (*allocate)(void* user, int64_t bytes, int device, void* stream) = nullptr;
-  void (*release)(void* user, void* data, int device) = nullptr;
-  /// Runs one hosted op. `in`/`out` are descriptors; returns an error text or nullptr.
-  const char* (*call)(void* user, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out, void* stream) = nullptr;
-};
-void set_host_table(const HostTable& table);
-const HostTable& host_table();
+/// Addresses of inputs and outputs of a CUDA plan are multiples of this (host addresses: of the element size).
+inline constexpr int64_t kIoAlignment = 16;
 
 struct EngineOptions {
   int device = 0;
@@ -89,8 +73,5 @@ class Context {
   /// "graph", "graph+copies", "steps": how the last call ran and why.
   virtual std::string mode() const = 0;
 };
-
-/// The executors compiled into this runtime; "cpu" opens libtuyere_kernels_cpu.so at first use.
-Result<Executor*> find_executor(const std::string& name);
 
 }  // namespace tuyere
