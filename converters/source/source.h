@@ -45,6 +45,7 @@ struct Arg {
 struct SourceNode {
   std::string op;        // "aten::convolution", "aten::add.Tensor" (overload after the dot, none for default), "torchvision::nms"
   std::vector<std::pair<std::string, Arg>> args;
+  std::vector<std::string> arg_types;  // schema types of args ("Tensor?", "int[]"), same order; may be empty (text form leaves them out)
   std::vector<ValueId> outputs;  // one per schema return (a Tensor[] return is spread out)
   Origin origin;
   bool mutates = false;  // schema says an argument is written

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hosted ops: a PyTorch op called from inside a program, through the versioned dispatcher. Arguments are described by a JSON list with one entry
+// per schema argument (kernels/api/ops.h, HostCall); "type" holds the schema type, which decides how a value is boxed.
+#include <nlohmann/json.hpp>
+#include <torch/csrc/stable/c/shim.h>
+
+#include "runtime/torch_op/torch_util.h"
+
+namespace tuyere::torch_op {
+namespace {
+
+using Json = nlohmann::json;
+using torch::stable::detail::from;
+
+StableIValue box_list(const Json& items, const std::vector<Tensor>& in, const std::string& element);
+
+/// A value of the schema type `type` without its trailing '?'.
+StableIValue box_value(const Json& arg, const std::vector<Tensor>& in, const std::string& type) {
+  if (type.ends_with("[]")) return box_list(arg, in, type.substr(0, type.size() - 2));
+  if (type == "Tensor") return from(in.at(arg.at("tensor").get<size_t>()));
+  if (arg.contains("int")) return type == "float" ? from(arg["int"].get<double>()) : from(arg["int"].get<int64_t>());
+  if (arg.contains("float")) return from(arg["float"].get<double>());
+  if (arg.contains("bool")) return from(arg["bool"].get<bool>());
+  if (arg.contains("str")) return from(arg["str"].get<std::string>());
+  if (arg.contains("dtype")) {
+    const auto dtype = parse_dtype(arg["dtype"].get<std::string>());
+    if (!dtype) fail("hosted op: unknown dtype " + arg["dtype"].dump());
+    return from(static_cast<torch::headeronly::ScalarType>(to_torch_dtype(*dtype)));
+  }
+  fail("hosted op: cannot pass " + arg.dump() + " as " + type);
+}
+
+StableIValue box_arg(const Json& arg, const std::vector<Tensor>& in, std::string type) {
+  const bool optional = type.ends_with("?");
+  if (optional) type.pop_back();
+  if (!optional) return box_value(arg, in, type);
+  if (arg.contains("none")) return from(std::nullopt);
+  // an optional travels as a pointer to a heap cell with the value (see stableivalue_conversions.h, "Handling std::optional")
+  return reinterpret_cast<StableIValue>(new StableIValue(box_value(arg, in, type)));
+}
+
+StableIValue box_list(const Json& arg, const std::vector<Tensor>& in, const std::string& element) {
+  const Json& items = arg.contains("tensors") ? arg["tensors"] : arg.contains("ints") ? arg["ints"] : arg.contains("floats") ? arg["floats"] : arg.at("list");
+  StableListHandle list = nullptr;
+  TORCH_ERROR_CODE_CHECK(torch_new_list_reserve_size(items.size(), &list));
+  for (const Json& item : items) {
+    Json wrapped = item;
+    if (arg.contains("tensors")) wrapped = {{"tensor", item}};
+    if (arg.contains("ints")) wrapped = {{"int", item}};
+    if (arg.contains("floats")) wrapped = {{"float", item}};
+    TORCH_ERROR_CODE_CHECK(torch_list_push_back(list, box_arg(wrapped, in, element)));
+  }
+  return reinterpret_cast<StableIValue>(list);
+}
+
+void run(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
+  const Json list = Json::parse(args);
+  std::vector<Tensor> inputs;
+  for (int i = 0; i < num_in; ++i) inputs.push_back(borrow(in[i]));
+  std::vector<StableIValue> stack(std::max<size_t>(list.size(), static_cast<size_t>(num_out)));
+  for (size_t i = 0; i < list.size(); ++i) stack[i] = box_arg(list[i], inputs, list[i].at("type").get<std::string>());
+  TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, overload, stack.data(), TORCH_TARGET_VERSION));
+  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), torch::stable::detail::to<Tensor>(stack[i]));
+}
+
+}  // namespace
+
+const char* call_hosted(void*, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out, void*) {
+  static thread_local std::string error;
+  try {
+    run(op, overload, args, in, num_in, out, num_out);
+    return nullptr;
+  } catch (const std::exception& e) {
+    error = std::string("hosted op ") + op + ": " + e.what();
+    return error.c_str();
+  }
+}
+
+}  // namespace tuyere::torch_op
