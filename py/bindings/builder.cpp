@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/builder/builder.h"
+
+#include "py/bindings/bindings.h"
+#include "runtime/engine/registry.h"
+
+namespace tuyere::python {
+namespace {
+
+py::dict to_python(const LayerReport& layer) {
+  py::dict d;
+  d["name"] = layer.name;
+  d["op"] = layer.op;
+  d["tactic"] = layer.tactic;
+  d["config"] = layer.config;
+  d["micros"] = layer.micros;
+  d["origins"] = layer.origins;
+  d["why_not"] = layer.why_not;
+  return d;
+}
+
+py::dict to_python(const BuildReport& report) {
+  py::list layers, passes;
+  for (const LayerReport& layer : report.layers) layers.append(to_python(layer));
+  for (const PassTrace& pass : report.passes) {
+    py::dict d;
+    d["name"] = pass.name;
+    d["changed"] = pass.changed;
+    d["seconds"] = pass.seconds;
+    d["layers_before"] = pass.layers_before;
+    d["layers_after"] = pass.layers_after;
+    passes.append(d);
+  }
+  py::dict d;
+  d["layers"] = layers;
+  d["passes"] = passes;
+  d["arena_bytes"] = report.arena_bytes;
+  d["arena_lower_bound"] = report.arena_lower_bound;
+  d["weight_bytes"] = report.weight_bytes;
+  d["seconds"] = report.seconds;
+  d["tune_seconds"] = report.tune_seconds;
+  d["timed"] = report.timed;
+  d["cache_hits"] = report.cache_hits;
+  return d;
+}
+
+/// Progress callbacks come from the builder without the GIL. An exception of the callback (Ctrl-C) cancels and is raised by build().
+ProgressFn wrap_progress(const py::object& callback, std::exception_ptr& raised) {
+  if (callback.is_none()) return {};
+  return [callback, &raised](const std::string& phase, int done, int total, const std::string& what) {
+    py::gil_scoped_acquire gil;
+    try {
+      const py::object go_on = callback(phase, done, total, what);
+      return go_on.is_none() || go_on.cast<bool>();
+    } catch (...) {
+      raised = std::current_exception();
+      return false;
+    }
+  };
+}
+
+py::tuple build_engine(const Network& network, BuilderConfig config, const py::object& progress) {
+  std::exception_ptr raised;
+  config.progress = wrap_progress(progress, raised);
+  BuiltEngine built;
+  {
+    py::gil_scoped_release release;
+    try {
+      built = build(network, config);
+    } catch (...) {
+      if (!raised) throw;
+    }
+  }
+  if (raised) std::rethrow_exception(raised);
+  config.progress = {};
+  return py::make_tuple(py::bytes(reinterpret_cast<const char*>(built.bytes.data()), built.bytes.size()), to_python(built.report));
+}
+
+void bind_config(py::module_& m) {
+  py::class_<OptimizationProfile>(m, "OptimizationProfile")
+      .def(py::init<>())
+      .def("set", [](OptimizationProfile& p, const std::string& symbol, int64_t min, int64_t opt, int64_t max) { p.symbols[symbol] = {min, opt, max}; }, py::arg("symbol"),
+           py::arg("min"), py::arg("opt"), py::arg("max"));
+  py::class_<BuilderConfig>(m, "BuilderConfig")
+      .def(py::init<>())
+      .def_readwrite("target", &BuilderConfig::target)
+      .def_readwrite("precision", &BuilderConfig::precision)
+      .def_readwrite("optimization_level", &BuilderConfig::optimization_level)
+      .def_readwrite("workspace_size", &BuilderConfig::workspace_size)
+      .def_readwrite("tactic_sources", &BuilderConfig::tactic_sources)
+      .def_readwrite("timing_cache", &BuilderConfig::timing_cache)
+      .def_readwrite("profiles", &BuilderConfig::profiles)
+      .def_readwrite("disabled_passes", &BuilderConfig::disabled_passes)
+      .def_readwrite("deterministic", &BuilderConfig::deterministic)
+      .def_readwrite("cuda_graphs", &BuilderConfig::cuda_graphs)
+      .def_readwrite("num_threads", &BuilderConfig::num_threads);
+}
+
+}  // namespace
+
+void bind_builder(py::module_& m) {
+  bind_config(m);
+  m.def("build", &build_engine, py::arg("network"), py::arg("config"), py::arg("progress") = py::none(),
+        "Builds an engine: (bytes of the engine file, report dict). progress(phase, done, total, what) may return False to cancel.");
+  m.def("content_id", [](const py::bytes& data) {
+    const std::string_view view = data;
+    return content_id({reinterpret_cast<const std::byte*>(view.data()), view.size()});
+  });
+  m.def("carrier_header", [](const std::string& hex) {
+    if (hex.size() != 32) throw py::value_error("an engine id has 32 hex digits");
+    EngineId id;
+    for (size_t i = 0; i < id.size(); ++i) id[i] = static_cast<unsigned char>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
+    const auto header = carrier_header(id);
+    return py::bytes(reinterpret_cast<const char*>(header.data()), header.size());
+  });
+}
+
+}  // namespace tuyere::python
