@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/builder/access.h"
+
+namespace tuyere {
+namespace {
+
+template <class... Ts>
+bool is_any_of(const Op& op) {
+  return (std::holds_alternative<Ts>(op) || ...);
+}
+
+/// Strides come from dense buffers and views, so that two dims of size > 1 without stride 0 never overlap: a unit stride and a stride that
+/// does not repeat make a matrix.
+bool is_matrix(const Shape& shape, const std::vector<Dim>& strides) {
+  size_t rank = shape.size();
+  if (rank < 2) return rank == 0 || shape[0].is_const(1) || strides[0].is_const(1);
+  auto unit = [&](size_t d) { return shape[d].is_const(1) || strides[d].is_const(1); };
+  auto steps = [&](size_t d) { return shape[d].is_const(1) || !strides[d].is_const(0); };
+  return (unit(rank - 1) && steps(rank - 2)) || (unit(rank - 2) && steps(rank - 1));
+}
+
+}  // namespace
+
+Access access(const Op& op, int slot) {
+  if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
+  if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
+  if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
+  if (is_any_of<Pool, AdaptivePool, Resize>(op)) return Access::image;
+  if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
+  return Access::row_major;
+}
+
+bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& strides) {
+  const Shape& shape = type.shape;
+  int rank = static_cast<int>(shape.size());
+  switch (access) {
+    case Access::any: return true;
+    case Access::matrix: return is_matrix(shape, strides);
+    case Access::inner: return rank == 0 || shape[rank - 1].is_const(1) || strides[rank - 1].is_const(1);
+    case Access::image:
+      return same_strides(shape, strides, layout_strides(shape, type.layout)) ||
+             (rank >= 3 && same_strides(shape, strides, layout_strides(shape, Layout::channels_last(rank))));
+    case Access::row_major: return same_strides(shape, strides, contiguous_strides(shape));
+  }
+  return false;
+}
+
+bool writes_slices(const Op& op) {
+  return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, Pool, AdaptivePool, Attention, Concat, Pad, Flip, Gather, Resize>(op);
+}
+
+bool keeps_order(const Op& op) { return is_any_of<Conv, Pool, AdaptivePool, Resize>(op); }
+
+}  // namespace tuyere

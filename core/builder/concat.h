@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which Concat layers need no kernel, because their inputs are written where they belong.
+#pragma once
+#include <map>
+#include <set>
+
+#include "core/network/network.h"
+
+namespace tuyere {
+
+/// A tensor that is the slice [start, start + size) along `axis` of tensor `whole`.
+struct ConcatSlot {
+  TensorId whole = kNone;
+  int axis = 0;
+  Dim start;
+};
+
+struct ConcatPlan {
+  std::map<TensorId, ConcatSlot> slots;  // tensors that their producers write in place
+  std::set<LayerId> written_in_place;    // Concat layers without a kernel
+};
+
+/// A Concat loses its kernel when at least half of its inputs (and one) can be written in place: their producer writes slices, nobody else needs
+/// them dense, and they have no other place.
+ConcatPlan plan_concats(const Network& network, int body);
+/// The axis of a Concat layer, counted from the front.
+int concat_axis(const Network& network, int body, LayerId concat);
+
+}  // namespace tuyere

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/builder/placement.h"
+
+#include <map>
+#include <sstream>
+
+#include "common/error.h"
+#include "core/builder/access.h"
+#include "core/builder/concat.h"
+#include "core/builder/in_place.h"
+
+namespace tuyere {
+namespace {
+
+class Placer {
+ public:
+  Placer(Network& network, int body, const PlacementOptions& options) : net_(network), body_(body), options_(options) {}
+
+  Placement run() {
+    net_.sort(body_);
+    std::vector<LayerId> order = live_layers();
+    concats_ = plan_concats(net_, body_);
+    place_inputs();
+    place_constants();
+    for (LayerId id : order) {
+      ErrorFrame frame("placing layer " + std::to_string(id) + " (" + std::string(name(layer(id).op)) + ")");
+      place_layer(id);
+    }
+    place_outputs();
+    if (options_.share_in_place) share_in_place(net_, body_, result_);
+    return std::move(result_);
+  }
+
+ private:
+  Body& body() { return net_.bodies[body_]; }
+  Layer& layer(LayerId id) { return body().layers[id]; }
+  const TensorType& type(TensorId id) { return body().tensors[id].type; }
+  PlacedTensor& placed(TensorId id) {
+    if (result_.tensors.size() < body().tensors.size()) result_.tensors.resize(body().tensors.size());
+    return result_.tensors[id];
+  }
+
+  std::vector<LayerId> live_layers() {
+    std::vector<LayerId> order;
+    for (size_t i = 0; i < body().layers.size(); ++i) {
+      if (!body().layers[i].dead) order.push_back(static_cast<LayerId>(i));
+    }
+    return order;
+  }
+
+  int add_buffer(BufferKind kind, int index, TensorId id, const Layout& layout) {
+    result_.buffers.push_back({kind, index, type(id).dtype, layout_elements(type(id).shape, layout)});
+    return static_cast<int>(result_.buffers.size()) - 1;
+  }
+  void put(TensorId id, int buffer, std::vector<Dim> strides, Dim offset = 0) { placed(id) = PlacedTensor{{std::move(strides), std::move(offset)}, buffer}; }
+
+  void place_inputs() {
+    for (size_t i = 0; i < body().inputs.size(); ++i) {
+      TensorId id = body().inputs[i];
+      put(id, add_buffer(BufferKind::input, static_cast<int>(i), id, type(id).layout), layout_strides(type(id).shape, type(id).layout));
+    }
+  }
+
+  void place_constants() {
+    std::map<int, int> buffers;
+    for (TensorId id = 0, count = static_cast<TensorId>(body().tensors.size()); id < count; ++id) {
+      Tensor tensor = body().tensors[id];
+      if (tensor.constant < 0) continue;
+      bool stored = options_.stored_in_layout.count(net_.constants[tensor.constant].name) > 0;
+      Layout in_file = stored ? tensor.type.layout : Layout{};
+      auto [it, fresh] = buffers.try_emplace(tensor.constant, -1);
+      if (fresh) it->second = add_buffer(BufferKind::constant, tensor.constant, id, in_file);
+      put(id, it->second, layout_strides(tensor.type.shape, in_file));
+      if (!(in_file == tensor.type.layout)) reorder_constant(id);
+    }
+  }
+
+  /// The data of a constant is row-major: every reader that counts on another order reads a copy.
+  void reorder_constant(TensorId id) {
+    Layout wanted = type(id).layout;
+    body().tensors[id].type.layout = {};
+    TensorId copied = copy(id, wanted, {});
+    for (size_t i = 0; i < body().layers.size(); ++i) {
+      LayerId reader = static_cast<LayerId>(i);
+      for (size_t slot = 0; slot < layer(reader).inputs.size(); ++slot) {
+        bool is_the_copy = !layer(reader).outputs.empty() && layer(reader).outputs[0] == copied;
+        if (layer(reader).inputs[slot] == id && !is_the_copy) net_.set_input(reader, static_cast<int>(slot), copied, body_);
+      }
+    }
+    for (TensorId& out : body().outputs) {
+      if (out == id) out = copied;
+    }
+  }
+
+  /// Inserts a copy step right here; one copy per tensor and memory order serves all readers.
+  TensorId copy(TensorId from, const Layout& layout, const Origins& origins) {
+    auto key = std::make_pair(from, str(layout));
+    if (auto it = copies_.find(key); it != copies_.end()) return it->second;
+    TensorId to = net_.add1(copy_op(type(from).dtype), {from}, origins, body_);
+    body().tensors[to].type.layout = layout;
+    result_.steps.push_back(body().tensors[to].producer);
+    place_output(to);
+    return copies_[key] = to;
+  }
+
+  void place_output(TensorId id) {
+    auto slot = concats_.slots.find(id);
+    if (slot == concats_.slots.end()) {
+      const Layout layout = type(id).layout;
+      put(id, add_buffer(BufferKind::arena, -1, id, layout), layout_strides(type(id).shape, layout));
+      return;
+    }
+    const ConcatSlot where = slot->second;
+    if (placed(where.whole).buffer < 0) place_output(where.whole);
+    PlacedTensor whole = placed(where.whole);
+    put(id, whole.buffer, whole.strides, whole.offset + where.start * whole.strides[where.axis]);
+  }
+
+  void place_layer(LayerId id) {
+    if (group(layer(id).op) == OpGroup::view) return place_view(id);
+    if (concats_.written_in_place.count(id)) return fill_concat(id);
+    for (size_t slot = 0; slot < layer(id).inputs.size(); ++slot) meet_access(id, static_cast<int>(slot));
+    result_.steps.push_back(id);
+    for (TensorId out : std::vector<TensorId>(layer(id).outputs)) place_output(out);
+  }
+
+  void meet_access(LayerId id, int slot) {
+    TensorId input = layer(id).inputs[slot];
+    Access need = access(layer(id).op, slot);
+    if (satisfies(need, type(input), placed(input).strides)) return;
+    Layout layout = need == Access::image ? type(input).layout : Layout{};
+    net_.set_input(id, slot, copy(input, layout, Origins(layer(id).origins)), body_);
+  }
+
+  void place_view(LayerId id) {
+    TensorId from = layer(id).inputs[0], to = layer(id).outputs[0];
+    std::optional<View> view = view_of(layer(id).op, type(from).shape, placed(from), type(to).shape);
+    if (!view) {
+      TensorId dense = copy(from, {}, Origins(layer(id).origins));
+      net_.set_input(id, 0, dense, body_);
+      from = dense;
+      view = view_of(layer(id).op, type(from).shape, placed(from), type(to).shape);
+      INTERNAL_CHECK(view, "a dense tensor has every reshape");
+    }
+    put(to, placed(from).buffer, view->strides, view->offset);
+  }
+
+  /// A Concat without a kernel: inputs that are not written in place are copied into their slice.
+  void fill_concat(LayerId id) {
+    TensorId whole = layer(id).outputs[0];
+    if (placed(whole).buffer < 0) place_output(whole);
+    int axis = concat_axis(net_, body_, id);
+    Dim start = 0;
+    for (size_t slot = 0; slot < layer(id).inputs.size(); ++slot) {
+      TensorId part = layer(id).inputs[slot];
+      Dim size = type(part).shape[axis];
+      auto it = concats_.slots.find(part);
+      bool there = it != concats_.slots.end() && it->second.whole == whole && it->second.start == start;
+      if (!there) net_.set_input(id, static_cast<int>(slot), copy_into(part, {whole, axis, start}, Origins(layer(id).origins)), body_);
+      start += size;
+    }
+  }
+
+  TensorId copy_into(TensorId part, const ConcatSlot& where, const Origins& origins) {
+    TensorId to = net_.add1(copy_op(type(part).dtype), {part}, origins, body_);
+    body().tensors[to].type.layout = type(where.whole).layout;
+    concats_.slots[to] = where;
+    result_.steps.push_back(body().tensors[to].producer);
+    place_output(to);
+    return to;
+  }
+
+  void place_outputs() {
+    for (size_t i = 0; i < body().outputs.size(); ++i) {
+      TensorId id = body().outputs[i];
+      if (!owns_dense_buffer(id)) {
+        if (options_.outputs_may_alias && is_dense(id)) continue;
+        copies_.clear();  // a copy of an earlier output is that output's memory
+        id = body().outputs[i] = copy(id, type(id).layout, {});
+      }
+      PlacedBuffer& buffer = result_.buffers[placed(id).buffer];
+      buffer.kind = BufferKind::output;
+      buffer.index = static_cast<int>(i);
+    }
+  }
+
+  bool is_dense(TensorId id) {
+    return placed(id).offset.is_const(0) && same_strides(type(id).shape, placed(id).strides, layout_strides(type(id).shape, type(id).layout)) &&
+           result_.buffers[placed(id).buffer].elements == layout_elements(type(id).shape, type(id).layout);
+  }
+  bool owns_dense_buffer(TensorId id) { return result_.buffers[placed(id).buffer].kind == BufferKind::arena && is_dense(id); }
+
+  Network& net_;
+  int body_;
+  const PlacementOptions& options_;
+  Placement result_;
+  ConcatPlan concats_;
+  std::map<std::pair<TensorId, std::string>, TensorId> copies_;
+};
+
+std::string window(const Network& network, int body, const Placement& placement, TensorId id) {
+  const PlacedTensor& t = placement.tensors[id];
+  std::ostringstream out;
+  out << "b" << t.buffer << "{";
+  for (size_t i = 0; i < t.strides.size(); ++i) out << (i ? "," : "") << t.strides[i];
+  out << "}";
+  if (!t.offset.is_const(0)) out << "+" << t.offset;
+  const PlacedBuffer& buffer = placement.buffers[t.buffer];
+  static const char* kinds[] = {"in", "out", "const", ""};
+  if (buffer.kind != BufferKind::arena) out << ":" << kinds[static_cast<int>(buffer.kind)];
+  (void)network, (void)body;
+  return out.str();
+}
+
+}  // namespace
+
+Op copy_op(DType dtype) {
+  Pointwise copy;
+  copy.program.inputs = {compute_type(dtype)};
+  copy.program.outputs = {0};
+  copy.types = {dtype};
+  return copy;
+}
+
+bool is_copy(const Op& op) {
+  const auto* pointwise = std::get_if<Pointwise>(&op);
+  return pointwise && pointwise->program.inputs.size() <= 1 && pointwise->program.is_identity();
+}
+
+Placement place(Network& network, int body, const PlacementOptions& options) { return Placer(network, body, options).run(); }
+
+std::string str(const Network& network, int body, const Placement& placement) {
+  std::ostringstream out;
+  for (LayerId id : placement.steps) {
+    const Layer& layer = network.bodies[body].layers[id];
+    const char* separator = "";
+    for (TensorId t : layer.outputs) {
+      out << separator << window(network, body, placement, t);
+      separator = ", ";
+    }
+    out << " = " << (is_copy(layer.op) ? "copy" : name(layer.op)) << "(";
+    separator = "";
+    for (TensorId t : layer.inputs) {
+      out << separator << window(network, body, placement, t);
+      separator = ", ";
+    }
+    out << ")\n";
+  }
+  return out.str();
+}
+
+}  // namespace tuyere
