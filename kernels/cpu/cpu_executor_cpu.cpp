@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+// The "cpu" executor: finds the kernel by name and prepares it.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "kernels/cpu/cpu_kernels.h"
+
+namespace tuyere {
+namespace {
+using cpu::CpuKernel;
+using cpu::CpuKernelTable;
+using cpu::CpuProblem;
+
+struct ParsedStep {
+  const CpuKernel* kernel = nullptr;
+  Op op;
+  std::string config;
+};
+
+Status to_status(const std::exception& e) {
+  if (const auto* error = dynamic_cast<const Error*>(&e)) {
+    return Status(error->fault() == Fault::User ? Code::InvalidArgument : Code::Internal, error->what());
+  }
+  return Status(Code::Internal, std::string("cpu step: ") + e.what());
+}
+
+class CpuExecutor final : public Executor {
+ public:
+  CpuExecutor() : table_(cpu::cpu_kernels()) {
+    std::stable_sort(table_.begin(), table_.end(), [](const CpuKernel& a, const CpuKernel& b) { return a.name < b.name; });
+  }
+
+  Result<std::unique_ptr<Executable>> prepare(const StepSpec& spec, const PrepareArgs& args) override {
+    try {
+      const ParsedStep step = parse(spec);
+      return step.kernel->prepare(CpuProblem{step.op, step.config, args});
+    } catch (const std::exception& e) {
+      return to_status(e);
+    }
+  }
+
+  Result<int64_t> workspace(const StepSpec& spec, const PrepareArgs& args) override {
+    try {
+      const ParsedStep step = parse(spec);
+      if (!step.kernel->workspace) return Executor::workspace(spec, args);
+      return step.kernel->workspace(CpuProblem{step.op, step.config, args});
+    } catch (const std::exception& e) {
+      return to_status(e);
+    }
+  }
+
+ private:
+  ParsedStep parse(const StepSpec& spec) const {
+    const auto json = nlohmann::json::parse(spec.attrs);
+    const auto kernel = json.at("kernel").get<std::string>();
+    const auto at = std::lower_bound(table_.begin(), table_.end(), kernel, [](const CpuKernel& k, const std::string& n) { return k.name < n; });
+    USER_CHECK(at != table_.end() && at->name == kernel, "the CPU library has no kernel '" << kernel << "'; the engine is newer than the library");
+    return {&*at, parse_op(json.at("op").get<std::string>()), json.value("config", std::string())};
+  }
+
+  CpuKernelTable table_;
+};
+
+}  // namespace
+}  // namespace tuyere
+
+extern "C" tuyere::Executor* tuyere_cpu_executor() {
+  static tuyere::CpuExecutor executor;
+  return &executor;
+}

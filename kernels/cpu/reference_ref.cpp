@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/reference.h"
+
+#include <algorithm>
+
+namespace tuyere::cpu {
+
+RefPrologue::RefPrologue(const Program& program, const CpuProblem& p, int first) : program_(program), first_(first) {
+  const int count = program.empty() ? 1 : static_cast<int>(program.inputs.size());
+  INTERNAL_CHECK(first + count <= p.inputs(), "the prologue has " << count << " inputs, the step " << p.inputs());
+  shape_ = broadcast_shape(p.args.in, first, count);
+  for (int k = 0; k < count; ++k) views_.push_back(View(p.args.in[first + k]).broadcast_to(shape_));
+  in_.resize(count);
+  out_.resize(std::max<size_t>(1, program.outputs.size()));
+}
+
+const double* RefPrologue::at(void* const* pointers, const Ix& index) {
+  for (size_t k = 0; k < views_.size(); ++k) in_[k] = views_[k].load(pointers[first_ + k], index);
+  if (program_.empty()) return in_.data();
+  evaluate(program_, in_.data(), out_.data());
+  return out_.data();
+}
+
+RefEpilogue::RefEpilogue(const Program& program, const CpuProblem& p, int first, int output)
+    : program_(program), first_(first), slot_(p.inputs() + output), out_(p.args.out.at(output)) {
+  const int extra = program.empty() ? 0 : std::max(0, static_cast<int>(program.inputs.size()) - 1);
+  INTERNAL_CHECK(first + extra <= p.inputs(), "the epilogue needs " << extra << " inputs from " << first << ", the step has " << p.inputs());
+  for (int k = 0; k < extra; ++k) views_.push_back(View(p.args.in[first + k]).broadcast_to(out_));
+  in_.resize(1 + extra);
+  values_.resize(std::max<size_t>(1, program.outputs.size()));
+}
+
+void RefEpilogue::store(void* const* pointers, const Ix& index, double main) {
+  if (!program_.empty()) {
+    in_[0] = main;
+    for (size_t k = 0; k < views_.size(); ++k) in_[k + 1] = views_[k].load(pointers[first_ + k], index);
+    evaluate(program_, in_.data(), values_.data());
+    main = values_[0];
+  }
+  out_.store(pointers[slot_], index, main);
+}
+
+int64_t element_bytes(DType type) {
+  INTERNAL_CHECK(bits(type) % 8 == 0, "packed type " << name(type) << " has no whole-byte elements");
+  return bits(type) / 8;
+}
+
+int64_t load_index(DType type, const void* data, int64_t i) {
+  if (type == DType::I64) return static_cast<const int64_t*>(data)[i];
+  if (type == DType::I32) return static_cast<const int32_t*>(data)[i];
+  return static_cast<int64_t>(load_as_double(type, data, i));
+}
+
+Status index_error(int64_t index, int64_t size) {
+  return Status(Code::InvalidArgument, "index " + std::to_string(index) + " is out of range for a dimension of size " + std::to_string(size));
+}
+
+}  // namespace tuyere::cpu
