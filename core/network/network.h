@@ -90,7 +90,10 @@ class Network {
   TensorId add_constant(DType dtype, Shape shape, Constant constant, int body = 0);
   /// A rank-0 literal.
   TensorId add_scalar(DType dtype, double value, int body = 0);
-  /// Adds a layer; returns its outputs. Output layouts are row-major unless the op keeps its input's.
+  /// Adds a layer; returns its outputs. Output layouts are row-major, a Pointwise layer's those of the first input of the output's shape.
+  /// The op is stored in canonical form: negative axes counted from the front, empty per-dimension lists of Conv and Pool filled in.
+  /// The first output is named "<module>/<op>" after the first origin, or its node, or the op; a name that is taken gets _1, _2, ...
+  /// If, While and Call take their types from their bodies, which must be complete.
   std::vector<TensorId> add(Op op, std::vector<TensorId> inputs, Origins origins = {}, int body = 0);
   TensorId add1(Op op, std::vector<TensorId> inputs, Origins origins = {}, int body = 0) { return add(std::move(op), std::move(inputs), std::move(origins), body)[0]; }
   void mark_output(TensorId id, int body = 0) { bodies[body].outputs.push_back(id); }
@@ -114,11 +117,13 @@ class Network {
   std::vector<double> constant_values(TensorId id, int body = 0) const;
 
   // -- rewriting
-  /// Every use of `from` (layers, outputs) becomes `to`; `to`'s producer takes over the origins of `from`'s. Types must agree.
+  /// Every use of `from` (layers, outputs) becomes `to`; `to`'s producer takes over the origins of `from`'s. Types must agree (layouts may differ).
+  /// The producer of `to` keeps reading `from`, so that `replace(x, f(x))` inserts f. An output's name moves to the new tensor.
   void replace(TensorId from, TensorId to, int body = 0);
   void set_input(LayerId layer, int slot, TensorId tensor, int body = 0);
+  /// Internal error while an output is still used.
   void erase(LayerId layer, int body = 0);
-  /// Drops layers without used outputs, unused constants, and renumbers. Returns whether anything went.
+  /// Drops layers without used outputs, unused constants and bodies, renumbers, and sorts. Returns whether anything went.
   bool compact();
   /// Topological order by dependency, stable.
   void sort(int body = 0);
@@ -135,6 +140,14 @@ class Network {
 ///   return y
 /// Literals of up to 64 elements carry their values; larger ones and params only their type unless `with_data`.
 std::string str(const Network& network);
+/// What the text form shows. Everything on: parse_network() gives the same network, with its data.
+struct TextOptions {
+  bool with_data = false;  // also the data of params and of large literals
+  bool names = true;       // off: tensors are t0, t1, ... in printing order, for comparing structure
+  bool origins = true;
+};
+std::string str(const Network& network, const TextOptions& options);
+/// Error{User} with the line on anything malformed. parse_network(str(n)) == n.
 Network parse_network(std::string_view text);
 
 /// Types of the outputs of `op` on inputs of these types. Error{User} on bad arguments. Layouts of the result are row-major.
