@@ -51,7 +51,7 @@ void bind_errors(py::module_& m) {
     try {
       if (p) std::rethrow_exception(p);
     } catch (const Error& e) {
-      (e.fault() == Fault::User ? user : internal)(e.what());
+      py::set_error(e.fault() == Fault::User ? user : internal, e.what());
     }
   });
 }

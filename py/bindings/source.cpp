@@ -38,7 +38,7 @@ Arg arg_from(const py::handle& value) {
     for (const auto& item : value.cast<py::sequence>()) list.push_back(arg_from(item));
     return {std::move(list)};
   }
-  USER_CHECK(false, "cannot read an argument of type " << py::str(value.get_type()).cast<std::string>());
+  USER_CHECK(false, "cannot read an argument of type " << py::str(py::type::handle_of(value)).cast<std::string>());
 }
 
 ValueId add_tensor(SourceGraph& g, const std::string& name, const std::string& dtype, const py::sequence& shape, const py::sequence& strides, const std::string& device) {

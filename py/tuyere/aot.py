@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ahead of time: nn.Module -> torch.export -> Program, an nn.Module whose convertible parts are engines."""
+
+import json
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils import _pytree as pytree
+
+from . import _compat
+from .engine import Engine
+from .lower import LowerSettings, lower
+from .options import Options, parse_options
+from .report import Report
+
+_REPORT_FILE = "tuyere_report.json"
+_MAGIC = b"tuyere-engine-1"
+
+
+def compile(model: torch.nn.Module, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = None, dynamic_shapes=None, **options) -> "Program":
+    """Compiles a module for inference. inputs: example arguments (a tensor, or a sequence); dynamic_shapes: as torch.export.export takes it, so that
+    one build serves all sizes. Options: see README.md. Raises OptionError, StrictError, or what torch.export raises."""
+    parsed = parse_options(options)
+    args = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    with torch.no_grad():
+        exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+        exported = exported.run_decompositions(_compat.export_decompositions())
+        return _compile_exported(exported, args, kwargs or {}, dynamic_shapes, parsed, type(model).__name__)
+
+
+def load(path) -> "Program":
+    """Loads what Program.save wrote; the model's source is not needed."""
+    extra = {_REPORT_FILE: ""}
+    exported = torch.export.load(path, extra_files=extra)
+    report = Report.from_dict(json.loads(extra[_REPORT_FILE])) if extra[_REPORT_FILE] else Report()
+    return Program(exported.module(), report)
+
+
+class Program(torch.nn.Module):
+    """A compiled module. Call it as the original. engines: the engine files inside, in order."""
+
+    def __init__(self, module, report: Report, example=None, dynamic_shapes=None):
+        super().__init__()
+        self.module = module
+        self._report = report
+        self._example = example
+        self._dynamic_shapes = dynamic_shapes
+
+    def forward(self, *args, **kwargs):
+        return self.module(*args, **kwargs)
+
+    def report(self) -> Report:
+        return self._report
+
+    @property
+    def engines(self) -> List[Engine]:
+        return [Engine.from_carrier(c) for c in _carriers(self.module)]
+
+    def save(self, path) -> None:
+        """Writes a .pt2 archive (torch.export.save) with the engines as constants."""
+        if self._example is None:
+            raise RuntimeError("this Program was loaded from a file: copy that file instead of saving it again")
+        args, kwargs = self._example
+        with torch.no_grad():
+            exported = torch.export.export(self.module, args, kwargs, dynamic_shapes=self._dynamic_shapes)
+        torch.export.save(exported, path, extra_files={_REPORT_FILE: json.dumps(self._report.to_dict())})
+
+
+class _Call(torch.nn.Module):
+    """Flattens the arguments, runs the lowered graph, rebuilds the outputs."""
+
+    def __init__(self, graph, in_spec, out_spec, outputs):
+        super().__init__()
+        self.graph = graph
+        self._in_spec, self._out_spec, self._outputs = in_spec, out_spec, outputs
+
+    def forward(self, *args, **kwargs):
+        flat, spec = pytree.tree_flatten((args, kwargs))
+        if spec != self._in_spec:
+            raise ValueError(f"the program was compiled for arguments of the structure {self._in_spec}, got {spec}")
+        results = iter(self.graph(*flat))
+        return pytree.tree_unflatten([next(results) if kind is None else kind.value for kind in self._outputs], self._out_spec)
+
+
+class _Constant:
+    def __init__(self, value):
+        self.value = value
+
+
+def _compile_exported(exported, args, kwargs, dynamic_shapes, options: Options, name: str) -> Program:
+    gm = exported.graph_module
+    placeholders = {n.name: n for n in gm.graph.nodes if n.op == "placeholder"}
+    mutated = {s.target for s in exported.graph_signature.output_specs if s.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)}
+    constants, attributes = {}, {}
+    for spec in exported.graph_signature.input_specs:
+        tensor = _constant_of(exported, spec)
+        if isinstance(tensor, torch.Tensor):
+            entry = (spec.target, tensor, spec.kind != InputKind.CONSTANT_TENSOR)
+            (attributes if spec.target in mutated else constants)[placeholders[spec.arg.name]] = entry
+    mutations, outputs = _outputs(exported, placeholders)
+    settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
+    lowered = lower(gm, constants, options, settings, name)
+    call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs)
+    return Program(call, lowered.report, (args, kwargs), dynamic_shapes)
+
+
+def _constant_of(exported, spec):
+    if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER):
+        found = exported.state_dict.get(spec.target)
+        return exported.constants.get(spec.target) if found is None else found
+    return exported.constants.get(spec.target) if spec.kind == InputKind.CONSTANT_TENSOR else None
+
+
+def _outputs(exported, placeholders):
+    """(output position -> placeholder that it is copied into, what each user output is: None for a result, _Constant otherwise)."""
+    by_target = {s.target: placeholders[s.arg.name] for s in exported.graph_signature.input_specs if s.target is not None}
+    mutations, outputs = {}, []
+    for position, spec in enumerate(exported.graph_signature.output_specs):
+        if spec.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION):
+            mutations[position] = by_target[spec.target]
+        elif spec.kind == OutputKind.USER_INPUT_MUTATION:
+            mutations[position] = placeholders[spec.target]
+        elif spec.kind == OutputKind.USER_OUTPUT:
+            outputs.append(_Constant(spec.arg.value) if hasattr(spec.arg, "value") else None)
+        else:
+            raise NotImplementedError(f"tuyere.compile: the exported program has an output of kind {spec.kind.name}; export the module for inference")
+    return mutations, outputs
+
+
+def _carriers(module):
+    """Engine tensors of a module, in the order of the graph."""
+    found = []
+    for part in module.modules():
+        if not isinstance(part, torch.fx.GraphModule):
+            continue
+        for node in part.graph.nodes:
+            if node.op == "get_attr":
+                tensor = part
+                for piece in node.target.split("."):
+                    tensor = getattr(tensor, piece)
+                if isinstance(tensor, torch.Tensor) and tensor.dtype == torch.uint8 and bytes(tensor[:15].numpy()) == _MAGIC:
+                    found.append(tensor)
+    return found

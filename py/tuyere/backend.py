@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The torch.compile backend. The entry point group torch_dynamo_backends of pyproject.toml names tuyere()."""
+
+import re
+import weakref
+from typing import Any, Dict, List, Optional
+
+import torch
+
+from . import _compat, _tuyere
+from .lower import Lowered, LowerSettings, lower
+from .options import Options, parse_options
+
+
+def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Optional[Dict[str, Any]] = None, mode: Optional[str] = None):
+    """torch.compile(model, backend="tuyere", options={...}). mode is accepted for symmetry: "max-autotune" means optimization_level 5."""
+    given = dict(options or {})
+    if mode is not None and mode.startswith("max-autotune"):
+        given.setdefault("optimization_level", 5)
+    elif mode not in (None, "default", "reduce-overhead"):
+        raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
+    session = _Session(gm, list(example_inputs), parse_options(given))
+    aot = _compat.aot_autograd(
+        fw_compiler=session.compile_training,
+        bw_compiler=session.compile_training,
+        inference_compiler=session.compile_inference,
+        decompositions=_compat.core_decompositions(),
+    )
+    if _wants_grad(gm, example_inputs):
+        return aot(gm, example_inputs)
+    with _compat.keep_composite_ops():
+        return aot(gm, example_inputs)
+
+
+def _wants_grad(gm, inputs) -> bool:
+    tensors = [t for t in inputs if isinstance(t, torch.Tensor)] + list(gm.parameters())
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+class _Session:
+    """One graph of Dynamo: its real inputs, which AOTAutograd replaces by fakes."""
+
+    def __init__(self, gm, inputs, options: Options):
+        self.options = options
+        self.name = getattr(gm, "_lazy_graph_name", "graph")
+        own = [(n, t) for n, t in gm.named_parameters(remove_duplicate=False)] + [(n, t) for n, t in gm.named_buffers(remove_duplicate=False)]
+        placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+        self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
+
+    def compile_inference(self, gm, fakes):
+        constants = self.constants(gm, len(fakes))
+        lowered = lower(gm, constants, self.options, LowerSettings(), self.name)
+        return _boxed(_Runner(lowered, gm))
+
+    def compile_training(self, gm, fakes):
+        """Forward or backward of a training step: parameters are inputs, so an optimizer step needs no rebuild."""
+        lowered = lower(gm, {}, self.options, LowerSettings(), self.name)
+        return _boxed(_Runner(lowered, gm))
+
+    def constants(self, gm, count) -> Dict[torch.fx.Node, Any]:
+        """Parameters and buffers that may be built in: known, static, and not written by the graph."""
+        placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
+        if count != len(self.named) or len(placeholders) != count:
+            return {}
+        context = _compat.TracingContext.try_get()
+        mutated = set(context.fw_metadata.mutated_inp_runtime_indices) if context and context.fw_metadata else set()
+        out, used = {}, set()
+        for index in _compat.static_input_indices():
+            name, tensor = self.named[index]
+            known = isinstance(tensor, torch.Tensor) and not isinstance(tensor, _compat.FakeTensor)
+            if known and index not in mutated:
+                while name in used:
+                    name += "_"
+                used.add(name)
+                out[placeholders[index]] = (name, tensor, True)
+        return out
+
+
+def _user_name(placeholder: torch.fx.Node) -> str:
+    """L['self']._modules['c']._parameters['weight'] -> c.weight"""
+    source = getattr(placeholder, "_dynamo_source", None)
+    text = source.name if source is not None and isinstance(source.name, str) else (source.name() if source is not None else placeholder.name)
+    parts = re.findall(r"\['([^']*)'\]|\[(\d+)\]|\.([A-Za-z0-9]\w*)", text)
+    names = [a or b or c for a, b, c in parts]
+    return ".".join(n for n in names if n not in ("self", "L")) or placeholder.name
+
+
+class _Watch:
+    """Notices that parameters were replaced or written, and refits the engine. Writes through .data leave no trace in PyTorch and are not seen
+    unless they change the address."""
+
+    def __init__(self, segment, read, positions):
+        self.engine = segment.engine
+        self.names = list(segment.params)
+        self.indices = [positions[read.params[n]] for n in self.names]
+        self.stamps: List[Any] = []
+
+    @staticmethod
+    def stamp(t):
+        return (t.data_ptr(), 0 if t.is_inference() else t._version)
+
+    def remember(self, args):
+        self.stamps = [self.stamp(args[i]) for i in self.indices]
+
+    def refit_if_changed(self, args):
+        now = [self.stamp(args[i]) for i in self.indices]
+        if now == self.stamps:
+            return
+        if self.stamps:
+            changed = [k for k, (a, b) in enumerate(zip(now, self.stamps)) if a != b]
+            self.engine.refit({self.names[k]: args[self.indices[k]] for k in changed})
+        self.stamps = now
+
+
+class _Runner:
+    """Calls a lowered graph with the flat arguments of AOTAutograd."""
+
+    def __init__(self, lowered: Lowered, original):
+        self.graph = lowered.graph
+        placeholders = [n for n in original.graph.nodes if n.op == "placeholder"]
+        positions = {n: i for i, n in enumerate(placeholders)}
+        self.watches = [_Watch(s, lowered.read, positions) for s in lowered.segments if s.params]
+        for watch in self.watches:
+            known = {lowered.read.params[n]: n for n in watch.names}
+            watch.stamps = [watch.stamp(lowered_tensor(lowered, node)) for node in known]
+        self.direct = _direct(lowered, original, positions)
+        heads = [bytes(s.carrier[:64].numpy()) for s in lowered.segments]
+        weakref.finalize(self, _unload, heads)
+
+    def __call__(self, args):
+        for watch in self.watches:
+            watch.refit_if_changed(args)
+        if self.direct is not None:
+            return self.direct(args)
+        return self.graph(*args)
+
+
+def lowered_tensor(lowered: Lowered, node):
+    """The tensor that was built in for a constant placeholder."""
+    return lowered.constants[node][1]
+
+
+def _unload(heads):
+    for head in heads:
+        _tuyere.unload(head)
+
+
+def _direct(lowered: Lowered, original, positions):
+    """The call without FX when the whole graph is one engine."""
+    if len(lowered.segments) != 1 or lowered.report.num_outside:
+        return None
+    segment, read = lowered.segments[0], lowered.read
+    if any(n not in positions for n in segment.inputs):
+        return None
+    output = next(n for n in original.graph.nodes if n.op == "output")
+    slots = []
+    for node in output.args[0]:
+        value = read.value_of.get(node) if isinstance(node, torch.fx.Node) else None
+        if value not in segment.outputs:
+            return None
+        slots.append(segment.outputs.index(value))
+    indices = [positions[n] for n in segment.inputs]
+    execute, carrier = torch.ops.tuyere.execute.default, segment.carrier
+
+    def call(args):
+        outputs = execute([args[i] for i in indices], carrier, [], [])
+        return [outputs[k] for k in slots]
+
+    return call
+
+
+def _boxed(runner):
+    def run(args):
+        out = runner(args)
+        args.clear()
+        return out
+
+    run._boxed_call = True
+    return run

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engine: one engine file, callable on tensors."""
+
+import uuid
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence
+
+import torch
+
+from . import _tuyere
+from .read_fx import DTYPES, TORCH_DTYPES
+
+
+def describe(t: torch.Tensor):
+    """A tensor as the bindings take it."""
+    if t.dtype not in DTYPES:
+        raise ValueError(f"the engine has no dtype {t.dtype}; cast the input to one of {', '.join(str(d) for d in DTYPES)}")
+    device = -1 if t.device.type == "cpu" else t.device.index
+    return (t.data_ptr(), DTYPES[t.dtype], list(t.shape), list(t.stride()), device)
+
+
+def make_carrier(engine_file: bytes, unique: bool) -> torch.Tensor:
+    """The uint8 tensor that tuyere::execute takes: header with id, then the engine file. unique: an id of its own, so that a refit of this engine
+    never reaches another one with the same bytes."""
+    engine_id = uuid.uuid4().hex if unique else _tuyere.content_id(engine_file)
+    header = _tuyere.carrier_header(engine_id)
+    carrier = torch.empty(len(header) + len(engine_file), dtype=torch.uint8)
+    view = memoryview(carrier.numpy())
+    view[: len(header)] = header
+    view[len(header) :] = engine_file
+    return carrier
+
+
+class Engine:
+    """A loaded engine. Call it with tensors in the order of `inputs`; it returns a list of tensors."""
+
+    def __init__(self, handle, carrier: Optional[torch.Tensor] = None):
+        self._handle = handle
+        self.carrier = carrier
+
+    @staticmethod
+    def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True) -> "Engine":
+        handle = _tuyere.open_carrier(carrier, carrier.data_ptr(), carrier.numel(), max(device, 0), cuda_graphs)
+        return Engine(handle, carrier)
+
+    @staticmethod
+    def load(path, device: int = 0) -> "Engine":
+        """Loads an engine file (memory-mapped)."""
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no engine file at {path}")
+        return Engine(_tuyere.load_file(str(path), device))
+
+    def save(self, path) -> None:
+        """Writes the engine, with its current weights, as a safetensors file."""
+        self._handle.save(str(path))
+
+    @property
+    def inputs(self) -> List[Dict]:
+        """name, dtype, shape (text where symbolic) and strides of each input."""
+        return self._handle.inputs()
+
+    @property
+    def outputs(self) -> List[Dict]:
+        return self._handle.outputs()
+
+    @property
+    def steps(self) -> List[Dict]:
+        """The plan: name, tactic, config, problem, origins, microseconds per step."""
+        return self._handle.steps()
+
+    @property
+    def target(self) -> str:
+        return self._handle.target
+
+    @property
+    def meta(self) -> Dict[str, str]:
+        return dict(self._handle.meta)
+
+    @property
+    def mode(self) -> str:
+        """How the last call ran: "graph", "graph+copies" or "steps", with the reason."""
+        return self._handle.mode()
+
+    def __call__(self, *inputs: torch.Tensor) -> List[torch.Tensor]:
+        outputs = self._allocate(inputs)
+        self._handle.execute([describe(t) for t in inputs], [describe(t) for t in outputs], self._stream())
+        return outputs
+
+    def profile(self, *inputs: torch.Tensor) -> List[Dict]:
+        """Microseconds of every step on these inputs."""
+        outputs = self._allocate(inputs)
+        times = self._handle.profile([describe(t) for t in inputs], [describe(t) for t in outputs], self._stream())
+        steps = self.steps
+        return [{**steps[index], "micros": micros} for index, micros in times]
+
+    def refit(self, weights: Dict[str, torch.Tensor]) -> None:
+        """New values for weights, by name; packed forms are recomputed."""
+        names = list(weights)
+        values = [weights[n].detach().contiguous() for n in names]
+        self._handle.refit(names, [describe(v) for v in values], self._stream())
+
+    def refittable(self) -> List[str]:
+        return self._handle.refittable()
+
+    def _allocate(self, inputs: Sequence[torch.Tensor]) -> List[torch.Tensor]:
+        device = "cpu" if self._handle.device < 0 else f"cuda:{self._handle.device}"
+        described = self._handle.describe_outputs([describe(t) for t in inputs])
+        return [torch.empty_strided(shape, strides, dtype=TORCH_DTYPES[dtype], device=device) for dtype, shape, strides in described]
+
+    def _stream(self) -> int:
+        return 0 if self._handle.device < 0 else torch.cuda.current_stream(self._handle.device).cuda_stream

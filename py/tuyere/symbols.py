@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes of PyTorch (ints, SymInts) as the expressions of common/dim.h."""
+
+import sympy
+import torch
+
+
+class UnsupportedSize(Exception):
+    """A size that the engine has no expression for; the text says which."""
+
+
+_FUNCTIONS = {
+    "FloorDiv": lambda a, b: f"({a})//({b})",
+    "CleanDiv": lambda a, b: f"({a})//({b})",
+    "Mod": lambda a, b: f"({a})%({b})",
+    "PythonMod": lambda a, b: f"({a})%({b})",
+    "Max": lambda *a: _fold("max", a),
+    "Min": lambda *a: _fold("min", a),
+}
+
+
+def _fold(name, args):
+    text = args[0]
+    for arg in args[1:]:
+        text = f"{name}({text},{arg})"
+    return text
+
+
+def expression_text(expr) -> str:
+    """Dim text of a sympy expression. Raises UnsupportedSize."""
+    if isinstance(expr, (int, sympy.Integer)):
+        return str(int(expr))
+    if isinstance(expr, sympy.Symbol):
+        if expr.name.startswith(("u", "zuf", "zf")):
+            raise UnsupportedSize(f"size {expr.name} depends on data")
+        return expr.name
+    if isinstance(expr, sympy.Add):
+        return "(" + "+".join(expression_text(a) for a in expr.args) + ")"
+    if isinstance(expr, sympy.Mul):
+        return "*".join(f"({expression_text(a)})" for a in expr.args)
+    if isinstance(expr, (sympy.Pow,)) and isinstance(expr.exp, sympy.Integer) and expr.exp > 0:
+        return "*".join([f"({expression_text(expr.base)})"] * int(expr.exp))
+    name = type(expr).__name__
+    if name in _FUNCTIONS:
+        return _FUNCTIONS[name](*(expression_text(a) for a in expr.args))
+    raise UnsupportedSize(f"size expression {expr} has no counterpart")
+
+
+def size_text(size):
+    """int for a plain size, text for a symbolic one."""
+    if isinstance(size, torch.SymInt):
+        expr = size.node.expr
+        if isinstance(expr, sympy.Integer):
+            return int(expr)
+        return expression_text(expr)
+    return int(size)
+
+
+def symbols_of(size):
+    """Names of the free symbols of a size."""
+    return {s.name for s in size.node.expr.free_symbols} if isinstance(size, torch.SymInt) else set()
+
+
+
+__all__ = ["UnsupportedSize", "expression_text", "size_text", "symbols_of"]
