@@ -17,10 +17,9 @@ std::string describe(const std::string& message) {
 
 /// The path from the repository root on: messages must not depend on where the sources were built.
 std::string_view short_path(std::string_view file) {
-  for (std::string_view root : {"/common/", "/kernels/", "/runtime/", "/core/", "/converters/", "/partitioning/", "/py/", "/tests/"})
-    if (size_t at = file.find(root); at != std::string_view::npos) return file.substr(at + 1);
-  size_t slash = file.rfind('/');
-  return slash == std::string_view::npos ? file : file.substr(slash + 1);
+  constexpr std::string_view kHere = __FILE__, kName = "common/error.cpp";
+  constexpr std::string_view kRoot = kHere.substr(0, kHere.size() - kName.size());
+  return file.substr(0, kRoot.size()) == kRoot ? file.substr(kRoot.size()) : file;
 }
 
 }  // namespace
