@@ -174,7 +174,6 @@ class Placer {
     for (size_t i = 0; i < body().outputs.size(); ++i) {
       TensorId id = body().outputs[i];
       if (!owns_dense_buffer(id)) {
-        if (options_.outputs_may_alias && is_dense(id)) continue;
         copies_.clear();  // a copy of an earlier output is that output's memory
         id = body().outputs[i] = copy(id, type(id).layout, {});
       }
@@ -184,11 +183,11 @@ class Placer {
     }
   }
 
-  bool is_dense(TensorId id) {
-    return placed(id).offset.is_const(0) && same_strides(type(id).shape, placed(id).strides, layout_strides(type(id).shape, type(id).layout)) &&
-           result_.buffers[placed(id).buffer].elements == layout_elements(type(id).shape, type(id).layout);
+  bool owns_dense_buffer(TensorId id) {
+    const PlacedBuffer& buffer = result_.buffers[placed(id).buffer];
+    return buffer.kind == BufferKind::arena && buffer.elements == layout_elements(type(id).shape, type(id).layout) && placed(id).offset.is_const(0) &&
+           same_strides(type(id).shape, placed(id).strides, layout_strides(type(id).shape, type(id).layout));
   }
-  bool owns_dense_buffer(TensorId id) { return result_.buffers[placed(id).buffer].kind == BufferKind::arena && is_dense(id); }
 
   Network& net_;
   int body_;
@@ -198,7 +197,7 @@ class Placer {
   std::map<std::pair<TensorId, std::string>, TensorId> copies_;
 };
 
-std::string window(const Network& network, int body, const Placement& placement, TensorId id) {
+std::string window(const Placement& placement, TensorId id) {
   const PlacedTensor& t = placement.tensors[id];
   std::ostringstream out;
   out << "b" << t.buffer << "{";
@@ -208,7 +207,6 @@ std::string window(const Network& network, int body, const Placement& placement,
   const PlacedBuffer& buffer = placement.buffers[t.buffer];
   static const char* kinds[] = {"in", "out", "const", ""};
   if (buffer.kind != BufferKind::arena) out << ":" << kinds[static_cast<int>(buffer.kind)];
-  (void)network, (void)body;
   return out.str();
 }
 
@@ -235,13 +233,13 @@ std::string str(const Network& network, int body, const Placement& placement) {
     const Layer& layer = network.bodies[body].layers[id];
     const char* separator = "";
     for (TensorId t : layer.outputs) {
-      out << separator << window(network, body, placement, t);
+      out << separator << window(placement, t);
       separator = ", ";
     }
     out << " = " << (is_copy(layer.op) ? "copy" : name(layer.op)) << "(";
     separator = "";
     for (TensorId t : layer.inputs) {
-      out << separator << window(network, body, placement, t);
+      out << separator << window(placement, t);
       separator = ", ";
     }
     out << ")\n";

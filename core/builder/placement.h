@@ -35,7 +35,6 @@ struct Placement {
 struct PlacementOptions {
   std::set<std::string> stored_in_layout;  // constants whose data is in the order of their tensor's layout; all others are packed row-major
   bool share_in_place = true;
-  bool outputs_may_alias = false;  // weight programs: an output may be an input or a constant
 };
 
 /// Places a body and inserts the copies it needs. Running it again on the result inserts none.

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which tactics and configurations come into question for a problem, before anything is compiled or timed.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/builder/builder.h"
+#include "kernels/api/tactics.h"
+
+namespace tuyere {
+
+struct Candidate {
+  const Tactic* tactic = nullptr;
+  Config config;
+  double estimate = 0;  // seconds
+};
+
+struct Candidates {
+  std::vector<Candidate> list;       // the most promising first
+  std::vector<std::string> why_not;  // "cudnn.conv: channels not a multiple of 8"
+};
+
+/// level 0: the first supported tactic's first configuration; 1: the cost model's best; 2: its best three; 3: the best of every tactic, filled
+/// up to a dozen; 4 and 5: all that the tactics offer at that level. Reference tactics only when there is nothing else.
+Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level);
+
+}  // namespace tuyere

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/builder/choose.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+
+#include "common/error.h"
+#include "common/log.h"
+#include "core/builder/candidates.h"
+#include "core/builder/parallel.h"
+#include "core/builder/timing.h"
+
+namespace tuyere {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// A candidate and what became of it.
+struct Trial {
+  Candidate candidate;
+  std::optional<StepSpec> spec;
+  std::optional<double> micros;
+  std::string error;
+};
+
+struct Question {
+  const Problem* problem = nullptr;
+  std::string key;
+  std::vector<Trial> trials;
+  Choice choice;
+};
+
+class Chooser {
+ public:
+  Chooser(const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats) : target_(target), config_(config), cache_(cache), stats_(stats) {}
+
+  std::vector<Choice> run(const std::vector<Problem>& problems) {
+    Clock::time_point begin = Clock::now();
+    std::vector<int> question_of = collect(problems);
+    if (config_.optimization_level >= 2) look_up();
+    if (config_.optimization_level >= 2 && target_.present) time_missing();
+    decide();
+    std::vector<Choice> choices;
+    for (int q : question_of) choices.push_back(questions_[q].choice);
+    stats_.seconds += std::chrono::duration<double>(Clock::now() - begin).count();
+    return choices;
+  }
+
+ private:
+  std::vector<int> collect(const std::vector<Problem>& problems) {
+    std::map<std::string, int> numbers;
+    std::vector<int> question_of;
+    for (const Problem& problem : problems) {
+      auto [it, fresh] = numbers.try_emplace(key(problem), static_cast<int>(questions_.size()));
+      if (fresh) questions_.push_back(ask(problem, it->first));
+      question_of.push_back(it->second);
+    }
+    return question_of;
+  }
+
+  Question ask(const Problem& problem, const std::string& key) const {
+    Question question{&problem, key};
+    if (const auto* call = std::get_if<HostCall>(&problem.op)) {
+      question.choice.tactic = "host." + call->op;
+      return question;
+    }
+    Candidates candidates = find_candidates(problem, target_, tactics(problem.op, target_), config_.tactic_sources, config_.optimization_level);
+    question.choice.why_not = candidates.why_not;
+    USER_CHECK(!candidates.list.empty(), "no kernel for " << key << " on " << target_.arch() << reasons(question.choice.why_not));
+    for (Candidate& candidate : candidates.list) question.trials.push_back({std::move(candidate)});
+    return question;
+  }
+
+  static std::string reasons(const std::vector<std::string>& why_not) {
+    std::string text;
+    for (const std::string& reason : why_not) text += "\n  " + reason;
+    return text;
+  }
+
+  void look_up() {
+    for (Question& question : questions_) {
+      for (Trial& trial : question.trials) {
+        trial.micros = cache_.find(question.key, std::string(trial.candidate.tactic->name()), trial.candidate.config);
+        stats_.cache_hits += trial.micros.has_value();
+      }
+      add_cached(question);
+    }
+  }
+
+  /// Earlier builds may have timed more than this level would.
+  void add_cached(Question& question) {
+    for (const TimedCandidate& timed : cache_.find(question.key)) {
+      for (const Trial& trial : std::vector<Trial>(question.trials)) {
+        bool same_tactic = trial.candidate.tactic->name() == timed.tactic;
+        if (!same_tactic || known(question, timed)) continue;
+        question.trials.push_back({{trial.candidate.tactic, timed.config, 0}, std::nullopt, timed.micros, ""});
+      }
+    }
+  }
+  static bool known(const Question& question, const TimedCandidate& timed) {
+    return std::any_of(question.trials.begin(), question.trials.end(),
+                       [&](const Trial& t) { return t.candidate.tactic->name() == timed.tactic && t.candidate.config == timed.config; });
+  }
+
+  /// Candidates that lack a time are compiled in parallel and then timed, question by question. A single candidate needs no time.
+  void time_missing() {
+    std::vector<std::pair<Question*, Trial*>> missing;
+    std::vector<Question*> open;
+    for (Question& question : questions_) {
+      size_t before = missing.size();
+      for (Trial& trial : question.trials) {
+        if (question.trials.size() > 1 && !trial.micros) missing.push_back({&question, &trial});
+      }
+      if (missing.size() > before) open.push_back(&question);
+    }
+    int done = 0;
+    constexpr size_t kBatch = 64;  // so that a cancelled build keeps what it measured
+    for (size_t first = 0; first < missing.size(); first += kBatch) {
+      report_progress(config_, "compile", static_cast<int>(first), static_cast<int>(missing.size()), missing[first].first->key);
+      int count = static_cast<int>(std::min(kBatch, missing.size() - first));
+      parallel_for(count, config_.num_threads, [&](int i) { make(*missing[first + i].first, *missing[first + i].second); });
+    }
+    for (Question* question : open) {
+      report_progress(config_, "tune", done++, static_cast<int>(open.size()), question->key);
+      time(*question);
+    }
+  }
+
+  void make(const Question& question, Trial& trial) const {
+    if (trial.spec || !trial.error.empty()) return;
+    try {
+      StepSpec spec = trial.candidate.tactic->make(*question.problem, target_, trial.candidate.config);
+      int64_t workspace = spec.workspace.eval(question.problem->hints);
+      if (config_.workspace_size >= 0 && workspace > config_.workspace_size) {
+        trial.error = "needs " + std::to_string(workspace) + " bytes of workspace, more than workspace_size";
+      } else {
+        trial.spec = std::move(spec);
+      }
+    } catch (const Error& error) {
+      trial.error = error.message();
+      TUYERE_LOG(Warning, trial.candidate.tactic->name() << " " << trial.candidate.config << " failed for " << question.key << ": " << error.what());
+    }
+  }
+
+  void time(Question& question) {
+    std::vector<Trial*> trials;
+    std::vector<const StepSpec*> specs;
+    for (Trial& trial : question.trials) {
+      if (trial.micros || !trial.spec) continue;
+      trials.push_back(&trial);
+      specs.push_back(&*trial.spec);
+    }
+    std::vector<Timing> timings = time_steps(*question.problem, specs, target_);
+    for (size_t i = 0; i < trials.size(); ++i) {
+      if (!timings[i].error.empty()) {
+        trials[i]->error = timings[i].error;
+        continue;
+      }
+      TimedCandidate timed{std::string(trials[i]->candidate.tactic->name()), trials[i]->candidate.config, timings[i].micros};
+      cache_.add(question.key, timed);
+      trials[i]->micros = cache_.find(question.key, timed.tactic, timed.config);
+      TUYERE_LOG(Debug, timed.micros << " us " << timed.tactic << " " << timed.config << " | " << question.key);
+      ++stats_.timed;
+    }
+  }
+
+  void decide() {
+    for (Question& question : questions_) {
+      std::stable_sort(question.trials.begin(), question.trials.end(), [](const Trial& a, const Trial& b) {
+        if (a.micros.has_value() != b.micros.has_value()) return a.micros.has_value();
+        return a.micros && *a.micros < *b.micros;
+      });
+    }
+    int total = static_cast<int>(questions_.size());
+    report_progress(config_, "compile", 0, total, "");
+    parallel_for(total, config_.num_threads, [&](int i) { settle(questions_[i]); });
+  }
+
+  /// The first candidate that works; one that failed makes way for the next.
+  void settle(Question& question) const {
+    if (std::holds_alternative<HostCall>(question.problem->op)) return;
+    for (Trial& trial : question.trials) {
+      make(question, trial);
+      std::string name(trial.candidate.tactic->name());
+      if (!trial.error.empty()) {
+        question.choice.why_not.push_back(name + " " + trial.candidate.config + ": " + trial.error);
+        continue;
+      }
+      question.choice.tactic = name;
+      question.choice.config = trial.candidate.config;
+      question.choice.spec = std::move(*trial.spec);
+      question.choice.micros = trial.micros.value_or(0);
+      break;
+    }
+    USER_CHECK(!question.choice.tactic.empty(), "every kernel failed for " << question.key << reasons(question.choice.why_not));
+  }
+
+  const Target& target_;
+  const BuilderConfig& config_;
+  TimingCache& cache_;
+  ChooseStats& stats_;
+  std::vector<Question> questions_;
+};
+
+}  // namespace
+
+void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what) {
+  USER_CHECK(!config.progress || config.progress(phase, done, total, what), "cancelled");
+}
+
+std::vector<Choice> choose(const std::vector<Problem>& problems, const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats) {
+  return Chooser(target, config, cache, stats).run(problems);
+}
+
+}  // namespace tuyere

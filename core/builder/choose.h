@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// Chooses a tactic for every problem: the fastest measured one, or the cost model's favourite where nothing can be timed.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/builder/builder.h"
+#include "core/builder/timing_cache.h"
+#include "kernels/api/step.h"
+
+namespace tuyere {
+
+struct Choice {
+  std::string tactic, config;
+  StepSpec spec;
+  double micros = 0;                 // measured; 0: not
+  std::vector<std::string> why_not;  // tactics that came not into question, and candidates that failed
+};
+
+struct ChooseStats {
+  int timed = 0, cache_hits = 0;
+  double seconds = 0;
+};
+
+/// One choice per problem; equal problems are decided once. Compiles in parallel, times one candidate after the other, and adds what it measured
+/// to `cache`. Times that are in the cache are taken from there, for an absent device as well. Error{User} when a problem has no candidate
+/// (it lists why) or when `config.progress` cancels; times measured so far are in `cache` then.
+std::vector<Choice> choose(const std::vector<Problem>& problems, const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats);
+
+/// Reports progress; throws Error{User} "cancelled".
+void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what);
+
+}  // namespace tuyere

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Measuring steps as they will run: prepared by their executor, on random data, candidates taking turns.
+#pragma once
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/api/problem.h"
+#include "kernels/api/step.h"
+
+namespace tuyere {
+
+struct Timing {
+  double micros = 0;
+  std::string error;  // why it could not be measured, or ""
+};
+
+/// Median microseconds of each step at the problem's hint sizes, on `target`, which must be present. CUDA: captured graphs of several launches
+/// between events; CPU: a steady clock. Candidates four times slower than the best so far are measured once.
+std::vector<Timing> time_steps(const Problem& problem, std::span<const StepSpec* const> steps, const Target& target);
+
+}  // namespace tuyere
