@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs the launches of a CUDA step on the CPU from their source text (see device.h). For tests: slow, exact about layouts, barriers and bounds.
+#pragma once
+#include <dlfcn.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <string>
+#include <vector>
+
+#include "common/error.h"
+#include "kernels/api/cuda_step.h"
+
+namespace tuyere::emulator {
+
+/// Host source of a CUDA source: dynamic shared memory becomes a pointer, every kernel gets an entry point.
+inline std::string host_source(const std::string& source, const CudaStep& step) {
+  std::string text = std::regex_replace(source, std::regex("extern __shared__[^;]*?([A-Za-z_0-9]+)\\[\\];"), "unsigned char* $1 = emu::shared_base;");
+  text = "#include \"tests/emulator/device.h\"\n" + text;
+  if (source.find("struct tg_half") != std::string::npos)
+    text += "\nfloat tg_value(tg_half h) { return emu::f16_value(h.x); }\ntg_half tg_to_half(float f) { tg_half h; h.x = emu::f16_bits(f); return h; }\n"
+            "tg_bf16 tg_to_bf16(float f) { tg_bf16 h; h.x = emu::bf16_bits(f); return h; }\n";
+  std::vector<std::string> done;
+  for (const KernelLaunch& launch : step.launches) {
+    if (launch.kernel.empty() || std::find(done.begin(), done.end(), launch.kernel) != done.end()) continue;
+    done.push_back(launch.kernel);
+    text += "extern \"C\" void emu_" + launch.kernel + "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
+  }
+  return text;
+}
+
+/// A compiled source, loaded into this process.
+class Module {
+ public:
+  Module(const std::string& source, const CudaStep& step) {
+    static int count = 0;
+    const std::filesystem::path base = std::filesystem::temp_directory_path() / ("tuyere_emulator_" + std::to_string(getpid()) + "_" + std::to_string(count++));
+    const std::string cpp = base.string() + ".cpp", so = base.string() + ".so";
+    std::ofstream(cpp) << host_source(source, step);
+    const std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -shared -fPIC -I" TUYERE_SOURCE_DIR " -o " + so + " " + cpp;
+    INTERNAL_CHECK(std::system(command.c_str()) == 0, "the host compiler refused " << cpp);
+    handle_ = dlopen(so.c_str(), RTLD_NOW | RTLD_LOCAL);
+    INTERNAL_CHECK(handle_, dlerror());
+    if (!std::getenv("TUYERE_KEEP_EMULATED")) std::filesystem::remove(cpp);
+    std::filesystem::remove(so);
+  }
+  ~Module() { dlclose(handle_); }
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// pointers: inputs, outputs, workspace. A zero-sized grid runs nothing.
+  void run(const CudaStep& step, void* const* pointers, const Symbols& symbols) const {
+    for (const KernelLaunch& launch : step.launches) run(launch, pointers, symbols);
+  }
+
+ private:
+  using Entry = void (*)(void**, const int*, const int*, int);
+
+  void run(const KernelLaunch& launch, void* const* pointers, const Symbols& symbols) const {
+    if (launch.kernel.empty()) {
+      std::memset(static_cast<char*>(pointers[launch.args[0].pointer]) + launch.args[0].value.eval(symbols), 0, launch.args[1].value.eval(symbols));
+      return;
+    }
+    std::vector<int64_t> values(launch.args.size());
+    std::vector<void*> args(launch.args.size());
+    for (size_t i = 0; i < launch.args.size(); ++i) {
+      const KernelArg& arg = launch.args[i];
+      if (arg.kind == KernelArg::Kind::pointer) {
+        void* p = static_cast<char*>(pointers[arg.pointer]) + arg.value.eval(symbols);
+        std::memcpy(&values[i], &p, sizeof p);
+      } else if (arg.kind == KernelArg::Kind::f32) {
+        std::memcpy(&values[i], &arg.f, 4);
+      } else {
+        values[i] = arg.value.eval(symbols);
+      }
+      args[i] = &values[i];
+    }
+    int grid[3];
+    for (int d = 0; d < 3; ++d) grid[d] = static_cast<int>(launch.grid[d].eval(symbols));
+    Entry entry = reinterpret_cast<Entry>(dlsym(handle_, ("emu_" + launch.kernel).c_str()));
+    INTERNAL_CHECK(entry, "no kernel " << launch.kernel);
+    entry(args.data(), grid, launch.block.data(), launch.shared_bytes);
+  }
+
+  void* handle_;
+};
+
+}  // namespace tuyere::emulator
