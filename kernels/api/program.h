@@ -29,6 +29,8 @@ struct FnInfo {
 };
 const FnInfo& info(Fn fn);
 std::optional<Fn> parse_fn(std::string_view name);
+/// True for functions of real numbers (sqrt, exp, sigmoid, ...): on integer types they are computed in f64 and truncated.
+bool is_real(Fn fn);
 
 /// Value numbers: 0 .. inputs-1 are the inputs, then one per instruction.
 struct Inst {
@@ -60,6 +62,8 @@ struct Program {
   int constant(double value, DType type);
   int cast(int value, DType type);
 };
+/// The type Program::add gives the result of `fn` (not constant, cast) over arguments of these types.
+DType result_type(Fn fn, const std::vector<DType>& args);
 
 std::string str(const Program& program);
 Program parse_program(std::string_view text);
