@@ -58,7 +58,7 @@ double apply(Fn fn, T a, T b, T c) {
 #define FN(name, arity, result, cuda, cpp)                                                                                                              \
   case Fn::name:                                                                                                                                        \
     return invoke<Fn::name, std::conditional_t<std::string_view(#result) == "bool", bool, T>>(                                                          \
-        []<class U>([[maybe_unused]] U a, [[maybe_unused]] U b, [[maybe_unused]] U c) -> decltype(cpp) { return cpp; }, a, b, c);
+        []<class U>([[maybe_unused]] U a, [[maybe_unused]] U b, [[maybe_unused]] U c) -> std::decay_t<decltype(cpp)> { return cpp; }, a, b, c);
 #include "kernels/api/functions.def"
 #undef FN
     default: INTERNAL_CHECK(false, "constant and cast are no table functions");

@@ -29,12 +29,23 @@ bool commutes(Fn fn) {
   }
 }
 
+/// Per value: whether an output needs it.
+std::vector<bool> live_values(const Program& program) {
+  size_t inputs = program.inputs.size();
+  std::vector<bool> live(inputs + program.body.size(), false);
+  for (int output : program.outputs) live[static_cast<size_t>(output)] = true;
+  for (size_t i = program.body.size(); i-- > 0;)
+    for (int arg : program.body[i].args)
+      if (live[inputs + i] && arg >= 0) live[static_cast<size_t>(arg)] = true;
+  return live;
+}
+
 class Simplifier {
  public:
   explicit Simplifier(const Program& program) : old_(program) { new_.inputs = program.inputs; }
 
   Program run() {
-    std::vector<bool> live = live_values();
+    std::vector<bool> live = live_values(old_);
     size_t inputs = old_.inputs.size();
     for (size_t k = 0; k < inputs; ++k) values_.push_back(static_cast<int>(k));
     for (size_t i = 0; i < old_.body.size(); ++i) values_.push_back(live[inputs + i] ? rewrite(old_.body[i]) : -1);
@@ -43,18 +54,6 @@ class Simplifier {
   }
 
  private:
-  std::vector<bool> live_values() const {
-    size_t inputs = old_.inputs.size();
-    std::vector<bool> live(inputs + old_.body.size(), false);
-    for (int output : old_.outputs) live[static_cast<size_t>(output)] = true;
-    for (size_t i = old_.body.size(); i-- > 0;) {
-      if (!live[inputs + i]) continue;
-      for (int arg : old_.body[i].args)
-        if (arg >= 0) live[static_cast<size_t>(arg)] = true;
-    }
-    return live;
-  }
-
   const Inst* definition(int value) const {
     size_t v = static_cast<size_t>(value), inputs = new_.inputs.size();
     return v < inputs ? nullptr : &new_.body[v - inputs];
@@ -122,11 +121,7 @@ class Simplifier {
 /// Drops what no output needs.
 Program without_dead(const Program& program) {
   size_t inputs = program.inputs.size();
-  std::vector<bool> live(inputs + program.body.size(), false);
-  for (int output : program.outputs) live[static_cast<size_t>(output)] = true;
-  for (size_t i = program.body.size(); i-- > 0;)
-    for (int arg : program.body[i].args)
-      if (live[inputs + i] && arg >= 0) live[static_cast<size_t>(arg)] = true;
+  std::vector<bool> live = live_values(program);
   Program result{program.inputs, {}, {}};
   std::vector<int> values;
   for (size_t k = 0; k < inputs; ++k) values.push_back(static_cast<int>(k));
