@@ -73,5 +73,6 @@ const S& attrs(const CpuProblem& p) {
 #define TUYERE_DECLARE(family) void add_##family##_references(CpuKernelTable& table);
 TUYERE_CPU_FAMILIES(TUYERE_DECLARE)
 #undef TUYERE_DECLARE
+void add_pointwise_kernels(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

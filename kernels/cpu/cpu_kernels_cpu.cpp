@@ -8,6 +8,7 @@ CpuKernelTable cpu_kernels() {
 #define TUYERE_ADD(family) add_##family##_references(table);
   TUYERE_CPU_FAMILIES(TUYERE_ADD)
 #undef TUYERE_ADD
+  add_pointwise_kernels(table);
   return table;
 }
 

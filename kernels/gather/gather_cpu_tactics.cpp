@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/cpu_tactic.h"
+#include "kernels/gather/gather_tactics.h"
+
+namespace tuyere {
+
+void add_gather_cpu_tactics(TacticList& list) {
+  add_reference_tactic<Gather>(list, "reference.gather");
+  add_reference_tactic<GatherElements>(list, "reference.gather_elements");
+  add_reference_tactic<Index>(list, "reference.index");
+  add_reference_tactic<ScatterElements>(list, "reference.scatter_elements");
+  add_reference_tactic<IndexPut>(list, "reference.index_put");
+}
+
+}  // namespace tuyere

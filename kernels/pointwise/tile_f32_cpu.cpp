@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/pointwise/tile_simd.h"
+
+#include <cmath>
+#include <cstring>
+#include <string_view>
+
+#include "kernels/api/functions_ref.h"
+
+// Baseline, SSE4, AVX2 and AVX-512 on x86; the usual targets elsewhere.
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/pointwise/tile_f32_cpu.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+#include "kernels/pointwise/tile_math-inl.h"
+#include "kernels/pointwise/tile_rows-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tuyere::cpu::HWY_NAMESPACE {
+
+#define TUYERE_MAP_FUNCTION(fn, vector)                                                                    \
+  void map_##fn(const void* a, const void*, const void*, void* out, int64_t n) {                           \
+    map_row(static_cast<const float*>(a), static_cast<float*>(out), n, [](auto d, auto x) HWY_ATTR { return vector(d, x); }); \
+  }
+TUYERE_MAP_FUNCTION(exp, exp_v)
+TUYERE_MAP_FUNCTION(tanh, tanh_v)
+TUYERE_MAP_FUNCTION(erf, erf_v)
+TUYERE_MAP_FUNCTION(sigmoid, sigmoid_v)
+TUYERE_MAP_FUNCTION(silu, silu_v)
+TUYERE_MAP_FUNCTION(gelu_erf, gelu_erf_v)
+TUYERE_MAP_FUNCTION(gelu_tanh, gelu_tanh_v)
+TUYERE_MAP_FUNCTION(log, log_v)
+TUYERE_MAP_FUNCTION(softplus, softplus_v)
+TUYERE_MAP_FUNCTION(mish, mish_v)
+TUYERE_MAP_FUNCTION(sin_in_range, hn::Sin)
+TUYERE_MAP_FUNCTION(cos_in_range, hn::Cos)
+#undef TUYERE_MAP_FUNCTION
+
+// Highway's sin and cos hold up to 39000; anything beyond (and NaN) goes through libm.
+bool in_trig_range(const float* x, int64_t n) {
+  bool ok = true;
+  for (int64_t i = 0; i < n; ++i) ok &= std::fabs(x[i]) <= 30000.0f;
+  return ok;
+}
+void map_sin(const void* a, const void* b, const void* c, void* out, int64_t n) {
+  const auto* x = static_cast<const float*>(a);
+  if (in_trig_range(x, n)) return map_sin_in_range(a, b, c, out, n);
+  for (int64_t i = 0; i < n; ++i) static_cast<float*>(out)[i] = std::sin(x[i]);
+}
+void map_cos(const void* a, const void* b, const void* c, void* out, int64_t n) {
+  const auto* x = static_cast<const float*>(a);
+  if (in_trig_range(x, n)) return map_cos_in_range(a, b, c, out, n);
+  for (int64_t i = 0; i < n; ++i) static_cast<float*>(out)[i] = std::cos(x[i]);
+}
+
+// The rest is the scalar expression of the function table in a loop that the compiler vectorizes for the target.
+template <class R, class F>
+HWY_INLINE void scalar_loop(const void* pa, const void* pb, const void* pc, void* out, int64_t n, F f) {
+  const auto *a = static_cast<const float*>(pa), *b = static_cast<const float*>(pb), *c = static_cast<const float*>(pc);
+  auto* r = static_cast<R*>(out);
+  if (c) {
+    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(f(a[i], b[i], c[i]));
+  } else if (b) {
+    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(f(a[i], b[i], 0.0f));
+  } else {
+    for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(f(a[i], 0.0f, 0.0f));
+  }
+}
+#define FN(name, arity, result, cuda, cpp)                                                                                              \
+  void scalar_##name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                                            \
+    using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, float>;                                                  \
+    scalar_loop<R>(pa, pb, pc, out, n, []<class T>([[maybe_unused]] T a, [[maybe_unused]] T b, [[maybe_unused]] T c) {                  \
+      if constexpr (!is_bitwise(#name)) return static_cast<R>(cpp);                                                                     \
+      return R(0);                                                                                                                      \
+    });                                                                                                                                 \
+  }
+#include "kernels/api/functions.def"
+#undef FN
+
+void where_f32(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {
+  const auto* a = static_cast<const uint8_t*>(pa);
+  const auto *b = static_cast<const float*>(pb), *c = static_cast<const float*>(pc);
+  auto* r = static_cast<float*>(out);
+  for (int64_t i = 0; i < n; ++i) r[i] = a[i] ? b[i] : c[i];
+}
+
+TileFn function(Fn fn) {
+  switch (fn) {
+    case Fn::exp: return map_exp;
+    case Fn::tanh: return map_tanh;
+    case Fn::erf: return map_erf;
+    case Fn::sigmoid: return map_sigmoid;
+    case Fn::silu: return map_silu;
+    case Fn::gelu_erf: return map_gelu_erf;
+    case Fn::gelu_tanh: return map_gelu_tanh;
+    case Fn::log: return map_log;
+    case Fn::softplus: return map_softplus;
+    case Fn::mish: return map_mish;
+    case Fn::sin: return map_sin;
+    case Fn::cos: return map_cos;
+    case Fn::where: return where_f32;
+    default: break;
+  }
+  static constexpr TileFn scalar[] = {
+#define FN(name, arity, result, cuda, cpp) scalar_##name,
+#include "kernels/api/functions.def"
+#undef FN
+  };
+  return scalar[static_cast<int>(fn)];
+}
+
+}  // namespace tuyere::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tuyere::cpu {
+HWY_EXPORT(function);
+HWY_EXPORT(rows);
+HWY_EXPORT(load_row);
+HWY_EXPORT(store_row);
+
+TileFn f32_function(Fn fn) { return HWY_DYNAMIC_DISPATCH(function)(fn); }
+const RowFunctions& row_functions() {
+  static const RowFunctions functions = HWY_DYNAMIC_DISPATCH(rows)();
+  return functions;
+}
+void to_f32(DType storage, const void* in, float* out, int64_t n) { HWY_DYNAMIC_DISPATCH(load_row)(storage, in, out, n); }
+void from_f32(DType storage, const float* in, void* out, int64_t n) { HWY_DYNAMIC_DISPATCH(store_row)(storage, in, out, n); }
+}  // namespace tuyere::cpu
+#endif

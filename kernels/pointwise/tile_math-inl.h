@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+// f32 transcendental functions over Highway vectors. Polynomials are least-maximum fits made for this file; NaN and infinities follow libm.
+// Included once per target: no include guard by design of foreach_target.
+#include "hwy/contrib/math/math-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tuyere::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+template <class D, class V>
+HWY_INLINE V horner(D, V, V sum) {
+  return sum;
+}
+/// sum * x^k + ... with the remaining coefficients from the highest down.
+template <class D, class V, class... C>
+HWY_INLINE V horner(D d, V x, V sum, float c, C... rest) {
+  return horner(d, x, hn::MulAdd(sum, x, hn::Set(d, c)), rest...);
+}
+
+/// 2^n for integral n in [-126, 127].
+template <class D, class V>
+HWY_INLINE V power_of_two(D d, V n) {
+  const hn::RebindToSigned<D> di;
+  return hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127))));
+}
+
+/// e^x - 1 of the reduced argument, and the exponent n: e^x = 2^n * (1 + p).
+template <class D, class V>
+HWY_INLINE V exp_reduced(D d, V x, V* n) {
+  *n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
+  V r = hn::NegMulAdd(*n, hn::Set(d, 0.693145752f), x);
+  r = hn::NegMulAdd(*n, hn::Set(d, 1.42860677e-6f), r);
+  const V q = horner(d, r, hn::Set(d, 1.990756788e-04f), 1.393365008e-03f, 8.333286032e-03f, 4.166646492e-02f, 1.666666676e-01f, 5.000000013e-01f);
+  return hn::MulAdd(hn::Mul(r, r), q, r);
+}
+
+template <class D, class V>
+HWY_INLINE V exp_v(D d, V x) {
+  const V clamped = hn::Min(hn::Max(x, hn::Set(d, -104.0f)), hn::Set(d, 89.0f));
+  V n;
+  const V p = exp_reduced(d, clamped, &n);
+  const V half = hn::Floor(hn::Mul(n, hn::Set(d, 0.5f)));  // two factors, so that denormal results and 2^128 come out right
+  const V e = hn::Mul(hn::Mul(hn::Add(p, hn::Set(d, 1.0f)), power_of_two(d, half)), power_of_two(d, hn::Sub(n, half)));
+  return hn::IfThenElse(hn::IsNaN(x), x, e);
+}
+
+/// e^x for x <= 0 (softmax, sigmoid); results below the normal range are zero.
+template <class D, class V>
+HWY_INLINE V exp_negative(D d, V x) {
+  V n;
+  const V p = exp_reduced(d, hn::Max(x, hn::Set(d, -87.0f)), &n);
+  const V scale = power_of_two(d, n);
+  const V e = hn::IfThenElseZero(hn::Ge(x, hn::Set(d, -87.0f)), hn::MulAdd(p, scale, scale));
+  return hn::IfThenElse(hn::IsNaN(x), x, e);
+}
+
+template <class D, class V>
+HWY_INLINE V tanh_v(D d, V x) {
+  const V a = hn::Abs(x), z = hn::Mul(x, x), one = hn::Set(d, 1.0f);
+  const V p = horner(d, z, hn::Set(d, -6.283648503e-03f), 2.112144155e-02f, -5.387631429e-02f, 1.333293247e-01f, -3.333333053e-01f);
+  const V small = hn::MulAdd(hn::Mul(x, z), p, x);
+  const V e = exp_negative(d, hn::Mul(a, hn::Set(d, -2.0f)));
+  const V large = hn::CopySign(hn::Div(hn::Sub(one, e), hn::Add(one, e)), x);
+  return hn::IfThenElse(hn::Lt(a, hn::Set(d, 0.6f)), small, large);
+}
+
+template <class D, class V>
+HWY_INLINE V erf_v(D d, V x) {
+  const V a = hn::Abs(x), z = hn::Mul(x, x), one = hn::Set(d, 1.0f);
+  const V p = horner(d, z, hn::Set(d, -9.680127140e-06f), 1.127054126e-04f, -8.484711007e-04f, 5.221074848e-03f, -2.686544581e-02f, 1.128378275e-01f,
+                     -3.761263848e-01f, 1.128379167e+00f);
+  const V c = hn::Min(a, hn::Set(d, 4.0f));
+  const V q = horner(d, c, hn::Set(d, -2.514160745e-07f), 2.531606796e-05f, -4.637956099e-04f, 4.282408215e-03f, -2.537360857e-02f, 1.086390662e-01f,
+                     6.330395583e-01f, 1.129661181e+00f, -2.043645152e-04f);
+  const V large = hn::CopySign(hn::Sub(one, exp_negative(d, hn::Neg(q))), x);
+  const V r = hn::IfThenElse(hn::Le(a, one), hn::Mul(x, p), large);
+  return hn::IfThenElse(hn::IsNaN(x), x, r);
+}
+
+template <class D, class V>
+HWY_INLINE V sigmoid_v(D d, V x) {
+  const V one = hn::Set(d, 1.0f), e = exp_negative(d, hn::Neg(hn::Abs(x)));
+  const V r = hn::Div(one, hn::Add(one, e));
+  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(e, r), r);
+}
+
+template <class D, class V>
+HWY_INLINE V silu_v(D d, V x) {
+  // 1/(1+e^-x) underflows to 0 for -inf, where x * 0 would be NaN as in PyTorch.
+  return hn::Mul(x, sigmoid_v(d, x));
+}
+
+template <class D, class V>
+HWY_INLINE V gelu_erf_v(D d, V x) {
+  const V h = hn::Mul(x, hn::Set(d, 0.5f));
+  return hn::Mul(h, hn::Add(hn::Set(d, 1.0f), erf_v(d, hn::Mul(x, hn::Set(d, 0.707106781f)))));
+}
+
+template <class D, class V>
+HWY_INLINE V gelu_tanh_v(D d, V x) {
+  const V inner = hn::Mul(hn::Mul(x, hn::Set(d, 0.797884561f)), hn::MulAdd(hn::Mul(x, x), hn::Set(d, 0.044715f), hn::Set(d, 1.0f)));
+  return hn::Mul(hn::Mul(x, hn::Set(d, 0.5f)), hn::Add(hn::Set(d, 1.0f), tanh_v(d, inner)));
+}
+
+template <class D, class V>
+HWY_INLINE V log_v(D d, V x) {
+  const V inf = hn::Inf(d);
+  const V r = hn::Log(d, x);
+  const V bad = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(inf), hn::NaN(d));
+  return hn::IfThenElse(hn::Eq(x, inf), inf, hn::IfThenElse(hn::Gt(x, hn::Zero(d)), r, bad));
+}
+
+/// max(x, 0) + log(1 + e^-|x|)
+template <class D, class V>
+HWY_INLINE V softplus_v(D d, V x) {
+  const V e = exp_negative(d, hn::Neg(hn::Abs(x)));
+  return hn::Add(hn::Max(x, hn::Zero(d)), hn::IfThenElse(hn::Lt(e, hn::Set(d, 1e-8f)), e, hn::Log1p(d, e)));
+}
+
+template <class D, class V>
+HWY_INLINE V mish_v(D d, V x) {
+  // tanh(log(1 + u)) = (u^2 + 2u) / (u^2 + 2u + 2), u = e^x; 1 for large x
+  const V u = exp_v(d, hn::Min(x, hn::Set(d, 20.0f)));
+  const V w = hn::Mul(u, hn::Add(u, hn::Set(d, 2.0f)));
+  const V r = hn::Mul(x, hn::Div(w, hn::Add(w, hn::Set(d, 2.0f))));
+  return hn::IfThenElse(hn::Gt(x, hn::Set(d, 20.0f)), x, hn::IfThenElse(hn::IsNaN(x), x, r));
+}
+
+}  // namespace tuyere::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();

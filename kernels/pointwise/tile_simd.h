@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Loops over short dense arrays, compiled for several instruction sets and picked at run time (Highway).
+#pragma once
+#include <cstdint>
+#include <string_view>
+
+#include "common/dtype.h"
+#include "kernels/api/program.h"
+
+namespace tuyere::cpu {
+
+/// out[i] = f(a[i], b[i], c[i]) for i < n. The types are those of the instruction; unused arguments are null. out may equal an argument.
+using TileFn = void (*)(const void* a, const void* b, const void* c, void* out, int64_t n);
+
+/// Functions that exist for integers and booleans only.
+constexpr bool is_bitwise(std::string_view name) { return name.starts_with("bitwise_"); }
+
+/// The loop for f32 arguments (where: bool, f32, f32). Comparisons write bool. Transcendental functions are within 3 ulp of the exact value.
+TileFn f32_function(Fn fn);
+/// The loop for arguments of another compute type: f64, i32, i64, bool.
+TileFn generic_function(Fn fn, DType type);
+
+/// f32, f16, bf16 storage to f32 and back; dense.
+void to_f32(DType storage, const void* in, float* out, int64_t n);
+void from_f32(DType storage, const float* in, void* out, int64_t n);
+
+/// Row primitives in f32. Sums are kept in several lanes and added in double.
+struct RowFunctions {
+  double (*sum)(const float* x, int64_t n);
+  double (*sum_squared_difference)(const float* x, int64_t n, float mean);
+  float (*max)(const float* x, int64_t n);  // NaN wins
+  float (*min)(const float* x, int64_t n);
+  double (*exp_sum)(const float* x, int64_t n, float top, float* out);  // out = exp(x - top); the sum of out
+  void (*scale_shift)(const float* x, int64_t n, float scale, float shift, float* out);  // out = x * scale + shift
+  void (*multiply_add)(const float* x, const float* weight, const float* bias, float* out, int64_t n);  // null weight: 1, null bias: 0
+};
+const RowFunctions& row_functions();
+
+}  // namespace tuyere::cpu
