@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Installs what a fresh Debian or Ubuntu machine lacks, then tuyere itself. Idempotent: a second run only rebuilds.
+#   tools/setup.sh          system packages, Python packages, pip install of this checkout
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+system_packages=(g++ cmake ninja-build ccache nlohmann-json3-dev libhwy-dev libgtest-dev clang-format)
+missing=()
+for package in "${system_packages[@]}"; do
+  dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
+done
+if ((${#missing[@]})); then
+  sudo=""
+  [ "$(id -u)" = 0 ] || sudo=sudo
+  $sudo apt-get update -qq
+  $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+
+python_packages=(torch==2.11.0 torchvision==0.26.0 "transformers>=5,<6" "timm>=1.0" "pybind11>=2.12" "setuptools>=68,<82" wheel
+  onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0 nvidia-cudnn-frontend==1.32
+  pytest pytest-timeout expecttest safetensors hypothesis ruff)
+python3 -m pip install -q "${python_packages[@]}"
+
+export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+python3 -m pip install -q --no-build-isolation --no-deps .
+python3 -c "import os; os.chdir('/'); import tuyere; print('tuyere', tuyere.__version__, 'is installed')"
