@@ -241,7 +241,7 @@ class Parser {
       type = parse_type_name(fields);
     else
       USER_CHECK(fields.empty(), "unexpected '" << fields << "' after " << head << "(...)");
-    const int arity = *fn == Fn::cast ? 1 : info(*fn).arity;
+    const int arity = info(*fn).arity;
     USER_CHECK(static_cast<int>(args.size()) == arity, head << " takes " << arity << " arguments, got " << args.size());
     if (!type) type = default_type(*fn, inputs);
     USER_CHECK(type, head << " needs type=<dtype>");

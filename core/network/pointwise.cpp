@@ -18,9 +18,9 @@ int width(DType compute) {
   }
 }
 
-/// Comparisons and predicates compute in the widest of their arguments' types, everything else in the result's.
+/// Comparisons and predicates compute in the widest of their arguments' types, everything else in the result's (real functions in a float type).
 DType common_type(Fn fn, std::span<const DType> inputs, DType type) {
-  if (std::string_view(info(fn).result) != "bool") return compute_type(type);
+  if (std::string_view(info(fn).result) != "bool") return is_real(fn) && !is_float(type) ? DType::F32 : compute_type(type);
   DType common = DType::Bool;
   for (DType input : inputs)
     if (width(compute_type(input)) > width(common)) common = compute_type(input);
@@ -59,13 +59,12 @@ std::optional<Fn> sugar_of(const Pointwise& op, std::span<const DType> inputs) {
   if (op.types.size() != 1 || op.program.outputs.size() != 1) return std::nullopt;
   const Fn fn = op.program.body.empty() ? Fn::cast : op.program.body.back().fn;
   if (fn == Fn::constant) return std::nullopt;
-  const int arity = fn == Fn::cast ? 1 : info(fn).arity;
-  if (static_cast<int>(inputs.size()) != arity || !(pointwise_op(fn, inputs, op.types[0]) == op)) return std::nullopt;
+  if (static_cast<int>(inputs.size()) != info(fn).arity || !(pointwise_op(fn, inputs, op.types[0]) == op)) return std::nullopt;
   return fn;
 }
 
 TensorId Network::pointwise(Fn fn, std::vector<TensorId> inputs, DType type, Origins origins, int body) {
-  const int arity = fn == Fn::cast ? 1 : info(fn).arity;
+  const int arity = info(fn).arity;
   USER_CHECK(fn != Fn::constant && static_cast<int>(inputs.size()) == arity, info(fn).name << ": takes " << arity << " inputs, got " << inputs.size());
   std::vector<DType> dtypes;
   for (TensorId id : inputs) dtypes.push_back(this->type(id, body).dtype);

@@ -85,7 +85,7 @@ DType held_type(const Program& p, int value) {
 void check_inst(const Program& p, size_t k, const std::string& what) {
   const Inst& inst = p.body[k];
   const FnInfo& fn = info(inst.fn);
-  const int arity = inst.fn == Fn::constant ? 0 : inst.fn == Fn::cast ? 1 : fn.arity;
+  const int arity = fn.arity;
   const int here = static_cast<int>(p.inputs.size() + k);
   for (int a = 0; a < 3; ++a) {
     const int value = inst.args[a];
