@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recognizes the epilogues of closed libraries: out = act(main [+ residual] [+ bias]).
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "kernels/api/program.h"
+
+namespace tuyere {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+class Matcher {
+ public:
+  Matcher(const Program& program, const std::vector<bool>& is_bias) : program_(program), is_bias_(is_bias) {}
+
+  std::optional<SimpleEpilogue> run() {
+    if (program_.outputs.size() != 1) return std::nullopt;
+    int value = without_casts(program_.outputs[0], true);
+    value = activation(value);
+    if (!addends(value) || !has_main_) return std::nullopt;
+    return result_;
+  }
+
+ private:
+  const Inst* definition(int value) const {
+    size_t inputs = program_.inputs.size(), v = static_cast<size_t>(value);
+    return v < inputs ? nullptr : &program_.body[v - inputs];
+  }
+
+  const Inst* call(int value, Fn fn) const {
+    const Inst* inst = definition(value);
+    return inst && inst->fn == fn ? inst : nullptr;
+  }
+
+  /// Skips casts that change nothing, and, for the result of the program, those to the type it is stored in.
+  int without_casts(int value, bool final) const {
+    for (const Inst* inst = call(value, Fn::cast); inst; inst = call(value, Fn::cast)) {
+      DType from = program_.type_of(inst->args[0]);
+      bool exact = inst->type == from || inst->type == compute_type(from);
+      bool storage = final && is_float(inst->type) && is_float(from) && bits(inst->type) <= bits(from);
+      if (!exact && !storage) break;
+      value = inst->args[0];
+      final = final && exact;  // rounding twice is not rounding once
+    }
+    return value;
+  }
+
+  std::optional<double> constant(int value) const {
+    const Inst* inst = call(without_casts(value, false), Fn::constant);
+    return inst ? std::optional(inst->value) : std::nullopt;
+  }
+
+  int argument(const Inst& inst, size_t k) const { return without_casts(inst.args[k], false); }
+
+  static bool is_plain_activation(Fn fn) {
+    switch (fn) {
+      case Fn::relu: case Fn::silu: case Fn::gelu_erf: case Fn::gelu_tanh: case Fn::sigmoid: case Fn::tanh: case Fn::hardswish:
+      case Fn::hardsigmoid: case Fn::softplus: case Fn::mish: return true;
+      default: return false;
+    }
+  }
+
+  /// Notes the activation that `value` is the result of; returns its argument, or `value` when there is none.
+  int activation(int value) {
+    const Inst* inst = definition(value);
+    if (!inst || !is_float(inst->type)) return value;
+    if (int inner = bounds(value); inner >= 0) return inner;
+    if (is_plain_activation(inst->fn)) {
+      result_.act = inst->fn;
+      return argument(*inst, 0);
+    }
+    if (inst->fn != Fn::mul) return value;
+    for (size_t k = 0; k < 2; ++k) {  // x * gate(x)
+      int x = argument(*inst, k), gate = argument(*inst, 1 - k);
+      const Inst* g = definition(gate);
+      if (!g || (g->fn != Fn::sigmoid && g->fn != Fn::hardsigmoid) || argument(*g, 0) != x) continue;
+      result_.act = g->fn == Fn::sigmoid ? Fn::silu : Fn::hardswish;
+      return x;
+    }
+    return value;
+  }
+
+  /// One instruction of the form min(max(x, low), high) with constant bounds.
+  struct Bound {
+    int x;
+    double low, high;
+  };
+
+  std::optional<Bound> bound(int value) const {
+    const Inst* inst = definition(value);
+    if (!inst) return std::nullopt;
+    if (inst->fn == Fn::relu) return Bound{argument(*inst, 0), 0, kInfinity};
+    if (inst->fn == Fn::clamp) {
+      auto low = constant(inst->args[1]), high = constant(inst->args[2]);
+      if (low && high && *low <= *high) return Bound{argument(*inst, 0), *low, *high};
+    }
+    if (inst->fn != Fn::min && inst->fn != Fn::max) return std::nullopt;
+    for (size_t k = 0; k < 2; ++k) {
+      auto c = constant(inst->args[k]);
+      if (!c || *c != *c) continue;
+      int x = argument(*inst, 1 - k);
+      return inst->fn == Fn::min ? Bound{x, -kInfinity, *c} : Bound{x, *c, kInfinity};
+    }
+    return std::nullopt;
+  }
+
+  /// Collapses nested bounds into relu or clamp; returns what is bounded, or -1.
+  int bounds(int value) {
+    double low = -kInfinity, high = kInfinity;
+    bool any = false;
+    for (auto b = bound(value); b; b = bound(value)) {  // outer first: outer(inner(x))
+      double inner_low = std::clamp(b->low, low, high), inner_high = std::clamp(b->high, low, high);
+      low = inner_low;
+      high = inner_high;
+      value = b->x;
+      any = true;
+    }
+    if (!any) return -1;
+    bool is_relu = low == 0 && high == kInfinity;
+    result_.act = is_relu ? Fn::relu : Fn::clamp;
+    if (!is_relu) {
+      result_.act_alpha = low;
+      result_.act_beta = high;
+    }
+    return value;
+  }
+
+  /// A sum of inputs, in any association: the main result once, at most one bias and one residual.
+  bool addends(int value) {
+    value = without_casts(value, false);
+    if (const Inst* inst = call(value, Fn::add)) return is_float(inst->type) && addends(inst->args[0]) && addends(inst->args[1]);
+    if (definition(value) || !is_float(program_.inputs[static_cast<size_t>(value)])) return false;
+    if (value == 0) return !std::exchange(has_main_, true);
+    bool bias = static_cast<size_t>(value) < is_bias_.size() && is_bias_[static_cast<size_t>(value)];
+    int& slot = bias ? result_.bias : result_.residual;
+    if (slot >= 0) return false;
+    slot = value;
+    return true;
+  }
+
+  const Program& program_;
+  const std::vector<bool>& is_bias_;
+  bool has_main_ = false;
+  SimpleEpilogue result_;
+};
+
+}  // namespace
+
+std::optional<SimpleEpilogue> match_simple_epilogue(const Program& program, const std::vector<bool>& is_bias) {
+  if (program.empty()) return SimpleEpilogue{};
+  return Matcher(program, is_bias).run();
+}
+
+}  // namespace tuyere
