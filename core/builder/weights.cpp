@@ -128,8 +128,9 @@ class Splitter {
     auto [it, fresh] = sources_.try_emplace(tensor.constant, kNone);
     if (!fresh) return it->second;
     const Constant& constant = net_.constants[tensor.constant];
-    return it->second = constant.param ? result_.network.add_input(tensor.type, constant.name)
-                                       : result_.network.add_constant(tensor.type.dtype, tensor.type.shape, constant);
+    if (!constant.param) return it->second = result_.network.add_constant(tensor.type.dtype, tensor.type.shape, constant);
+    result_.parameters.push_back({constant, tensor.type});
+    return it->second = result_.network.add_input(tensor.type, constant.name);
   }
 
   void move(TensorId t) {
