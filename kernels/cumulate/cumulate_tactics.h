@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_cumulate_cpu_tactics(TacticList& list);
+void add_cumulate_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_fill_cpu_tactics(TacticList& list);
+void add_fill_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_gather_cpu_tactics(TacticList& list);
+void add_gather_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

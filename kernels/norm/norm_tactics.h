@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_norm_cpu_tactics(TacticList& list);
+void add_norm_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_pool_cpu_tactics(TacticList& list);
+void add_pool_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

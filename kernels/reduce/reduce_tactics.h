@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_reduce_cpu_tactics(TacticList& list);
+void add_reduce_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_resize_cpu_tactics(TacticList& list);
+void add_resize_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_softmax_cpu_tactics(TacticList& list);
+void add_softmax_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_sort_cpu_tactics(TacticList& list);
+void add_sort_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

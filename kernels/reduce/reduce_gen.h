@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generator of reductions: a group of threads combines the elements of each output, in a fixed order.
+#pragma once
+#include <string>
+
+#include "kernels/codegen/rows.h"
+
+namespace tuyere::codegen {
+
+/// What Reduce, ArgReduce and global AdaptivePool have in common.
+struct ReduceForm {
+  Rows rows;              // tensors: the prologue's inputs, the epilogue's further inputs, the output
+  int inputs = 1;         // of the prologue
+  std::string kind;       // accumulator: "sum", "mean", "max", "min", "prod", "any", "all", "var", "argmax", "argmin"
+  double correction = 0;
+  Program prologue, epilogue;
+  DType value = DType::F32;  // compute type of the reduced values
+  DType type = DType::F32;   // dtype of the output
+};
+ReduceForm reduce_form(const Problem& problem);
+/// The form of any reduction of in[0..inputs-1] over `axes` (non-negative) to problem.out[0].
+ReduceForm reduce_form_over(const Problem& problem, const std::vector<int>& axes, bool keepdim, int inputs);
+
+/// column: lanes run along the outputs (vec outputs per thread), otherwise along the reduced elements (vec of them per access).
+/// tx outputs (of vec each) by ty threads form a block; `split` blocks share an output and a second kernel merges them.
+struct ReducePlan {
+  bool column = false;
+  int vec = 1, tx = 1, ty = 256, split = 1;
+};
+ReducePlan default_plan(const ReduceForm& form, const Target& target, const Symbols& hints, bool column);
+/// Whether lanes along the outputs read neighbouring elements.
+bool prefers_column(const ReduceForm& form, const Symbols& hints);
+std::string str(const ReducePlan& plan);
+ReducePlan parse_plan(const Config& config, const ReducePlan& fallback);
+Generated reduce_kernels(const ReduceForm& form, const ReducePlan& plan, int workspace_position);
+
+}  // namespace tuyere::codegen
