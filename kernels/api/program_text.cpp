@@ -59,6 +59,8 @@ class Nested {
     return inst_text(program_, inst, args);
   }
 
+  bool names_every_input() const { return std::find(declared_.begin(), declared_.end(), false) == declared_.end(); }
+
  private:
   const Program& program_;
   std::vector<bool> declared_;
@@ -247,9 +249,10 @@ class Parser {
 
 std::string str(const Program& program) {
   if (program.empty() && program.inputs.empty() && program.body.empty()) return "";
-  if (is_tree(program)) {
-    std::string text = Nested(program).text(program.outputs[0]);
-    if (program.body.size() < kMaxDepth / 2 && Parser(text).parse() == program) return text;
+  if (is_tree(program) && program.body.size() < kMaxDepth / 2) {
+    Nested nested(program);
+    std::string text = nested.text(program.outputs[0]);
+    if (nested.names_every_input() && Parser(text).parse() == program) return text;  // the order of instructions may still differ
   }
   return long_text(program);
 }
