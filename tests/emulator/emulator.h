@@ -20,6 +20,8 @@ namespace tuyere::emulator {
 /// Host source of a CUDA source: dynamic shared memory becomes a pointer, every kernel gets an entry point.
 inline std::string host_source(const std::string& source, const CudaStep& step) {
   std::string text = std::regex_replace(source, std::regex("extern __shared__[^;]*?([A-Za-z_0-9]+)\\[\\];"), "unsigned char* $1 = emu::shared_base;");
+  // The one line of inline assembly in the prelude of pointwise programs.
+  text = std::regex_replace(text, std::regex("asm\\(\"\\{ \\.reg \\.b16 h;[^;]*;[^;]*; \\}\"[^;]*;"), "r = emu::f16_value(emu::f16_bits((float)a));");
   text = "#include \"tests/emulator/device.h\"\n" + text;
   if (source.find("struct tg_half") != std::string::npos)
     text += "\nfloat tg_value(tg_half h) { return emu::f16_value(h.x); }\ntg_half tg_to_half(float f) { tg_half h; h.x = emu::f16_bits(f); return h; }\n"
@@ -28,7 +30,7 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
   for (const KernelLaunch& launch : step.launches) {
     if (launch.kernel.empty() || std::find(done.begin(), done.end(), launch.kernel) != done.end()) continue;
     done.push_back(launch.kernel);
-    text += "extern \"C\" void emu_" + launch.kernel + "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
+    text += "extern \"C\" __attribute__((visibility(\"default\"))) void emu_" + launch.kernel + "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
   }
   return text;
 }
@@ -41,12 +43,12 @@ class Module {
     const std::filesystem::path base = std::filesystem::temp_directory_path() / ("tuyere_emulator_" + std::to_string(getpid()) + "_" + std::to_string(count++));
     const std::string cpp = base.string() + ".cpp", so = base.string() + ".so";
     std::ofstream(cpp) << host_source(source, step);
-    const std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -shared -fPIC -I" TUYERE_SOURCE_DIR " -o " + so + " " + cpp;
+    const std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -shared -fPIC -fno-gnu-unique -fvisibility=hidden -I" TUYERE_SOURCE_DIR " -o " + so + " " + cpp;
     INTERNAL_CHECK(std::system(command.c_str()) == 0, "the host compiler refused " << cpp);
     handle_ = dlopen(so.c_str(), RTLD_NOW | RTLD_LOCAL);
     INTERNAL_CHECK(handle_, dlerror());
     if (!std::getenv("TUYERE_KEEP_EMULATED")) std::filesystem::remove(cpp);
-    std::filesystem::remove(so);
+    if (!std::getenv("TUYERE_KEEP_EMULATED")) std::filesystem::remove(so);
   }
   ~Module() { dlclose(handle_); }
   Module(const Module&) = delete;

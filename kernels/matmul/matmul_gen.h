@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generators of the CUDA matmul kernels. Any strides, batch broadcast, symbolic sizes, epilogue programs.
+#pragma once
+#include "kernels/matmul/matmul_view.h"
+
+namespace tuyere::matmul {
+
+/// Tensor cores (f16, bf16, tf32) or FFMA (f32): kernels/mma.
+mma::KernelSource tiled_source(const Problem& problem, const Target& target, const mma::Tile& tile);
+/// Products of at most eight rows (or columns): one pass over the weights by warps.
+/// "vec" elements per load, "warps" per block, "splitk" blocks along k, "cols" columns per warp.
+struct GemvShape {
+  int warps = 4, splits = 1, columns = 1;
+};
+mma::KernelSource gemv_source(const Problem& problem, const Target& target, const GemvShape& shape);
+/// Every type and layout: 32 x 32 tiles in plain arithmetic.
+mma::KernelSource generic_source(const Problem& problem, const Target& target);
+
+/// The narrow side of a gemv: rows after `swapped` exchanged the operands, 0 when neither side is narrow.
+int gemv_rows(const View& view, bool* swapped);
+
+}  // namespace tuyere::matmul

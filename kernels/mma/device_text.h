@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// CUDA source pieces shared by the tensor-core families. A kernel source is: cuda_prelude(), primitives_text(), the constants and functions
+// that a generator prints, then the text of a core. tests/emulator runs the same sources on the CPU: everything that needs inline
+// assembly is in primitives_text() and has a counterpart in tests/emulator/device.h.
+#pragma once
+
+namespace tuyere::mma {
+
+/// ldmatrix, mma.sync, cp.async, conversions of 16-bit floats, programmatic launch.
+const char* primitives_text();
+/// Shared-memory tiles (swizzled 16-byte chunks) and the loader of a strided matrix operand.
+const char* tile_text();
+/// Fragment loads, the multi-stage main loop on tensor cores and the store of accumulators through shared memory.
+const char* mma_core_text();
+/// The same main loop in FFMA arithmetic (f32, IEEE).
+const char* simt_core_text();
+
+}  // namespace tuyere::mma

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "common/error.h"
+#include "kernels/mma/kernel_source.h"
+
+namespace tuyere::mma {
+namespace {
+
+enum class Access { vector, strided, uniform };
+
+Access access(const Epilogue& e, const EpilogueTensor& t) {
+  if (t.strides[e.vec].is_const(0)) return Access::uniform;
+  int unit = std::min(16, e.width * size_of(t.dtype));
+  bool ok = e.aligned && t.strides[e.vec].is_const(1) && t.alignment % unit == 0;
+  for (int c = 0; c < e.coords; ++c)
+    if (c != e.vec) ok = ok && divisible(t.strides[c], std::max(1, unit / size_of(t.dtype)));
+  return ok ? Access::vector : Access::strided;
+}
+
+std::string offset_of(const Epilogue& e, const EpilogueTensor& t, KernelParams& params) {
+  std::string text;
+  for (int c = 0; c < e.coords; ++c) {
+    if (t.strides[c].is_const(0)) continue;
+    std::string term = "(TGM_IDX)c" + std::to_string(c);
+    if (!t.strides[c].is_const(1)) term += " * (TGM_IDX)" + params.offset(t.strides[c]);
+    text += (text.empty() ? "" : " + ") + term;
+  }
+  return text.empty() ? "0" : text;
+}
+
+struct Printer {
+  const Epilogue& e;
+  KernelParams& params;
+  std::string code;
+
+  std::string stride(const EpilogueTensor& t) const { return params.offset(t.strides[e.vec]); }
+
+  /// Loads that do not depend on the element, or that are made for all elements at once.
+  void loads(bool full) {
+    for (size_t k = 0; k < e.extras.size(); ++k) {
+      const EpilogueTensor& t = e.extras[k];
+      std::string n = std::to_string(k), type = storage_ctype(t.dtype), p = params.pointer(t.position, t.dtype, false);
+      if (access(e, t) == Access::uniform) {
+        code += "    " + type + " e" + n + " = " + p + "[i" + n + "];\n";
+      } else if (full && access(e, t) == Access::vector) {
+        code += "    " + type + " e" + n + "[TGM_V];\n    tg_load<TGM_V>(e" + n + ", " + p + " + i" + n + ");\n";
+      } else {
+        std::string at = p + "[i" + n + " + (TGM_IDX)e * (TGM_IDX)" + stride(t) + "]";
+        code += "    " + type + " e" + n + "[TGM_V];\n#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)" + (full ? "" : " if (e < count)") + " e" + n +
+                "[e] = " + at + ";\n";
+      }
+    }
+  }
+
+  void compute(bool full) {
+    for (size_t k = 0; k < e.outs.size(); ++k)
+      code += "    " + storage_ctype(e.outs[k].dtype) + " r" + std::to_string(k) + "[TGM_V];\n";
+    code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " {\n";
+    std::vector<std::string> inputs{"x[e]"};
+    for (size_t k = 0; k < e.extras.size(); ++k) {
+      bool uniform = access(e, e.extras[k]) == Access::uniform;
+      inputs.push_back("e" + std::to_string(k) + (uniform ? "" : "[e]"));
+    }
+    std::vector<std::string> results{"x[e]"};
+    if (!e.program.empty()) {
+      for (size_t k = 0; k < inputs.size(); ++k) inputs[k] = "tg_cvt<" + compute_ctype(e.program.inputs[k]) + ">(" + inputs[k] + ")";
+      results = emit_cuda(e.program, inputs, "q", code);
+    }
+    for (size_t k = 0; k < e.outs.size(); ++k) code += "      r" + std::to_string(k) + "[e] = tg_cvt<" + storage_ctype(e.outs[k].dtype) + ">(" + results[k] + ");\n";
+    code += "    }\n";
+  }
+
+  void stores(bool full) {
+    for (size_t k = 0; k < e.outs.size(); ++k) {
+      const EpilogueTensor& t = e.outs[k];
+      std::string n = std::to_string(k), p = params.pointer(t.position, t.dtype, true);
+      if (full && access(e, t) == Access::vector)
+        code += "    tg_store<TGM_V>(" + p + " + o" + n + ", r" + n + ");\n";
+      else
+        code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " " + p + "[o" + n + " + (TGM_IDX)e * (TGM_IDX)" + stride(t) +
+                "] = r" + n + "[e];\n";
+    }
+  }
+};
+
+}  // namespace
+
+std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
+  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + 1, "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
+  INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
+  Printer printer{e, params, {}};
+  std::string& code = printer.code;
+  code = "#define TGM_V " + std::to_string(e.width) + "\nTGM_DEV void " + name + "(TG_PARAMS";
+  for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
+  code += std::string(", const ") + storage_ctype(e.acc) + "* x, int count) {\n";
+  for (size_t k = 0; k < e.extras.size(); ++k) code += "  TGM_IDX i" + std::to_string(k) + " = " + offset_of(e, e.extras[k], params) + ";\n";
+  for (size_t k = 0; k < e.outs.size(); ++k) code += "  TGM_IDX o" + std::to_string(k) + " = " + offset_of(e, e.outs[k], params) + ";\n";
+  code += "  if (count >= TGM_V) {\n";
+  printer.loads(true), printer.compute(true), printer.stores(true);
+  code += "  }";
+  if (e.width > 1) {
+    code += " else {\n";
+    printer.loads(false), printer.compute(false), printer.stores(false);
+    code += "  }";
+  }
+  return code + "\n}\n";
+}
+
+int epilogue_width(const std::vector<EpilogueTensor>& outs) {
+  int width = 4;
+  for (const EpilogueTensor& t : outs) width = std::max(width, std::min(8, 16 / size_of(t.dtype)));
+  return width;
+}
+
+bool merge_coordinates(std::vector<Dim>& sizes, const std::vector<std::vector<Dim>*>& sets, int outer) {
+  const Dim a = sizes[outer], b = sizes[outer + 1];
+  for (const std::vector<Dim>* s : sets)
+    if (!a.is_const(1) && !b.is_const(1) && (*s)[outer] != (*s)[outer + 1] * b) return false;
+  for (std::vector<Dim>* s : sets) {
+    if (b.is_const(1)) (*s)[outer + 1] = (*s)[outer];
+    s->erase(s->begin() + outer);
+  }
+  sizes[outer + 1] = a * b;
+  sizes.erase(sizes.begin() + outer);
+  return true;
+}
+
+}  // namespace tuyere::mma
