@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions. A bias becomes an input of the epilogue, reshaped to [O,1,...].
+#include <algorithm>
+
+#include "common/error.h"
+#include "converters/aten/rows.h"
+
+namespace tuyere {
+namespace {
+
+/// epilogue(x, bias) = x + bias
+Program bias_epilogue(DType type, DType bias) {
+  Program p{.inputs = {compute_type(type), compute_type(bias)}};
+  int other = p.inputs[0] == p.inputs[1] ? 1 : p.cast(1, p.inputs[0]);
+  p.outputs = {static_cast<int16_t>(p.add(Fn::add, {0, other}))};
+  return p;
+}
+
+/// Adds the convolution; an input without batch dimension gets one for the layer.
+void emit(Convert& c, Conv op, TensorId x, TensorId w) {
+  int64_t rank = rank_of(c, w);
+  const TensorType type = c.out_type();
+  USER_CHECK(is_float(type.dtype), "convolution of " << name(type.dtype));
+  if (rank_of(c, x) == rank - 1) {
+    Shape batched = c.type(x).shape;
+    batched.insert(batched.begin(), 1);
+    x = c.reshape(x, batched);
+  }
+  op.type = type.dtype;
+  std::vector<TensorId> inputs{x, w};
+  if (std::optional<TensorId> bias = c.maybe_tensor("bias")) {
+    op.epilogue = bias_epilogue(type.dtype, c.type(*bias).dtype);
+    inputs.push_back(per_channel(c, *bias, rank));
+  }
+  c.out(c.reshape(c.add(op, inputs), type.shape));
+}
+
+Conv common(Convert& c, size_t spatial) {
+  Conv op;
+  op.stride = spread(c, "stride", spatial, 1);
+  op.dilation = spread(c, "dilation", spatial, 1);
+  op.groups = c.integer("groups");
+  return op;
+}
+
+void convolution(Convert& c) {
+  TensorId w = c.tensor("weight");
+  size_t spatial = rank_of(c, w) - 2;
+  Conv op = common(c, spatial);
+  op.pad_before = op.pad_after = spread(c, "padding", spatial, 0);
+  op.transposed = c.boolean("transposed");
+  if (op.transposed) op.output_padding = spread(c, "output_padding", spatial, 0);
+  emit(c, op, c.tensor("input"), w);
+}
+
+void conv_nd(Convert& c) {
+  TensorId w = c.tensor("weight");
+  size_t spatial = rank_of(c, w) - 2;
+  Conv op = common(c, spatial);
+  op.pad_before = op.pad_after = spread(c, "padding", spatial, 0);
+  emit(c, op, c.tensor("input"), w);
+}
+
+/// padding="same" puts the odd element behind.
+void conv_padding(Convert& c) {
+  TensorId w = c.tensor("weight");
+  size_t spatial = rank_of(c, w) - 2;
+  Conv op = common(c, spatial);
+  std::string padding = c.text("padding");
+  USER_CHECK(padding == "same" || padding == "valid", "padding '" << padding << "'");
+  op.pad_before.assign(spatial, 0);
+  op.pad_after.assign(spatial, 0);
+  for (size_t k = 0; padding == "same" && k < spatial; ++k) {
+    const Dim& kernel = c.type(w).shape[2 + k];
+    USER_CHECK(kernel.is_const(), "padding 'same' with a kernel of symbolic size");
+    int64_t total = op.dilation[k] * (kernel.value() - 1);
+    op.pad_before[k] = total / 2;
+    op.pad_after[k] = total - total / 2;
+  }
+  emit(c, op, c.tensor("input"), w);
+}
+
+void conv_transpose(Convert& c) {
+  TensorId w = c.tensor("weight");
+  size_t spatial = rank_of(c, w) - 2;
+  Conv op = common(c, spatial);
+  op.pad_before = op.pad_after = spread(c, "padding", spatial, 0);
+  op.transposed = true;
+  op.output_padding = spread(c, "output_padding", spatial, 0);
+  emit(c, op, c.tensor("input"), w);
+}
+
+}  // namespace
+
+void add_conv(ConverterTable& t) {
+  add_each(t, {"aten::convolution", "aten::_convolution"}, convolution);
+  add_each(t, {"aten::conv1d", "aten::conv2d", "aten::conv3d"}, conv_nd);
+  add_each(t, {"aten::conv1d.padding", "aten::conv2d.padding", "aten::conv3d.padding"}, conv_padding);
+  add_each(t, {"aten::conv_transpose1d", "aten::conv_transpose2d.input", "aten::conv_transpose3d.input"}, conv_transpose);
+}
+
+}  // namespace tuyere

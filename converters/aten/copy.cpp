@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copies and casts (values have no identity here, so a copy is the value), and checks that hold by construction.
+#include "common/error.h"
+#include "converters/aten/rows.h"
+
+namespace tuyere {
+namespace {
+
+void same(Convert& c) { c.out(c.tensor("self")); }
+
+/// Casts; a move to another device is a border.
+void to(Convert& c) {
+  const ArgList self = c.list("self");
+  const SourceValue& from = c.graph.values.at(std::get<Arg::Value>(self.at(0).v).id);
+  const SourceValue& result = c.graph.values.at(c.node.outputs.at(0));
+  USER_CHECK(from.device == result.device, "moves data from " << from.device << " to " << result.device);
+  c.out(c.cast(c.tensor("self"), c.out_type().dtype));
+}
+
+void copy(Convert& c) {
+  const TensorType type = c.out_type();
+  c.out(c.expand(c.cast(c.tensor("src"), type.dtype), type.shape));
+}
+
+/// A check that the capture has already made.
+void nothing(Convert&) {}
+
+void assert_scalar(Convert& c) {
+  const char* arg = c.has("self") ? "self" : "assert_condition";
+  USER_CHECK(c.is_number(arg) && c.number(arg) != 0, "an assertion on a value that is only known at run time");
+}
+
+}  // namespace
+
+void add_copy(ConverterTable& t) {
+  add_each(t, {"aten::clone", "aten::contiguous", "aten::detach", "aten::detach_copy", "aten::alias", "aten::alias_copy", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::lift",
+               "aten::resolve_conj", "aten::resolve_neg", "aten::conj", "aten::_conj", "aten::_conj_physical", "aten::conj_physical"},
+           same);
+  add_each(t, {"aten::_to_copy", "aten::to.dtype", "aten::to.device", "aten::to.dtype_layout", "aten::to.other", "aten::type_as"}, to);
+  t.add("aten::copy", copy);
+  add_each(t, {"aten::_assert_tensor_metadata", "aten::sym_constrain_range", "aten::sym_constrain_range_for_size"}, nothing);
+  t.add("aten::_assert_scalar", assert_scalar);
+}
+
+}  // namespace tuyere

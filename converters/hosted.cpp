@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hosted ops: PyTorch ops called from inside a program. Arguments travel as JSON (HostCall in kernels/api/ops.h).
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+
+#include "common/error.h"
+#include "converters/convert.h"
+
+namespace tuyere {
+namespace {
+
+using Json = nlohmann::json;
+
+template <class T>
+bool all_hold(const ArgList& list) {
+  return std::all_of(list.begin(), list.end(), [](const Arg& a) { return std::holds_alternative<T>(a.v); });
+}
+
+int64_t constant(const Dim& dim, const std::string& name) {
+  USER_CHECK(dim.is_const(), "argument '" << name << "' is symbolic (" << dim << ")");
+  return dim.value();
+}
+
+class Writer {
+ public:
+  Writer(const std::string& name, std::vector<ValueId>& inputs) : name_(name), inputs_(inputs) {}
+
+  Json operator()(Arg::None) { return {{"none", true}}; }
+  Json operator()(Arg::Value v) { return {{"tensor", input(v.id)}}; }
+  Json operator()(bool v) { return {{"bool", v}}; }
+  Json operator()(int64_t v) { return {{"int", v}}; }
+  Json operator()(double v) {
+    USER_CHECK(v - v == 0, "argument '" << name_ << "' is not finite");
+    return {{"float", v}};
+  }
+  Json operator()(const std::string& v) {
+    USER_CHECK(name_ != "device" && name_ != "layout" && name_ != "memory_format", "argument '" << name_ << "' is given");
+    return {{"str", v}};
+  }
+  Json operator()(DType v) { return {{"dtype", name(v)}}; }
+  Json operator()(const Dim& v) { return {{"int", constant(v, name_)}}; }
+  Json operator()(const ArgList& list) {
+    Json items = Json::array();
+    if (!list.empty() && all_hold<Arg::Value>(list)) {
+      for (const Arg& a : list) items.push_back(input(std::get<Arg::Value>(a.v).id));
+      return {{"tensors", items}};
+    }
+    for (const Arg& a : list) {
+      auto* number = std::get_if<int64_t>(&a.v);
+      auto* dim = std::get_if<Dim>(&a.v);
+      USER_CHECK(number || dim, "argument '" << name_ << "' is a list of something other than tensors or ints");
+      items.push_back(number ? *number : constant(*dim, name_));
+    }
+    return {{"ints", items}};
+  }
+
+ private:
+  /// Position of a tensor among the inputs of the call; a tensor used twice is one input.
+  int64_t input(ValueId id) {
+    auto found = std::find(inputs_.begin(), inputs_.end(), id);
+    if (found == inputs_.end()) found = inputs_.insert(inputs_.end(), id);
+    return found - inputs_.begin();
+  }
+
+  const std::string& name_;
+  std::vector<ValueId>& inputs_;
+};
+
+}  // namespace
+
+std::string hosted_args(const SourceNode& node, std::vector<ValueId>& inputs) {
+  Json out = Json::array();
+  for (const auto& [name, arg] : node.args) out.push_back(std::visit(Writer(name, inputs), arg.v));
+  return out.dump();
+}
+
+Support hostable(const SourceGraph& graph, const SourceNode& node) {
+  REQUIRE(!node.mutates, "it writes to an argument");
+  REQUIRE(!node.side_effect, "it has side effects");
+  REQUIRE(!node.outputs.empty(), "it has no outputs");
+  for (ValueId id : node.outputs) REQUIRE(graph.values.at(id).has_type, "the type of output '" + graph.values[id].name + "' is not known");
+  std::vector<ValueId> inputs;
+  try {
+    hosted_args(node, inputs);
+  } catch (const Error& error) {
+    return Support::no(error.message());
+  }
+  for (ValueId id : inputs) REQUIRE(graph.values.at(id).has_type, "the type of input '" + graph.values[id].name + "' is not known");
+  return Support::yes();
+}
+
+}  // namespace tuyere
