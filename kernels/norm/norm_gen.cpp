@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/norm/norm_gen.h"
+
+#include <algorithm>
+
+#include "kernels/codegen/types.h"
+
+namespace tuyere::codegen {
+namespace {
+
+const char* kDefinitions = R"(
+typedef $T T;
+struct Sum { T v; TGF_U void merge(const Sum& o) { v += o.v; } };
+struct Stats {
+  T n, mean, m2;
+  TGF_U void merge(const Stats& o) {
+    const T t = n + o.n;
+    if (t > 0) { const T d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * f; n = t; }
+  }
+};
+)";
+
+class NormWriter {
+ public:
+  NormWriter(const NormForm& f, const RowPlan& plan, int workspace) : f_(f), plan_(plan), workspace_(workspace) {}
+
+  Kernel registers() {
+    Kernel k = make("norm");
+    RowWriter w(k, f_.rows, plan_);
+    w.begin();
+    const Vars vars = common(w);
+    for (int t = 0; t < f_.inputs; ++t) k.body += declare_text(f_.rows.ops[t], w.mode(t), plan_.vec, name("a", t), "[" + std::to_string(plan_.keep) + "]");
+    k.add("  T v[$E][$V];\n", vars);
+    w.open(true);
+    w.coordinates();
+    for (int t = 0; t < f_.inputs; ++t) k.body += w.load_into(t, name("a", t) + "[e]");
+    w.close();
+    k.add("  Sum sum = {0};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = 0;\n    if (live && ry + (idx)e * $ty < $n) {\n", vars);
+    k.add("    v[e][j] = $x;\n    sum.v += $term;\n    }\n  }\n", {{"x", value(k, w, "[e]")}, {"term", f_.rms ? "v[e][j] * v[e][j]" : "v[e][j]"}});
+    k.add("  __shared__ Sum shared[$warps];\n  const T total = tg_group_merge<$ty>(sum, shared).v;\n", vars);
+    if (f_.rms) {
+      k.add("  const T rstd = (T)1 / sqrt(total / (T)$count + (T)$eps);\n", vars);
+    } else {
+      k.add(R"(  const T mean = total / (T)$count;
+  Sum squares = {0};
+#pragma unroll
+  for (int e = 0; e < $E; ++e)
+#pragma unroll
+  for (int j = 0; j < $V; ++j) if (live && ry + (idx)e * $ty < $n) { const T d = v[e][j] - mean; squares.v += d * d; }
+  const T rstd = (T)1 / sqrt(tg_group_merge<$ty>(squares, shared).v / (T)$count + (T)$eps);
+)",
+            vars);
+    }
+    w.open(true);
+    w.coordinates();
+    finish(k, w, "v[e][j]", "[e]");
+    w.close();
+    return k;
+  }
+
+  Kernel passes() {
+    Kernel k = make("norm");
+    RowWriter w(k, f_.rows, plan_);
+    w.begin();
+    k.add("  __shared__ Sum shared[$warps];\n", common(w));
+    pass_sum(k, w, "first", f_.rms ? "x * x" : "x");
+    if (f_.rms) {
+      k.add("  const T rstd = (T)1 / sqrt(first / (T)$count + (T)$eps);\n", common(w));
+    } else {
+      k.add("  const T mean = first / (T)$count;\n", common(w));
+      pass_sum(k, w, "second", "(x - mean) * (x - mean)");
+      k.add("  const T rstd = (T)1 / sqrt(second / (T)$count + (T)$eps);\n", common(w));
+    }
+    pass_apply(k, w);
+    return k;
+  }
+
+  Kernel partial() {
+    Kernel k = make("norm_statistics");
+    RowWriter w(k, f_.rows, plan_);
+    w.begin();
+    k.add("  Stats acc = {0, 0, 0};\n");
+    w.open(false);
+    load_all(k, w);
+    k.add("    T x_[$V];\n    T sum = 0;\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", common(w));
+    k.add("    x_[j] = $x;\n    sum += $term;\n    }\n", {{"x", value(k, w, "")}, {"term", f_.rms ? "x_[j] * x_[j]" : "x_[j]"}});
+    if (f_.rms)
+      k.add("    acc.n += $V; acc.m2 += sum;\n", common(w));
+    else
+      k.add("    Stats part_ = {$V, sum / $V, 0};\n#pragma unroll\n    for (int j = 0; j < $V; ++j) { const T d = x_[j] - part_.mean; part_.m2 += d * d; }\n    acc.merge(part_);\n", common(w));
+    w.close();
+    k.add("  __shared__ Stats shared[$warps];\n  acc = tg_group_merge<$ty>(acc, shared);\n  if (live && ry == 0) ((Stats*)$w)[o * $split + part] = acc;\n", with_workspace(k, w, true));
+    return k;
+  }
+
+  Kernel apply() {
+    Kernel k = make("norm_apply");
+    RowWriter w(k, f_.rows, plan_);
+    w.begin();
+    k.add("  Stats all = {0, 0, 0};\n  if (live) for (int s = 0; s < $split; ++s) all.merge(((const Stats*)$w)[o * $split + s]);\n", with_workspace(k, w, false));
+    k.add("  const T mean = all.mean; (void)mean;\n  const T rstd = (T)1 / sqrt(all.m2 / (T)$count + (T)$eps);\n", common(w));
+    pass_apply(k, w);
+    return k;
+  }
+
+ private:
+  static std::string name(const char* prefix, int t) { return prefix + std::to_string(t); }
+
+  Kernel make(const std::string& kernel_name) const {
+    Kernel k(kernel_name, needs_wide({&f_.rows.outer, &f_.rows.inner}));
+    k.define(kDefinitions, {{"T", f_.real64 ? "double" : "float"}});
+    return k;
+  }
+
+  Vars common(RowWriter& w) const {
+    char eps[32];
+    std::snprintf(eps, sizeof eps, "%.17g", f_.eps);
+    return {{"E", std::to_string(plan_.keep)}, {"V", std::to_string(plan_.vec)}, {"ty", std::to_string(plan_.ty)}, {"warps", std::to_string(std::max(plan_.ty / 32, 1))}, {"n", w.steps()},
+            {"count", w.count()}, {"eps", eps}, {"split", std::to_string(plan_.split)}};
+  }
+  Vars with_workspace(Kernel& k, RowWriter& w, bool writes) const {
+    Vars vars = common(w);
+    vars.push_back({"w", k.pointer(workspace_, "char", writes)});
+    return vars;
+  }
+
+  void load_all(Kernel& k, RowWriter& w) {
+    w.coordinates();
+    for (int t = 0; t < f_.inputs; ++t) k.body += w.load(t, name("a", t));
+  }
+
+  /// Computes prologue output 0 of element j; results_ has all of them.
+  std::string value(Kernel& k, RowWriter& w, const std::string& suffix) {
+    std::vector<std::string> elements;
+    for (int t = 0; t < f_.inputs; ++t) elements.push_back(element(name("a", t) + suffix, w.mode(t)));
+    results_ = emit_program(f_.prologue, f_.rows.ops, elements, "t", k.body);
+    return "(T)(" + results_[0] + ")";
+  }
+
+  void pass_sum(Kernel& k, RowWriter& w, const std::string& result, const std::string& term) {
+    k.add("  Sum $r_sum = {0};\n", {{"r_sum", result + "_sum"}});
+    w.open(false);
+    load_all(k, w);
+    k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", common(w));
+    k.add("    const T x = $x;\n    $sum.v += $term;\n    }\n", {{"x", value(k, w, "")}, {"sum", result + "_sum"}, {"term", term}});
+    w.close();
+    k.add("  const T $r = tg_group_merge<$ty>($sum, shared).v;\n", {{"r", result}, {"ty", std::to_string(plan_.ty)}, {"sum", result + "_sum"}});
+  }
+
+  void pass_apply(Kernel& k, RowWriter& w) {
+    w.open(false);
+    load_all(k, w);
+    finish(k, w, "", "");
+    w.close();
+  }
+
+  /// Result of one access. `kept`: the expression of x when it is in registers; otherwise it is computed from a<k><suffix>.
+  void finish(Kernel& k, RowWriter& w, const std::string& kept, const std::string& suffix) {
+    const std::string v = std::to_string(plan_.vec);
+    for (int t = f_.inputs; t < f_.out; ++t) k.body += w.load(t, name("b", t));
+    for (int t = 0; t < f_.outputs; ++t) k.add("    $s y$t[$V];\n", {{"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"t", std::to_string(t)}, {"V", v}});
+    k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", {{"V", v}});
+    std::string x = kept;
+    if (kept.empty() || f_.outputs > 1) x = value(k, w, suffix);
+    if (!kept.empty()) x = kept;
+    auto operand_value = [&](int t) { return "tg_cvt<T>(" + element(name("b", t), w.mode(t)) + ")"; };
+    std::string y = f_.rms ? x + " * rstd" : "(" + x + " - mean) * rstd";
+    if (f_.weight >= 0) y += " * " + operand_value(f_.weight);
+    if (f_.bias >= 0) y += " + " + operand_value(f_.bias);
+    k.add("    const T normed = $y;\n", {{"y", y}});
+    std::string result = "normed";
+    if (!f_.epilogue.empty()) {
+      std::vector<std::string> inputs{"(" + storage_ctype(f_.epilogue.inputs[0]) + ")normed"};
+      for (int t = f_.extra; t < f_.extra + f_.extras; ++t) inputs.push_back("tg_cvt<" + storage_ctype(f_.epilogue.inputs[inputs.size()]) + ">(" + element(name("b", t), w.mode(t)) + ")");
+      result = emit_cuda(f_.epilogue, inputs, "e", k.body)[0];
+    }
+    for (int t = 0; t < f_.outputs; ++t)
+      k.add("    y$t[j] = tg_cvt<$s>($r);\n", {{"t", std::to_string(t)}, {"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"r", t == 0 ? result : results_[t]}});
+    k.add("    }\n");
+    for (int t = 0; t < f_.outputs; ++t) k.body += w.store(f_.out + t, "y" + std::to_string(t));
+  }
+
+  const NormForm& f_;
+  const RowPlan& plan_;
+  int workspace_;
+  std::vector<std::string> results_;
+};
+
+/// Dims of x with the channel dim of a group norm split into groups and channels of a group.
+std::vector<Dim> split_channels(const std::vector<Dim>& list, const Dim& outer, const Dim& inner) {
+  std::vector<Dim> out(list.begin(), list.begin() + 1);
+  out.push_back(outer);
+  out.push_back(inner);
+  out.insert(out.end(), list.begin() + 2, list.end());
+  return out;
+}
+
+/// Strides of weight and bias over x's dims.
+std::vector<Dim> parameter_strides(const Norm& op, const TensorDesc& desc, int rank) {
+  std::vector<Dim> out(rank, Dim(0));
+  if (op.kind == NormKind::group) {
+    out[1] = desc.shape[0].is_const(1) ? Dim(0) : desc.strides[0];
+    return out;
+  }
+  for (int d = 0; d < desc.rank(); ++d)
+    if (!desc.shape[d].is_const(1)) out[rank - desc.rank() + d] = desc.strides[d];
+  return out;
+}
+
+}  // namespace
+
+NormForm norm_form(const Problem& p) {
+  const auto& op = std::get<Norm>(p.op);
+  NormForm f;
+  f.inputs = op.prologue.empty() ? 1 : static_cast<int>(op.prologue.inputs.size());
+  f.rms = op.kind == NormKind::rms;
+  f.eps = op.eps;
+  f.prologue = op.prologue;
+  f.epilogue = op.epilogue;
+  f.real64 = program_type(op.prologue, p.in[0].dtype) == DType::F64;
+  Shape shape = p.out[0].shape;
+  const int rank = static_cast<int>(shape.size()), inputs = static_cast<int>(p.in.size());
+  int next = f.inputs;
+  if (op.has_weight) f.weight = next++;
+  if (op.has_bias) f.bias = next++;
+  f.extra = next;
+  f.extras = inputs - next;
+  f.out = inputs;
+  f.outputs = static_cast<int>(p.out.size());
+  std::vector<std::vector<Dim>> strides;
+  for (int t = 0; t < inputs; ++t) {
+    f.rows.ops.push_back(operand(p.in[t], t));
+    strides.push_back(t == f.weight || t == f.bias ? parameter_strides(op, p.in[t], rank) : broadcast_strides(p.in[t], shape));
+  }
+  for (int t = 0; t < f.outputs; ++t) {
+    f.rows.ops.push_back(operand(p.out[t], inputs + t));
+    strides.push_back(p.out[t].strides);
+  }
+  std::vector<int> outer, inner;
+  if (op.kind == NormKind::group) {
+    const Dim per_group = floordiv(shape[1], op.groups);
+    for (auto& s : strides) s = split_channels(s, s[1] * per_group, s[1]);
+    shape = split_channels(shape, op.groups, per_group);
+    outer = {0, 1};
+    for (int d = 2; d <= rank; ++d) inner.push_back(d);
+  } else {
+    for (int d = 0; d < rank; ++d) (d < rank - static_cast<int>(op.axes) ? outer : inner).push_back(d);
+  }
+  const Space all = make_space(shape, strides);
+  f.rows.outer = select(all, outer);
+  f.rows.inner = select(all, inner);
+  normalize(f.rows.outer, f.out, p.hints);
+  normalize(f.rows.inner, f.out, p.hints);
+  return f;
+}
+
+Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_position) {
+  NormWriter writer(form, plan, workspace_position);
+  if (plan.split > 1) return {{writer.partial(), writer.apply()}, ceildiv(numel(form.rows.outer.size) * plan.split * 24, 256) * 256};
+  return {{plan.keep > 0 ? writer.registers() : writer.passes()}, 0};
+}
+
+}  // namespace tuyere::codegen
