@@ -73,6 +73,10 @@ const S& attrs(const CpuProblem& p) {
 #define TUYERE_DECLARE(family) void add_##family##_references(CpuKernelTable& table);
 TUYERE_CPU_FAMILIES(TUYERE_DECLARE)
 #undef TUYERE_DECLARE
+// The fast ones.
 void add_pointwise_kernels(CpuKernelTable& table);
+void add_reduce_kernels(CpuKernelTable& table);
+void add_softmax_kernels(CpuKernelTable& table);
+void add_norm_kernels(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu_kernels.h"
 
+#include "kernels/onednn/onednn_kernels.h"
+
 namespace tuyere::cpu {
 
 CpuKernelTable cpu_kernels() {
@@ -9,7 +11,19 @@ CpuKernelTable cpu_kernels() {
   TUYERE_CPU_FAMILIES(TUYERE_ADD)
 #undef TUYERE_ADD
   add_pointwise_kernels(table);
+  add_reduce_kernels(table);
+  add_softmax_kernels(table);
+  add_norm_kernels(table);
+  add_onednn_kernels(table);
   return table;
+}
+
+std::unique_ptr<Executable> prepare_kernel(std::string_view name, const CpuProblem& p) {
+  static const CpuKernelTable table = cpu_kernels();
+  for (const CpuKernel& k : table) {
+    if (k.name == name) return k.prepare(p);
+  }
+  INTERNAL_CHECK(false, "no CPU kernel '" << name << "'");
 }
 
 }  // namespace tuyere::cpu

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/cpu/views.h"
+#include "kernels/pointwise/nest_tiles.h"
 #include "kernels/pointwise/tile_cpu.h"
 
 namespace tuyere::cpu {
@@ -21,12 +22,10 @@ class TileLoop {
   void run_tiles(void* const* data, int thread, int64_t begin, int64_t end) const;
 
   TileProgram program_;
-  LoopNest nest_;
+  NestTiles tiles_;
   std::vector<int64_t> bytes_;  // per operand
   int outputs_;
-  int64_t rows_ = 1, cols_ = 1, tiles_ = 0;
-  Odometer blocks_;             // outer dims, then row blocks, then column blocks
-  int threads_ = 1;
+  int threads_;
   TileScratch scratch_;
 };
 

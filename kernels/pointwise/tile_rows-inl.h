@@ -97,22 +97,14 @@ double row_exp_sum(const float* x, int64_t n, float top, float* out) {
   map_row(x, out, n, [top](auto d, auto v) HWY_ATTR { return exp_negative(d, hn::Sub(v, hn::Set(d, top))); });
   return row_sum(out, n);
 }
-void row_scale_shift(const float* x, int64_t n, float scale, float shift, float* out) {
-  map_row(x, out, n, [scale, shift](auto d, auto v) HWY_ATTR { return hn::MulAdd(v, hn::Set(d, scale), hn::Set(d, shift)); });
+void row_shift_scale(const float* x, int64_t n, float shift, float scale, float* out) {
+  map_row(x, out, n, [shift, scale](auto d, auto v) HWY_ATTR { return hn::Mul(hn::Sub(v, hn::Set(d, shift)), hn::Set(d, scale)); });
 }
-void row_multiply_add(const float* x, const float* weight, const float* bias, float* out, int64_t n) {
-  if (weight && bias) {
-    for (int64_t i = 0; i < n; ++i) out[i] = x[i] * weight[i] + bias[i];
-  } else if (weight) {
-    for (int64_t i = 0; i < n; ++i) out[i] = x[i] * weight[i];
-  } else if (bias) {
-    for (int64_t i = 0; i < n; ++i) out[i] = x[i] + bias[i];
-  } else if (out != x) {
-    std::memcpy(out, x, static_cast<size_t>(n) * 4);
-  }
+void row_add_columns(const float* x, double* sums, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(x[i]);
 }
 RowFunctions rows() {
-  return {row_sum, row_sum_squared_difference, row_max, row_min, row_exp_sum, row_scale_shift, row_multiply_add};
+  return {row_sum, row_sum_squared_difference, row_max, row_min, row_exp_sum, row_shift_scale, row_add_columns};
 }
 
 HWY_INLINE void load_f16(const uint16_t* in, float* out, int64_t n) {

@@ -31,8 +31,8 @@ struct RowFunctions {
   float (*max)(const float* x, int64_t n);  // NaN wins
   float (*min)(const float* x, int64_t n);
   double (*exp_sum)(const float* x, int64_t n, float top, float* out);  // out = exp(x - top); the sum of out
-  void (*scale_shift)(const float* x, int64_t n, float scale, float shift, float* out);  // out = x * scale + shift
-  void (*multiply_add)(const float* x, const float* weight, const float* bias, float* out, int64_t n);  // null weight: 1, null bias: 0
+  void (*shift_scale)(const float* x, int64_t n, float shift, float scale, float* out);  // out = (x - shift) * scale
+  void (*add_columns)(const float* x, double* sums, int64_t n);  // sums += x
 };
 const RowFunctions& row_functions();
 

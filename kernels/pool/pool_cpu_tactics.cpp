@@ -1,10 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu_tactic.h"
+#include "kernels/onednn/onednn_tactics.h"
 #include "kernels/pool/pool_tactics.h"
 
 namespace tuyere {
+namespace {
+
+Support library_supports(const Problem& p) {
+  const auto* op = std::get_if<Pool>(&p.op);
+  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
+  REQUIRE(p.in[0].dtype == DType::F32 && p.out[0].dtype == DType::F32, "the library's pooling is used for f32");
+  REQUIRE(!op->with_indices, "the library returns no indices");
+  REQUIRE(op->divisor == 0, "the library knows no divisor of its own");
+  REQUIRE(op->kind == PoolKind::max || !op->ceil_mode || !op->count_include_pad, "the library counts the padding that ceil_mode adds");
+  REQUIRE(p.in[0].rank() == static_cast<int>(op->kernel.size()) + 2, "no batch dim");
+  REQUIRE(op->kernel.size() <= 3, "more than three spatial dims");
+  return Support::yes();
+}
+
+}  // namespace
 
 void add_pool_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"onednn.pool", library_supports, 1.2, true});
   add_reference_tactic<Pool>(list, "reference.pool");
   add_reference_tactic<AdaptivePool>(list, "reference.adaptive_pool");
 }

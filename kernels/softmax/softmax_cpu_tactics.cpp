@@ -3,8 +3,20 @@
 #include "kernels/softmax/softmax_tactics.h"
 
 namespace tuyere {
+namespace {
+
+Support tile_supports(const Problem& p) {
+  const auto* op = std::get_if<Softmax>(&p.op);
+  REQUIRE(op, "the kernel is for another operator");
+  const DType type = op->prologue.empty() ? p.in[0].dtype : op->prologue.type_of(op->prologue.outputs[0]);
+  REQUIRE(compute_type(type) == DType::F32, "rows are kept in f32");
+  return whole_bytes(p);
+}
+
+}  // namespace
 
 void add_softmax_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.softmax.tile", tile_supports, 2});
   add_reference_tactic<Softmax>(list, "reference.softmax");
 }
 

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/onednn/dnnl_api.h"
+
+#ifdef TUYERE_WITH_ONEDNN
+#include <cstdlib>
+#include <cstring>
+
+#include "kernels/onednn/dnnl_library.h"
+
+namespace tuyere::cpu {
+namespace {
+
+DnnlApi load_api() {
+  void* library = open_dnnl();
+  USER_CHECK(library != nullptr, "libdnnl.so.3 (oneDNN) cannot be opened: install onednn-cpu-gomp or set TUYERE_LIBRARY_PATH");
+  DnnlApi api;
+#define TUYERE_LOOKUP(f)                                                     \
+  api.f = reinterpret_cast<decltype(api.f)>(dlsym(library, "dnnl_" #f));     \
+  USER_CHECK(api.f != nullptr, "libdnnl.so.3 has no function dnnl_" #f);
+  TUYERE_DNNL_FUNCTIONS(TUYERE_LOOKUP)
+#undef TUYERE_LOOKUP
+  dnnl_check(api.engine_create(&api.cpu, dnnl_cpu, 0), "engine_create");
+  return api;
+}
+
+}  // namespace
+
+const DnnlApi& dnnl() {
+  static const DnnlApi api = load_api();
+  return api;
+}
+
+void dnnl_check(dnnl_status_t status, const char* what) { INTERNAL_CHECK(status == dnnl_success, "oneDNN: " << what << " failed with status " << int{status}); }
+
+dnnl_data_type_t dnnl_type(DType type) {
+  switch (type) {
+    case DType::F32: return dnnl_f32;
+    case DType::F16: return dnnl_f16;
+    case DType::BF16: return dnnl_bf16;
+    case DType::I32: return dnnl_s32;
+    case DType::I8: return dnnl_s8;
+    case DType::U8: return dnnl_u8;
+    default: return dnnl_data_type_undef;
+  }
+}
+
+DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides) {
+  dnnl_memory_desc_t desc = nullptr;
+  const int rank = static_cast<int>(dims.size());
+  const dnnl_status_t status = strides.empty() ? dnnl().memory_desc_create_with_tag(&desc, rank, dims.data(), dnnl_type(type), dnnl_format_tag_any)
+                                               : dnnl().memory_desc_create_with_strides(&desc, rank, dims.data(), dnnl_type(type), strides.data());
+  dnnl_check(status, "memory_desc_create");
+  return DnnlDesc(desc);
+}
+
+DnnlDesc clone(const_dnnl_memory_desc_t desc) {
+  dnnl_memory_desc_t copy = nullptr;
+  dnnl_check(dnnl().memory_desc_clone(&copy, desc), "memory_desc_clone");
+  return DnnlDesc(copy);
+}
+
+std::string describe(const_dnnl_memory_desc_t desc) {
+  const auto query = [&](dnnl_query_t what, void* result) { dnnl_check(dnnl().memory_desc_query(desc, what, result), "memory_desc_query"); };
+  int rank = 0, blocks = 0;
+  dnnl_data_type_t type = dnnl_data_type_undef;
+  query(dnnl_query_ndims_s32, &rank);
+  query(dnnl_query_data_type, &type);
+  query(dnnl_query_inner_nblks_s32, &blocks);
+  std::string text = std::to_string(int{type});
+  const auto append = [&](dnnl_query_t what, int count) {
+    const dnnl_dims_t* values = nullptr;
+    query(what, static_cast<void*>(&values));
+    text += '|';
+    for (int i = 0; i < count; ++i) text += std::to_string((*values)[i]) + ",";
+  };
+  append(dnnl_query_dims, rank);
+  append(dnnl_query_padded_dims, rank);
+  append(dnnl_query_strides, rank);
+  append(dnnl_query_inner_blks, blocks);
+  append(dnnl_query_inner_idxs, blocks);
+  return text;
+}
+
+DnnlMemory make_memory(const_dnnl_memory_desc_t desc, void* data) {
+  dnnl_memory_t memory = nullptr;
+  dnnl_check(dnnl().memory_create(&memory, desc, dnnl().cpu, data), "memory_create");
+  return DnnlMemory(memory);
+}
+
+DnnlStream make_stream() {
+  dnnl_stream_t stream = nullptr;
+  dnnl_check(dnnl().stream_create(&stream, dnnl().cpu, dnnl_stream_default_flags), "stream_create");
+  return DnnlStream(stream);
+}
+
+std::shared_ptr<void> aligned_memory(size_t bytes) {
+  const size_t rounded = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
+  std::shared_ptr<void> memory(std::aligned_alloc(64, rounded), std::free);
+  INTERNAL_CHECK(memory != nullptr, "out of memory: " << rounded << " bytes");
+  std::memset(memory.get(), 0, rounded);
+  return memory;
+}
+
+std::shared_ptr<void> reorder(const_dnnl_memory_desc_t from_desc, const void* from, const_dnnl_memory_desc_t to_desc) {
+  dnnl_primitive_desc_t raw = nullptr;
+  dnnl_check(dnnl().reorder_primitive_desc_create(&raw, from_desc, dnnl().cpu, to_desc, dnnl().cpu, nullptr), "reorder_primitive_desc_create");
+  const DnnlPrimitiveDesc desc(raw);
+  dnnl_primitive_t primitive = nullptr;
+  dnnl_check(dnnl().primitive_create(&primitive, raw), "primitive_create");
+  const DnnlPrimitive owner(primitive);
+  std::shared_ptr<void> result = aligned_memory(dnnl().memory_desc_get_size(to_desc));
+  const DnnlMemory source = make_memory(from_desc, const_cast<void*>(from)), target = make_memory(to_desc, result.get());
+  const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source.get()}, {DNNL_ARG_TO, target.get()}};
+  const DnnlStream stream = make_stream();
+  dnnl_check(dnnl().primitive_execute(primitive, stream.get(), 2, args), "reorder");
+  return result;
+}
+
+std::string implementation(const_dnnl_primitive_desc_t desc) {
+  const char* text = "";
+  dnnl_check(dnnl().primitive_desc_query(desc, dnnl_query_impl_info_str, 0, static_cast<void*>(&text)), "primitive_desc_query");
+  return text;
+}
+
+}  // namespace tuyere::cpu
+#endif

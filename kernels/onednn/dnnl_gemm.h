@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The common shell of matmul and convolution over oneDNN: picks how to call the library (epilogue fused or not, operands as they lie or
+// staged in the workspace, native or f32), packs constant weights once, and runs what the library did not take.
+#pragma once
+#ifdef TUYERE_WITH_ONEDNN
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "kernels/cpu/cpu_kernel.h"
+#include "kernels/cpu/views.h"
+#include "kernels/onednn/dnnl_api.h"
+#include "kernels/pointwise/tile_loop.h"
+
+namespace tuyere::cpu {
+
+/// Makes the primitive descriptor; false when the library does not implement it.
+using DnnlCreate =
+    std::function<dnnl_status_t(dnnl_primitive_desc_t*, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
+                                const_dnnl_memory_desc_t out, const_dnnl_primitive_attr_t attr)>;
+
+/// The operands in the library's dimension order. Step inputs are x, w, extras; the output follows.
+struct DnnlRequest {
+  View x, w, out;
+  std::vector<View> extras;  // epilogue inputs beyond 0, broadcast to out (stride 0)
+  Program epilogue;
+  int channel = 1;           // the dim of out that a bias runs along
+  bool channels_last = false;  // staged layout of x and out: channels innermost, otherwise row-major
+  std::vector<int64_t> bias_dims;  // dims of the bias descriptor (one of them -1: the channels)
+  DnnlCreate create;
+};
+
+class DnnlGemm {
+ public:
+  /// Chooses the call. Throws when the library implements none.
+  DnnlGemm(DnnlRequest request, const CpuProblem& p);
+  int64_t workspace_bytes() const { return workspace_; }
+  std::unique_ptr<Executable> prepare(const CpuProblem& p);
+
+ private:
+  struct Attempt {
+    DType type;       // of x and w in the library
+    bool staged;      // x and out dense in the workspace
+    bool fused;       // epilogue as post-ops
+  };
+  struct Stage {
+    View view;        // in the workspace
+    int64_t offset = -1;
+    bool used() const { return offset >= 0; }
+  };
+  std::vector<Attempt> attempts(const CpuProblem& p) const;
+  bool try_attempt(const Attempt& attempt, const CpuProblem& p);
+  DnnlAttr make_attr(bool fused);
+  View staged_view(const View& v, DType type, bool channels_last) const;
+  Stage book(const View& v, DType type, bool channels_last);
+
+  DnnlRequest request_;
+  bool constant_weights_;
+  bool simple_ = false;         // the epilogue is one the library may take
+  int bias_ = -1, residual_ = -1;  // extras
+  std::vector<std::pair<dnnl_alg_kind_t, std::pair<float, float>>> activation_;
+  DnnlPrimitiveDesc desc_;
+  Attempt chosen_{};
+  Stage x_stage_, w_stage_, out_stage_;
+  int64_t workspace_ = 0;
+};
+
+}  // namespace tuyere::cpu
+#endif

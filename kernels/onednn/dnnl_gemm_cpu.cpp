@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/onednn/dnnl_gemm.h"
+
+#ifdef TUYERE_WITH_ONEDNN
+#include <algorithm>
+
+namespace tuyere::cpu {
+namespace {
+
+std::vector<int64_t> dims_of(const View& v) { return {v.shape.begin(), v.shape.begin() + v.rank}; }
+std::vector<int64_t> strides_of(const View& v) { return {v.strides.begin(), v.strides.begin() + v.rank}; }
+DnnlDesc desc_of(const View& v) { return make_desc(v.dtype, dims_of(v), strides_of(v)); }
+
+bool library_float(DType t) { return t == DType::F32 || t == DType::BF16 || t == DType::F16; }
+
+// Whether every element has its own address along positive strides.
+bool plain(const View& v) {
+  for (int d = 0; d < v.rank; ++d) {
+    if (v.shape[d] > 1 && v.strides[d] <= 0) return false;
+  }
+  return true;
+}
+
+bool full(const View& v) {
+  for (int d = 0; d < v.rank; ++d) {
+    if (v.shape[d] != 1 && v.strides[d] == 0) return false;
+  }
+  return true;
+}
+
+bool along_channel(const View& v, int channel) {
+  for (int d = 0; d < v.rank; ++d) {
+    if (d != channel && v.shape[d] != 1 && v.strides[d] != 0) return false;
+  }
+  return v.shape[channel] == 1 || v.strides[channel] == 1;
+}
+
+using Activation = std::pair<dnnl_alg_kind_t, std::pair<float, float>>;
+std::optional<Activation> library_activation(const SimpleEpilogue& e) {
+  switch (*e.act) {
+    case Fn::relu: return Activation{dnnl_eltwise_relu, {0.0f, 0.0f}};
+    case Fn::silu: return Activation{dnnl_eltwise_swish, {1.0f, 0.0f}};
+    case Fn::gelu_erf: return Activation{dnnl_eltwise_gelu_erf, {0.0f, 0.0f}};
+    case Fn::gelu_tanh: return Activation{dnnl_eltwise_gelu_tanh, {0.0f, 0.0f}};
+    case Fn::sigmoid: return Activation{dnnl_eltwise_logistic, {0.0f, 0.0f}};
+    case Fn::tanh: return Activation{dnnl_eltwise_tanh, {0.0f, 0.0f}};
+    case Fn::hardswish: return Activation{dnnl_eltwise_hardswish, {1.0f / 6, 0.5f}};
+    case Fn::hardsigmoid: return Activation{dnnl_eltwise_hardsigmoid, {1.0f / 6, 0.5f}};
+    case Fn::clamp: return Activation{dnnl_eltwise_clip, {static_cast<float>(e.act_alpha), static_cast<float>(e.act_beta)}};
+    default: return std::nullopt;
+  }
+}
+
+int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::move(request)) {
+  constant_weights_ = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
+  std::vector<bool> is_bias{false};
+  for (const View& v : request_.extras) is_bias.push_back(along_channel(v, request_.channel) && library_float(v.dtype));
+  simple_ = request_.epilogue.empty();
+  if (const auto e = simple_ ? std::nullopt : match_simple_epilogue(request_.epilogue, is_bias)) {
+    bias_ = e->bias - 1;
+    residual_ = e->residual - 1;
+    if (e->bias < 0) bias_ = -1;
+    if (e->residual < 0) residual_ = -1;
+    simple_ = residual_ < 0 || (full(request_.extras[residual_]) && library_float(request_.extras[residual_].dtype));
+    if (e->act) {
+      const auto act = library_activation(*e);
+      simple_ &= act.has_value();
+      if (act) activation_.push_back(*act);
+    }
+  }
+  bool found = false;
+  const std::vector<Attempt> all = attempts(p);
+  for (const Attempt& a : all) {
+    if ((found = try_attempt(a, p) && implementation(desc_.get()).find("ref") == std::string::npos)) break;
+  }
+  for (size_t i = 0; !found && i < all.size(); ++i) found = try_attempt(all[i], p);
+  USER_CHECK(found, "oneDNN does not implement this " << name(p.op));
+}
+
+std::vector<DnnlGemm::Attempt> DnnlGemm::attempts(const CpuProblem&) const {
+  const DType type = request_.x.dtype;
+  const bool native = library_float(type) && request_.w.dtype == type;
+  const bool as_they_lie = native && plain(request_.x) && (constant_weights_ || plain(request_.w)) && plain(request_.out);
+  const bool fusable = simple_ && library_float(request_.out.dtype);
+  std::vector<Attempt> list;
+  for (const bool staged : {false, true}) {
+    if (!native || (!staged && !as_they_lie)) continue;
+    if (fusable) list.push_back({type, staged, true});
+    if (!request_.epilogue.empty() || !fusable) list.push_back({type, staged, false});
+  }
+  if (!native || type != DType::F32) {
+    list.push_back({DType::F32, true, fusable});
+    if (fusable) list.push_back({DType::F32, true, false});
+  }
+  return list;
+}
+
+View DnnlGemm::staged_view(const View& v, DType type, bool channels_last) const {
+  View s = v;
+  s.dtype = type;
+  int64_t stride = 1;
+  const auto take = [&](int d) {
+    s.strides[d] = stride;
+    stride *= s.shape[d];
+  };
+  if (channels_last) take(1);
+  for (int d = v.rank - 1; d >= 0; --d) {
+    if (!channels_last || d != 1) take(d);
+  }
+  return s;
+}
+
+DnnlGemm::Stage DnnlGemm::book(const View& v, DType type, bool channels_last) {
+  Stage s{staged_view(v, type, channels_last), workspace_};
+  workspace_ += aligned(bytes_of(type, v.numel()));
+  return s;
+}
+
+DnnlAttr DnnlGemm::make_attr(bool fused) {
+  dnnl_primitive_attr_t attr = nullptr;
+  dnnl_check(dnnl().primitive_attr_create(&attr), "primitive_attr_create");
+  DnnlAttr owner(attr);
+  dnnl_check(dnnl().primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "set_scratchpad_mode");
+  if (!fused) return owner;
+  dnnl_post_ops_t ops = nullptr;
+  dnnl_check(dnnl().post_ops_create(&ops), "post_ops_create");
+  const DnnlPostOps ops_owner(ops);
+  if (residual_ >= 0) dnnl_check(dnnl().post_ops_append_binary(ops, dnnl_binary_add, desc_of(request_.extras[residual_]).get()), "append_binary");
+  for (const auto& [kind, value] : activation_) dnnl_check(dnnl().post_ops_append_eltwise(ops, kind, value.first, value.second), "append_eltwise");
+  dnnl_check(dnnl().primitive_attr_set_post_ops(attr, ops), "set_post_ops");
+  return owner;
+}
+
+bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
+  workspace_ = 0;
+  x_stage_ = w_stage_ = out_stage_ = {};
+  const DnnlRequest& r = request_;
+  if (a.staged) x_stage_ = book(r.x, a.type, r.channels_last);
+  if (a.staged && !constant_weights_) w_stage_ = book(r.w, a.type, false);
+  const DType out_type = a.fused ? r.out.dtype : DType::F32;
+  // Without post-ops an f32 output is finished in place; the epilogue or the conversion needs other memory otherwise.
+  if (a.staged || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last);
+  const View& x = x_stage_.used() ? x_stage_.view : r.x;
+  const View& out = out_stage_.used() ? out_stage_.view : r.out;
+  const DnnlDesc x_desc = desc_of(x), out_desc = desc_of(out);
+  const DnnlDesc w_desc = constant_weights_ ? make_desc(a.type, dims_of(r.w), {}) : desc_of(w_stage_.used() ? w_stage_.view : r.w);
+  DnnlDesc bias_desc;
+  if (a.fused && bias_ >= 0) {
+    std::vector<int64_t> dims = r.bias_dims, strides(dims.size(), 1);
+    for (int64_t& d : dims) d = d < 0 ? r.out.shape[r.channel] : d;
+    for (size_t i = 0; i + 1 < dims.size(); ++i) strides[i] = dims.back();
+    bias_desc = make_desc(r.extras[bias_].dtype, dims, strides);
+  }
+  dnnl_primitive_desc_t desc = nullptr;
+  const DnnlAttr attr = make_attr(a.fused);
+  if (r.create(&desc, x_desc.get(), w_desc.get(), bias_desc.get(), out_desc.get(), attr.get()) != dnnl_success) return false;
+  desc_.reset(desc);
+  chosen_ = a;
+  size_t scratch = 0;
+  if (const auto pad = dnnl().primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0)) scratch = dnnl().memory_desc_get_size(pad);
+  workspace_ += aligned(static_cast<int64_t>(scratch));
+  return true;
+}
+
+namespace {
+
+// A strided copy with conversion, or an epilogue: one tile loop and where its operands are.
+struct TileStep {
+  std::shared_ptr<TileLoop> loop;
+  std::vector<std::pair<int, int64_t>> operands;  // pointer slot and byte offset
+  void run(void* const* ptr) const {
+    std::array<void*, TileLoop::kMaxOperands> data{};
+    for (size_t k = 0; k < operands.size(); ++k) data[k] = static_cast<char*>(ptr[operands[k].first]) + operands[k].second;
+    loop->run(data.data());
+  }
+};
+
+TileStep tile_step(const Program& program, const std::vector<View>& operands, std::vector<std::pair<int, int64_t>> where) {
+  std::vector<DType> in;
+  for (size_t k = 1; k < operands.size(); ++k) in.push_back(operands[k].dtype);
+  TileProgram tiles(program, in, {operands[0].dtype});
+  const auto cost = 1 + static_cast<int64_t>(program.body.size());
+  return {std::make_shared<TileLoop>(std::move(tiles), operands[0], operands, 1, cost), std::move(where)};
+}
+
+struct DnnlArg {
+  int id;
+  DnnlMemory memory;
+  int slot;        // -1: the memory is fixed
+  int64_t offset;
+};
+
+class DnnlExecutable final : public Executable {
+ public:
+  std::vector<TileStep> before, after;
+  std::vector<DnnlArg> args;
+  std::vector<std::shared_ptr<void>> keep;
+  DnnlPrimitiveDesc desc;
+  DnnlPrimitive primitive;
+  DnnlStream stream = make_stream();
+  std::vector<dnnl_exec_arg_t> exec;
+
+  void finish() {
+    dnnl_primitive_t p = nullptr;
+    dnnl_check(dnnl().primitive_create(&p, desc.get()), "primitive_create");
+    primitive.reset(p);
+    for (const DnnlArg& a : args) exec.push_back({a.id, a.memory.get()});
+  }
+  Status run(void* const* ptr, void*) noexcept override {
+    for (const TileStep& s : before) s.run(ptr);
+    for (const DnnlArg& a : args) {
+      if (a.slot >= 0) dnnl().memory_set_data_handle(a.memory.get(), static_cast<char*>(ptr[a.slot]) + a.offset);
+    }
+    const dnnl_status_t status = dnnl().primitive_execute(primitive.get(), stream.get(), static_cast<int>(exec.size()), exec.data());
+    if (status != dnnl_success) return Status(Code::Internal, "oneDNN primitive failed with status " + std::to_string(int{status}));
+    for (const TileStep& s : after) s.run(ptr);
+    return Status::ok();
+  }
+};
+
+// The weights in the primitive's format, packed once per engine.
+std::shared_ptr<void> pack_weights(const View& w, const_dnnl_memory_desc_t target, const CpuProblem& p) {
+  const void* data = p.args.constants[1];
+  const auto make = [&] { return reorder(desc_of(w).get(), data, target); };
+  const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
+  if (!named) return make();
+  // The source's own strides are part of the key: the same weight may be used transposed elsewhere.
+  return p.args.store->packed(p.args.constant_keys[1] + "|onednn|" + describe(desc_of(w).get()) + "|" + describe(target), make);
+}
+
+}  // namespace
+
+std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
+  const DnnlRequest& r = request_;
+  auto e = std::make_unique<DnnlExecutable>();
+  const int out_slot = p.inputs(), ws = p.workspace_slot();
+  const auto md = [&](int id) { return dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_exec_arg_md, id); };
+  const auto add = [&](int id, int slot, int64_t offset) { e->args.push_back({id, make_memory(md(id)), slot, offset}); };
+  const auto add_operand = [&](int id, const Stage& stage, int slot) { add(id, stage.used() ? ws : slot, stage.used() ? stage.offset : 0); };
+  if (x_stage_.used()) e->before.push_back(tile_step({}, {x_stage_.view, r.x}, {{ws, x_stage_.offset}, {0, 0}}));
+  if (w_stage_.used()) e->before.push_back(tile_step({}, {w_stage_.view, r.w}, {{ws, w_stage_.offset}, {1, 0}}));
+  add_operand(DNNL_ARG_SRC, x_stage_, 0);
+  if (constant_weights_) {
+    const auto target = md(DNNL_ARG_WEIGHTS);
+    e->keep.push_back(pack_weights(r.w, target, p));
+    e->args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
+  } else {
+    add_operand(DNNL_ARG_WEIGHTS, w_stage_, 1);
+  }
+  add_operand(DNNL_ARG_DST, out_stage_, out_slot);
+  if (chosen_.fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
+  if (chosen_.fused && residual_ >= 0) {
+    const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
+    e->args.push_back({id, make_memory(desc_of(r.extras[residual_]).get()), 2 + residual_, 0});
+  }
+  const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0);
+  const int64_t scratch = pad ? static_cast<int64_t>(dnnl().memory_desc_get_size(pad)) : 0;
+  if (scratch > 0) e->args.push_back({DNNL_ARG_SCRATCHPAD, make_memory(pad), ws, workspace_ - aligned(scratch)});
+  const bool epilogue = !chosen_.fused && !r.epilogue.empty();
+  if (epilogue || out_stage_.used()) {
+    std::vector<View> operands{r.out, out_stage_.used() ? out_stage_.view : r.out};
+    std::vector<std::pair<int, int64_t>> where{{out_slot, 0}, out_stage_.used() ? std::pair<int, int64_t>{ws, out_stage_.offset} : std::pair<int, int64_t>{out_slot, 0}};
+    for (size_t k = 0; epilogue && k < r.extras.size(); ++k) {
+      operands.push_back(r.extras[k]);
+      where.push_back({2 + static_cast<int>(k), 0});
+    }
+    e->after.push_back(tile_step(epilogue ? r.epilogue : Program(), operands, where));
+  }
+  e->desc = std::move(desc_);
+  e->finish();
+  return e;
+}
+
+}  // namespace tuyere::cpu
+#endif

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifdef TUYERE_WITH_ONEDNN
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/onednn/dnnl_gemm.h"
+#include "kernels/onednn/onednn_kernels.h"
+
+namespace tuyere::cpu {
+namespace {
+
+// Weights as the library sees them: [groups,] out, in, kernel...
+View library_weights(const TensorView& t, const Conv& op) {
+  const View w(t);
+  View v;
+  v.dtype = w.dtype;
+  const auto push = [&v](int64_t size, int64_t stride) {
+    v.shape[v.rank] = size;
+    v.strides[v.rank++] = stride;
+  };
+  const int64_t rows = w.shape[0] / op.groups;
+  if (op.groups > 1) push(op.groups, rows * w.strides[0]);
+  if (op.transposed) {  // [C, O/groups, kernel...]
+    push(w.shape[1], w.strides[1]);
+    push(rows, w.strides[0]);
+  } else {
+    push(rows, w.strides[0]);
+    push(w.shape[1], w.strides[1]);
+  }
+  for (int d = 2; d < w.rank; ++d) push(w.shape[d], w.strides[d]);
+  return v;
+}
+
+struct Geometry {
+  std::vector<int64_t> stride, dilation, before, after;
+};
+Geometry geometry(const Conv& op, const View& x, const View& w, const View& out) {
+  Geometry g;
+  const int spatial = x.rank - 2;
+  for (int d = 0; d < spatial; ++d) {
+    g.stride.push_back(op.stride[d]);
+    g.dilation.push_back(op.dilation[d] - 1);
+    g.before.push_back(op.pad_before[d]);
+    const int64_t extent = op.dilation[d] * (w.shape[w.rank - spatial + d] - 1) + 1;
+    // A transposed convolution's output padding is a smaller padding at the end.
+    g.after.push_back(op.transposed ? (x.shape[2 + d] - 1) * op.stride[d] + extent - op.pad_before[d] - out.shape[2 + d] : op.pad_after[d]);
+  }
+  return g;
+}
+
+DnnlRequest make_request(const CpuProblem& p) {
+  const auto& op = attrs<Conv>(p);
+  DnnlRequest r;
+  r.x = View(p.args.in[0]);
+  r.w = library_weights(p.args.in[1], op);
+  r.out = View(p.args.out[0]);
+  for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
+  r.epilogue = op.epilogue;
+  r.channels_last = true;
+  r.bias_dims = {-1};
+  const Geometry g = geometry(op, r.x, r.w, r.out);
+  const auto make = op.transposed ? dnnl().deconvolution_forward_primitive_desc_create : dnnl().convolution_forward_primitive_desc_create;
+  const auto kind = op.transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
+  r.create = [=](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias, const_dnnl_memory_desc_t out,
+                 const_dnnl_primitive_attr_t attr) {
+    return make(desc, dnnl().cpu, dnnl_forward_inference, kind, x, w, bias, out, g.stride.data(), g.dilation.data(), g.before.data(), g.after.data(), attr);
+  };
+  return r;
+}
+
+bool is_empty(const CpuProblem& p) { return p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0; }
+
+}  // namespace
+
+int64_t workspace_onednn_conv(const CpuProblem& p) { return is_empty(p) ? 0 : DnnlGemm(make_request(p), p).workspace_bytes(); }
+
+std::unique_ptr<Executable> prepare_onednn_conv(const CpuProblem& p) {
+  if (is_empty(p)) return prepare_kernel("reference.conv", p);
+  return DnnlGemm(make_request(p), p).prepare(p);
+}
+
+}  // namespace tuyere::cpu
+#endif

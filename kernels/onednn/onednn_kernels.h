@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+#include "kernels/cpu/cpu_kernel.h"
+
+namespace tuyere::cpu {
+
+/// Adds onednn.matmul, onednn.conv and onednn.pool; nothing in a build without oneDNN's headers.
+void add_onednn_kernels(CpuKernelTable& table);
+std::unique_ptr<Executable> prepare_onednn_matmul(const CpuProblem& p);
+int64_t workspace_onednn_matmul(const CpuProblem& p);
+std::unique_ptr<Executable> prepare_onednn_conv(const CpuProblem& p);
+int64_t workspace_onednn_conv(const CpuProblem& p);
+std::unique_ptr<Executable> prepare_onednn_pool(const CpuProblem& p);
+int64_t workspace_onednn_pool(const CpuProblem& p);
+
+}  // namespace tuyere::cpu

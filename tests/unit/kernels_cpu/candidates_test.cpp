@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every candidate against the reference: a kernel line is a test line.
+#include <gtest/gtest.h>
+
+#include "tests/unit/kernels_cpu/harness.h"
+
+namespace tuyere::testing_cpu {
+namespace {
+
+class Candidates : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Candidates, MatchReference) { check_against_reference(GetParam()); }
+
+const char* const kPointwise[] = {
+    "pointwise program={relu(add(i0:f32, i1:f32))} types=[f32] | f32[3,5,7], f32[3,5,7] -> f32[3,5,7]",
+    "pointwise program={add(i0:f32, i1:f32)} types=[f32] | f32[4,33,17], f32[33,1] -> f32[4,33,17]",
+    "pointwise program={mul(i0:f32, i1:f32)} types=[f32] | f32[2,16,9,9]{1296,1,144,16}, f32[16,1,1] -> f32[2,16,9,9]{1296,1,144,16}",
+    "pointwise program={add(i0:f32, i1:f32)} types=[f32] | f32[700], f32[] -> f32[700]",
+    "pointwise program={i0:f32} types=[f32] | f32[2,40,33]{1320,1,40} -> f32[2,40,33]",
+    "pointwise program={i0:f32} types=[f32] | f32[5,40,33]{1,165,5} -> f32[5,40,33]",
+    "pointwise program={i0:f32} types=[bf16] | f16[6,100] -> bf16[6,100]",
+    "pointwise program={i0:i64} types=[i64] | i64[6,7]{1,6} -> i64[6,7]",
+    "pointwise program={gelu_erf(i0:f32)} types=[f32] | f32[2000] -> f32[2000]",
+    "pointwise program={gelu_tanh(i0:f32)} types=[f32] | f32[2000] -> f32[2000]",
+    "pointwise program={silu(i0:f32)} types=[f16] | f16[2000] -> f16[2000]",
+    "pointwise program={sigmoid(i0:f32)} types=[bf16] | bf16[333] -> bf16[333]",
+    "pointwise program={tanh(exp(i0:f32))} types=[f32] | f32[333] -> f32[333]",
+    "pointwise program={log(abs(i0:f32))} types=[f32] | f32[333] -> f32[333]",
+    "pointwise program={add(sin(i0:f32), cos(i0))} types=[f32] | f32[333] -> f32[333]",
+    "pointwise program={mish(softplus(i0:f32))} types=[f32] | f32[333] -> f32[333]",
+    "pointwise program={erf(i0:f32)} types=[f64] | f32[65] -> f64[65]",
+    "pointwise program={exp(i0:f64)} types=[f64] | f64[65] -> f64[65]",
+    "pointwise program={floor_div(i0:i64, i1:i64)} types=[i64] | i64[65], i64[65] -> i64[65]",
+    "pointwise program={remainder(i0:i32, i1:i32)} types=[i32] | i32[65], i32[65] -> i32[65]",
+    "pointwise program={where(i0:bool, i1:f32, i2:f32)} types=[f32] | bool[5,1,65], f32[4,65], f32[] -> f32[5,4,65]",
+    "pointwise program={logical_and(lt(i0:f32, i1:f32), i2:bool)} types=[bool] | f32[65], f32[1], bool[65] -> bool[65]",
+    "pointwise program={bitwise_not(i0:bool)} types=[bool] | bool[65] -> bool[65]",
+    "pointwise program={cast<bf16>(i0:f32)} types=[f32] | f32[65] -> f32[65]",
+    "pointwise program={cast<f32>(i0:i64)} types=[f32] | i64[65] -> f32[65]",
+    "pointwise program={add(i0:i32, i1:i32)} types=[u8] | u8[3,65], i8[65] -> u8[3,65]",
+    "pointwise program={clamp(i0:f32, i1:f32, i2:f32)} types=[f32] | f32[65], f32[], f32[] -> f32[65]",
+    "pointwise program={i0:f32, i1:f32 -> v2 = add(i0, i1); v3 = mul(v2, i0); v2, v3} types=[f32,f16] | f32[9,65], f32[65] -> f32[9,65], f16[9,65]",
+    "pointwise program={relu(i0:f32)} types=[f32] | f32[0,5] -> f32[0,5]",
+    "pointwise program={relu(i0:f32)} types=[f32] | f32[] -> f32[]",
+    "pointwise program={relu(i0:f32)} types=[f32] | f32[4,6]{20,3} -> f32[4,6]{1,8}",
+};
+INSTANTIATE_TEST_SUITE_P(Pointwise, Candidates, ::testing::ValuesIn(kPointwise));
+
+const char* const kReduce[] = {
+    "reduce kind=sum axes=[1] | f32[33,700] -> f32[33]",
+    "reduce kind=mean axes=[0] | f32[33,700] -> f32[700]",
+    "reduce kind=mean axes=[2,3] keepdim=true | f32[2,20,7,9] -> f32[2,20,1,1]",
+    "reduce kind=mean axes=[2,3] | f32[2,20,7,9]{1260,1,180,20} -> f32[2,20]",
+    "reduce kind=max axes=[0,1,2] | f32[9,40,33] -> f32[]",
+    "reduce kind=sum axes=[0,1] | f32[300,701] -> f32[]",
+    "reduce kind=min axes=[1] type=f16 | f16[3,50,4] -> f16[3,4]",
+    "reduce kind=prod axes=[1] type=i64 | i64[3,5] -> i64[3]",
+    "reduce kind=sum axes=[0] type=i64 | i32[30,5] -> i64[5]",
+    "reduce kind=sum axes=[1] type=i64 | bool[30,50] -> i64[30]",
+    "reduce kind=any axes=[1] type=bool | bool[30,3] -> bool[30]",
+    "reduce kind=all axes=[0] type=bool | f32[3,30] -> bool[30]",
+    "reduce kind=var axes=[1] correction=1 | f32[7,300] -> f32[7]",
+    "reduce kind=var axes=[0,2] correction=1 | f32[7,11,5] -> f32[11]",
+    "reduce kind=sum axes=[1] type=f64 | f64[7,300] -> f64[7]",
+    "reduce kind=sum axes=[1] prologue={square(sub(i0:f32, i1:f32))} epilogue={mul(sqrt(i0:f32), i1:f32)} | f32[7,300], f32[300], f32[7] -> f32[7]",
+    "reduce kind=mean axes=[1] type=bf16 prologue={mul(i0:f32, i1:f32)} | bf16[5,8,40]{320,1,8}, bf16[5,1,40] -> bf16[5,40]",
+    "reduce kind=sum axes=[1] | f32[4,0] -> f32[4]",
+    "reduce kind=max axes=[3] | f32[2,3,50,4] -> f32[2,3,50]",
+    "arg_reduce kind=argmax axis=1 | f32[5,9] -> i64[5]",
+};
+INSTANTIATE_TEST_SUITE_P(Reduce, Candidates, ::testing::ValuesIn(kReduce));
+
+const char* const kRows[] = {
+    "softmax axis=-1 | f32[9,77] -> f32[9,77]",
+    "softmax axis=1 | f32[2,19,5,3] -> f32[2,19,5,3]",
+    "softmax axis=1 | f32[2,19,5,3]{285,1,57,19} -> f32[2,19,5,3]",
+    "softmax axis=-1 log=true | f32[3,1500] -> f32[3,1500]",
+    "softmax axis=-1 type=bf16 | bf16[3,150] -> bf16[3,150]",
+    "softmax axis=-1 prologue={add(mul(i0:f32, i1:f32), i2:f32)} | f32[2,3,8,50], f32[], f32[2,1,1,50] -> f32[2,3,8,50]",
+    "softmax axis=-1 type=f64 | f64[3,15] -> f64[3,15]",
+    "softmax axis=-1 | f32[3,1] -> f32[3,1]",
+    "norm kind=layer has_weight=true has_bias=true | f32[7,5,100], f32[100], f32[100] -> f32[7,5,100]",
+    "norm kind=layer axes=2 has_weight=true | f32[7,5,100], f32[5,100] -> f32[7,5,100]",
+    "norm kind=rms has_weight=true type=f16 | f16[7,1000], f16[1000] -> f16[7,1000]",
+    "norm kind=group groups=4 has_weight=true has_bias=true | f32[2,12,5,7], f32[12], f32[12] -> f32[2,12,5,7]",
+    "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> f32[2,12,5,7]{420,1,84,12}",
+    "norm kind=layer has_weight=true has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} epilogue={add(relu(i0:f32), i1:f32)}"
+    " | f32[7,100], f32[7,100], f32[100], f32[100], f32[7,1] -> f32[7,100], f32[7,100]",
+};
+INSTANTIATE_TEST_SUITE_P(Rows, Candidates, ::testing::ValuesIn(kRows));
+
+const char* const kMatMul[] = {
+    "matmul | f32[7,33], f32[33,19] -> f32[7,19]",
+    "matmul trans_b=true epilogue={add(i0:f32, i1:f32)} | f32[3,5,64], const f32[48,64], f32[48] -> f32[3,5,48]",
+    "matmul trans_a=true | f32[33,7], f32[33,19] -> f32[7,19]",
+    "matmul | f32[2,3,7,33], f32[2,3,33,19] -> f32[2,3,7,19]",
+    "matmul trans_b=true | f32[2,7,3,32]{672,32,224,1}, f32[2,7,5,32] -> f32[2,7,3,5]",
+    "matmul | f32[4,1,7,33], f32[3,33,19] -> f32[4,3,7,19]",
+    "matmul | f32[1,33], const f32[33,19] -> f32[1,19]",
+    "matmul epilogue={gelu_erf(add(i0:f32, i1:f32))} | f32[7,33], const f32[33,19], f32[19] -> f32[7,19]",
+    "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,33], const f32[33,19], f32[19], f32[7,19] -> f32[7,19]",
+    "matmul epilogue={mul(silu(i0:f32), i1:f32)} | f32[7,33], const f32[33,19], f32[7,19] -> f32[7,19]",
+    "matmul epilogue={sin(mul(i0:f32, i1:f32))} | f32[2,7,33], f32[2,33,19], f32[2,1,19] -> f32[2,7,19]",
+    "matmul epilogue={gt(i0:f32, i1:f32)} type=bool | f32[7,33], f32[33,19], f32[] -> bool[7,19]",
+    "matmul type=bf16 epilogue={add(i0:f32, i1:f32)} | bf16[7,33], const bf16[33,19], bf16[19] -> bf16[7,19]",
+    "matmul type=f16 epilogue={relu(add(i0:f32, i1:f32))} | f16[7,33], const f16[33,19], f16[19] -> f16[7,19]",
+    "matmul | f32[7,33]{99,3}, f32[33,19] -> f32[7,19]{1,7}",
+    "matmul | f32[7,0], f32[0,19] -> f32[7,19]",
+    "matmul | f32[0,33], f32[33,19] -> f32[0,19]",
+    "matmul type=f64 | f64[7,3], f64[3,9] -> f64[7,9]",
+};
+INSTANTIATE_TEST_SUITE_P(MatMul, Candidates, ::testing::ValuesIn(kMatMul));
+
+#define GEOMETRY2 "stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] "
+#define STRIDED2 "stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] "
+const char* const kConv[] = {
+    "conv " GEOMETRY2 "| f32[2,8,9,11], const f32[16,8,3,3] -> f32[2,16,9,11]",
+    "conv " GEOMETRY2 "epilogue={relu(add(i0:f32, i1:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1] -> f32[2,16,9,11]{1584,1,176,16}",
+    "conv " STRIDED2 "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1], f32[2,16,5,6]{480,1,96,16}"
+    " -> f32[2,16,5,6]{480,1,96,16}",
+    "conv " GEOMETRY2 "groups=8 epilogue={silu(i0:f32)} | f32[2,8,9,11]{792,1,88,8}, const f32[8,1,3,3] -> f32[2,8,9,11]{792,1,88,8}",
+    "conv " GEOMETRY2 "groups=2 | f32[2,8,9,11], const f32[16,4,3,3] -> f32[2,16,9,11]",
+    "conv " GEOMETRY2 "groups=2 | f32[2,8,9,11], f32[16,4,3,3] -> f32[2,16,9,11]",
+    "conv stride=[2] pad_before=[2] pad_after=[2] dilation=[2] epilogue={mul(i0:f32, sigmoid(i1:f32))} | f32[2,8,30], const f32[5,8,3], f32[2,1,15] -> f32[2,5,15]",
+    "conv stride=[1,1,1] pad_before=[0,1,1] pad_after=[0,1,1] dilation=[1,1,1] | f32[1,4,5,6,7], const f32[8,4,3,3,3] -> f32[1,8,3,6,7]",
+    "conv stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] transposed=true output_padding=[1,1] epilogue={add(i0:f32, i1:f32)}"
+    " | f32[2,8,5,6], const f32[8,6,3,3], f32[6,1,1] -> f32[2,6,10,12]",
+    "conv stride=[2,2] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] transposed=true output_padding=[0,0] groups=2 | f32[2,8,5,6], const f32[8,3,2,2] -> f32[2,6,10,12]",
+    "conv " GEOMETRY2 "type=bf16 epilogue={relu(add(i0:f32, i1:f32))} | bf16[2,8,9,11]{792,1,88,8}, const bf16[16,8,3,3], bf16[16,1,1] -> bf16[2,16,9,11]{1584,1,176,16}",
+    "conv " GEOMETRY2 "type=f16 | f16[2,8,9,11], const f16[16,8,3,3] -> f16[2,16,9,11]",
+    "conv " GEOMETRY2 "| f32[2,8,9,11]{1584,99,11,1}, const f32[16,8,3,3] -> f32[2,16,9,11]{3168,99,11,1}",
+    "conv " GEOMETRY2 "| f32[0,8,9,11], const f32[16,8,3,3] -> f32[0,16,9,11]",
+};
+INSTANTIATE_TEST_SUITE_P(Conv, Candidates, ::testing::ValuesIn(kConv));
+
+const char* const kPool[] = {
+    "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
+    "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11]{792,1,88,8} -> f32[2,8,5,6]{240,1,48,8}",
+    "pool kind=avg kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
+    "pool kind=avg kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] count_include_pad=false ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
+    "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
+    "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,4,5]",
+};
+INSTANTIATE_TEST_SUITE_P(Pool, Candidates, ::testing::ValuesIn(kPool));
+
+}  // namespace
+}  // namespace tuyere::testing_cpu
