@@ -88,7 +88,7 @@ class Build {
   void add_weight_program(WeightProgram& weights) {
     ErrorFrame frame("in the weight program");
     for (const auto& [constant, type] : weights.parameters) add_constant(constant, type);
-    if (weights.parameters.empty() && weights.outputs.empty()) return;
+    if (weights.outputs.empty()) return;
     Placement placement = place(weights.network);
     add_constants(weights.network);
     Target cpu = find_target("cpu");

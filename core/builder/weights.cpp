@@ -39,7 +39,6 @@ class Splitter {
 
   WeightProgram run() {
     result_.network.name = net_.name + ".weights";
-    add_parameters();
     for (size_t i = 0; i < body_.layers.size(); ++i) folds_[i] = foldable(body_.layers[i]);
     keep_border_views();
     for (TensorId t : border()) move(t);
@@ -99,13 +98,6 @@ class Splitter {
       if (folded(static_cast<TensorId>(t)) && read_by_program(static_cast<TensorId>(t))) result.push_back(static_cast<TensorId>(t));
     }
     return result;
-  }
-
-  void add_parameters() {
-    for (size_t t = 0; t < body_.tensors.size(); ++t) {
-      const Tensor& tensor = body_.tensors[t];
-      if (tensor.constant >= 0 && net_.constants[tensor.constant].param) clone(static_cast<TensorId>(t));
-    }
   }
 
   /// The tensor of the weight program that equals `t`.

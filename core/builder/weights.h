@@ -17,7 +17,7 @@
 namespace tuyere {
 
 struct WeightProgram {
-  Network network;                   // main only: inputs are parameters (all of them), outputs the computed constants
+  Network network;                   // main only: inputs are parameters, outputs the computed constants
   std::vector<std::pair<Constant, TensorType>> parameters;  // values of the inputs
   std::vector<std::string> outputs;  // names of the computed constants, whose data is in the order of their layout
 };
