@@ -50,20 +50,19 @@ std::string literal_text(const TensorType& type, std::span<const std::byte> data
 /// Inverse. Error{User} on text that does not fit the type.
 std::shared_ptr<const std::vector<std::byte>> parse_literal(const TensorType& type, std::string_view text);
 
-// -- quoted strings and brackets (scan.cpp)
+}  // namespace tuyere
+
+/// Lexical helpers of the text form (scan.cpp), beside those of kernels/api/op_reflect.h.
+namespace tuyere::scan {
+
 /// The name itself when it is a plain word of the grammar, otherwise a quoted string.
 std::string word_text(const std::string& name);
-std::string quoted(const std::string& text);
-/// Position of the first of `stops` outside quotes and brackets, or npos.
-size_t find_outside(std::string_view text, std::string_view stops);
 /// Position of the bracket that closes the one at `open`. Error{User} when none does.
 size_t closing_bracket(std::string_view text, size_t open);
-std::vector<std::string_view> split_outside(std::string_view text, char separator);
-std::string_view trim(std::string_view text);
 /// Removes `token` from the front.
 bool eat(std::string_view& text, std::string_view token);
 /// Removes a word or a quoted string from the front and returns its value. Error{User} when there is none.
 std::string eat_word(std::string_view& text);
 int64_t parse_int(std::string_view text);
 
-}  // namespace tuyere
+}  // namespace tuyere::scan

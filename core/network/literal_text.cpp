@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "core/network/internal.h"
+#include "kernels/api/op_reflect.h"
 
 namespace tuyere {
 namespace {
@@ -27,7 +28,7 @@ std::string number_text(DType type, const std::byte* data, int64_t k) {
 
 void store_number(DType type, std::byte* data, int64_t k, std::string_view text) {
   if (type == DType::I64) {
-    const int64_t value = parse_int(text);
+    const int64_t value = scan::parse_int(text);
     std::memcpy(data + 8 * k, &value, 8);
     return;
   }
@@ -76,14 +77,14 @@ std::shared_ptr<const std::vector<std::byte>> parse_literal(const TensorType& ty
   USER_CHECK(is_static(type.shape), "a constant needs a static shape, got " << str(type.shape));
   const int64_t count = numel(type.shape).value();
   auto data = std::make_shared<std::vector<std::byte>>(bytes_of(type.dtype, count));
-  if (eat(text, "hex:")) {
+  if (scan::eat(text, "hex:")) {
     parse_hex(*data, text);
     return data;
   }
   std::vector<std::string_view> numbers{text};
   if (text.starts_with('[')) {
-    USER_CHECK(closing_bracket(text, 0) + 1 == text.size(), "'" << text << "' are no values");
-    numbers = split_outside(text.substr(1, text.size() - 2), ',');
+    USER_CHECK(scan::closing_bracket(text, 0) + 1 == text.size(), "'" << text << "' are no values");
+    numbers = reflect::split_outside(text.substr(1, text.size() - 2), ",");
   }
   USER_CHECK(static_cast<int64_t>(numbers.size()) == count, "the constant needs " << count << " values, got " << numbers.size());
   for (int64_t k = 0; k < count; ++k) store_number(type.dtype, data->data(), k, numbers[k]);

@@ -12,6 +12,8 @@
 namespace tuyere {
 namespace {
 
+using inference::Inputs, inference::Types;
+
 Body& checked_body(Network& network, int body) {
   INTERNAL_CHECK(body >= 0 && body < static_cast<int>(network.bodies.size()), "body " << body << " does not exist");
   return network.bodies[body];
@@ -67,7 +69,8 @@ TensorId Network::add_constant(DType dtype, Shape shape, Constant constant, int 
   USER_CHECK(is_static(shape), "a constant needs a static shape, got " << tuyere::str(shape));
   if (constant.data) {
     const int64_t want = bytes_of(dtype, numel(shape).value());
-    USER_CHECK(static_cast<int64_t>(constant.data->size()) == want, "has " << constant.data->size() << " bytes, " << tuyere::name(dtype) << tuyere::str(shape) << " needs " << want);
+    USER_CHECK(static_cast<int64_t>(constant.data->size()) == want,
+               "has " << constant.data->size() << " bytes, " << tuyere::name(dtype) << tuyere::str(shape) << " needs " << want);
   }
   if (constant.name.empty()) constant.name = unique_name(b, constant.param ? "param" : "c");
   const std::string wanted = constant.name;
@@ -92,8 +95,8 @@ std::vector<TensorId> Network::add(Op op, std::vector<TensorId> inputs, Origins 
     INTERNAL_CHECK(id >= 0 && id < static_cast<TensorId>(b.tensors.size()), "input tensor " << id << " does not exist");
     in.push_back(b.tensors[id].type);
   }
-  normalize(op, in);
-  Types out = infer_in(*this, op, in);
+  inference::normalize(op, in);
+  Types out = inference::infer_in(*this, op, in);
   keep_layout(op, in, out);
   const auto layer = static_cast<LayerId>(b.layers.size());
   std::vector<TensorId> outputs;

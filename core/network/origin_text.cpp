@@ -5,6 +5,8 @@
 namespace tuyere {
 namespace {
 
+using scan::eat;
+
 std::string escaped(const std::string& text) {
   std::string out;
   for (char c : text) {

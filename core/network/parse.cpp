@@ -5,9 +5,13 @@
 
 #include "common/error.h"
 #include "core/network/internal.h"
+#include "kernels/api/op_reflect.h"
 
 namespace tuyere {
 namespace {
+
+using reflect::find_outside, reflect::split_outside, reflect::trimmed;
+using scan::closing_bracket, scan::eat, scan::eat_word, scan::parse_int;
 
 struct Line {
   int number;
@@ -28,18 +32,18 @@ std::map<int64_t, Block> split_blocks(std::string_view text) {
     const ErrorFrame frame("line " + std::to_string(number));
     const std::string_view whole = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(whole.size() + 1, text.size()));
-    const size_t hash = whole.find('#') == std::string_view::npos ? std::string_view::npos : find_outside(whole, "#");
-    std::string_view line = trim(whole.substr(0, hash));
+    const size_t hash = find_outside(whole, "#");
+    std::string_view line = trimmed(whole.substr(0, hash));
     if (line.empty()) continue;
     if (line == "}") {
       USER_CHECK(current != 0, "'}' closes no body");
       current = 0;
     } else if (line.ends_with('{') && eat(line, "body ")) {
       USER_CHECK(current == 0, "bodies do not nest");
-      current = parse_int(trim(line.substr(0, line.size() - 1)));
+      current = parse_int(trimmed(line.substr(0, line.size() - 1)));
       USER_CHECK(current > 0 && current < 1 << 20 && blocks.emplace(current, Block{}).second, "body " << current << " is there already or has no valid number");
     } else {
-      blocks[current].lines.push_back({number, line, hash == std::string_view::npos ? std::string_view{} : whole.substr(hash + 1)});
+      blocks[current].lines.push_back({number, line, whole.substr(std::min(hash + 1, whole.size()))});
     }
   }
   USER_CHECK(current == 0, "body " << current << " is not closed");
@@ -48,7 +52,7 @@ std::map<int64_t, Block> split_blocks(std::string_view text) {
 
 Layout parse_layout(std::string_view text) {
   Layout layout;
-  std::vector<std::string_view> parts = split_outside(text, '/');
+  std::vector<std::string_view> parts = split_outside(text, "/");
   for (size_t k = 1; k < parts.size(); ++k) {
     if (eat(parts[k], "p"))
       layout.channel_padding = parse_int(parts[k]);
@@ -59,7 +63,7 @@ Layout parse_layout(std::string_view text) {
   }
   const std::string_view order = parts.empty() ? text : parts[0];
   if (order.find('.') != std::string_view::npos) {
-    for (std::string_view d : split_outside(order, '.')) layout.order.push_back(static_cast<int>(parse_int(d)));
+    for (std::string_view d : split_outside(order, ".")) layout.order.push_back(static_cast<int>(parse_int(d)));
   } else {
     for (size_t k = 0; k < order.size(); ++k) layout.order.push_back(static_cast<int>(parse_int(order.substr(k, 1))));
   }
@@ -77,7 +81,7 @@ TensorType eat_type(std::string_view& text) {
   const size_t open = text.find('[');
   USER_CHECK(open != std::string_view::npos, "expected a type, got '" << text << "'");
   TensorType type;
-  type.dtype = parse_type_name(trim(text.substr(0, open)));
+  type.dtype = parse_type_name(trimmed(text.substr(0, open)));
   const size_t close = closing_bracket(text, open);
   type.shape = parse_shape(text.substr(open, close - open + 1));
   text.remove_prefix(close + 1);
@@ -86,7 +90,7 @@ TensorType eat_type(std::string_view& text) {
     type.layout = parse_layout(layout);
     text.remove_prefix(layout.size());
   }
-  text = trim(text);
+  text = trimmed(text);
   return type;
 }
 
@@ -134,17 +138,17 @@ class Parser {
     std::string_view text = line.text;
     if (text == "return" || eat(text, "return ")) {
       if (text != "return")
-        for (std::string_view arg : split_outside(text, ',')) net_.mark_output(argument(arg, body), body);
+        for (std::string_view arg : split_outside(text, ",")) net_.mark_output(argument(arg, body), body);
       return true;
     }
     if (eat(text, "observe ")) {
-      for (std::string_view word : split_outside(text, ',')) net_.bodies[body].tensors[argument(word, body)].observed = true;
+      for (std::string_view word : split_outside(text, ",")) net_.bodies[body].tensors[argument(word, body)].observed = true;
     } else if (body == 0 && eat(text, "network ")) {
       net_.name = eat_word(text);
     } else {
       const size_t equals = find_outside(text, "=");
-      USER_CHECK(equals != std::string_view::npos, "expected 'name = ...', got '" << text << "'");
-      assignment(trim(text.substr(0, equals)), trim(text.substr(equals + 1)), line.comment, body);
+      USER_CHECK(equals < text.size(), "expected 'name = ...', got '" << text << "'");
+      assignment(trimmed(text.substr(0, equals)), trimmed(text.substr(equals + 1)), line.comment, body);
     }
     return false;
   }
@@ -152,7 +156,7 @@ class Parser {
   void assignment(std::string_view left, std::string_view right, std::string_view comment, int body) {
     if (eat(right, "input ")) {
       const std::string name = eat_word(left);
-      right = trim(right);
+      right = trimmed(right);
       TensorType type = eat_type(right);
       USER_CHECK(left.empty() && right.empty(), "unexpected '" << left << right << "'");
       name_tensor(net_.add_input(std::move(type), name, body), name, body);
@@ -160,11 +164,11 @@ class Parser {
     }
     const bool param = eat(right, "param ");
     if (param || eat(right, "literal ")) {
-      constant(left, trim(right), param, body);
+      constant(left, trimmed(right), param, body);
       return;
     }
-    const std::optional<Origins> origins = parse_origins(trim(comment));
-    const std::vector<std::string_view> words = left == "()" ? std::vector<std::string_view>{} : split_outside(left, ',');
+    const std::optional<Origins> origins = parse_origins(trimmed(comment));
+    const std::vector<std::string_view> words = left == "()" ? std::vector<std::string_view>{} : split_outside(left, ",");
     const std::vector<TensorId> outputs = layer(right, origins.value_or(Origins{}), body);
     USER_CHECK(words.size() == outputs.size(), "the layer has " << outputs.size() << " outputs, not " << words.size());
     for (size_t k = 0; k < outputs.size(); ++k) result(words[k], outputs[k], body);
@@ -182,7 +186,7 @@ class Parser {
     TensorType type = eat_type(right);
     Constant constant{name, param, nullptr};
     if (right.starts_with('"')) constant.name = eat_word(right);
-    right = trim(right);
+    right = trimmed(right);
     if (!right.empty()) constant.data = parse_literal(type, right);
     const TensorId id = net_.add_constant(type.dtype, type.shape, std::move(constant), body);
     net_.bodies[body].tensors[id].type.layout = type.layout;
@@ -202,7 +206,7 @@ class Parser {
 
   TensorId argument(std::string_view text, int body) {
     const size_t open = find_outside(text, "(");
-    if (open != std::string_view::npos) {
+    if (open < text.size()) {
       const std::vector<TensorId> outputs = layer(text, {}, body);
       USER_CHECK(outputs.size() == 1, "a nested layer must have one output: " << text);
       net_.bodies[body].tensors[outputs[0]].type.layout = {};
@@ -219,12 +223,12 @@ class Parser {
 
   std::vector<TensorId> layer(std::string_view text, Origins origins, int body) {
     const size_t open = find_outside(text, "(");
-    USER_CHECK(open != std::string_view::npos, "expected 'op(...)', got '" << text << "'");
+    USER_CHECK(open < text.size(), "expected 'op(...)', got '" << text << "'");
     const size_t close = closing_bracket(text, open);
-    const std::string head(trim(text.substr(0, open)));
+    const std::string head(trimmed(text.substr(0, open)));
     std::vector<TensorId> args;
-    for (std::string_view arg : split_outside(text.substr(open + 1, close - open - 1), ',')) args.push_back(argument(arg, body));
-    const std::string_view fields = trim(text.substr(close + 1));
+    for (std::string_view arg : split_outside(text.substr(open + 1, close - open - 1), ",")) args.push_back(argument(arg, body));
+    const std::string_view fields = trimmed(text.substr(close + 1));
     if (!is_op(head)) return function(head, fields, std::move(args), std::move(origins), body);
     Op op = parse_op(fields.empty() ? head : head + " " + std::string(fields));
     for (int64_t* id : referenced_bodies(op)) parse_body(*id);
@@ -257,7 +261,7 @@ class Parser {
 }  // namespace
 
 Network parse_network(std::string_view text) {
-  const ErrorFrame frame("network text");
+  const ErrorFrame frame("in network text");
   return Parser(text).parse();
 }
 

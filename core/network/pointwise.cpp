@@ -10,11 +10,16 @@ namespace {
 
 int width(DType compute) {
   switch (compute) {
-    case DType::Bool: return 0;
-    case DType::I32: return 1;
-    case DType::I64: return 2;
-    case DType::F32: return 3;
-    default: return 4;
+    case DType::Bool:
+      return 0;
+    case DType::I32:
+      return 1;
+    case DType::I64:
+      return 2;
+    case DType::F32:
+      return 3;
+    default:
+      return 4;
   }
 }
 

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Lexical helpers of the text form.
-#include <algorithm>
 #include <charconv>
 
 #include "common/error.h"
 #include "core/network/internal.h"
+#include "kernels/api/op_reflect.h"
 
-namespace tuyere {
+namespace tuyere::scan {
 namespace {
 
 bool is_word_char(char c, bool first) {
@@ -31,60 +31,16 @@ size_t skip_quoted(std::string_view text, size_t at) {
 
 }  // namespace
 
-std::string quoted(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') out += '\\';
-    if (c == '\n')
-      out += "\\n";
-    else
-      out += c;
-  }
-  return out + "\"";
-}
-
 std::string word_text(const std::string& name) {
   const bool keyword = name == "return" || name == "observe" || name == "body" || name == "network";
-  return !keyword && !name.empty() && word_length(name) == name.size() ? name : quoted(name);
-}
-
-size_t find_outside(std::string_view text, std::string_view stops) {
-  int depth = 0;
-  for (size_t at = 0; at < text.size();) {
-    const char c = text[at];
-    if (depth == 0 && stops.find(c) != std::string_view::npos) return at;
-    if (c == '"') {
-      at = skip_quoted(text, at);
-      continue;
-    }
-    if (c == '(' || c == '[' || c == '{') ++depth;
-    if (c == ')' || c == ']' || c == '}') --depth;
-    ++at;
-  }
-  return std::string_view::npos;
+  return !keyword && !name.empty() && word_length(name) == name.size() ? name : reflect::quoted(name);
 }
 
 size_t closing_bracket(std::string_view text, size_t open) {
-  const size_t close = find_outside(text.substr(open + 1), ")]}");
-  USER_CHECK(close != std::string_view::npos, "'" << text[open] << "' is not closed");
-  return open + 1 + close;
-}
-
-std::vector<std::string_view> split_outside(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  if (trim(text).empty()) return parts;
-  for (;;) {
-    const size_t at = find_outside(text, std::string_view(&separator, 1));
-    parts.push_back(trim(text.substr(0, at)));
-    if (at == std::string_view::npos) return parts;
-    text.remove_prefix(at + 1);
-  }
-}
-
-std::string_view trim(std::string_view text) {
-  const size_t first = text.find_first_not_of(" \t\r");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
+  const char closer = text[open] == '(' ? ')' : text[open] == '[' ? ']' : '}';
+  const size_t close = reflect::find_outside(text, std::string_view(&closer, 1), open + 1);
+  USER_CHECK(close < text.size(), "'" << text[open] << "' is not closed");
+  return close;
 }
 
 bool eat(std::string_view& text, std::string_view token) {
@@ -118,4 +74,4 @@ int64_t parse_int(std::string_view text) {
   return value;
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::scan

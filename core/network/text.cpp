@@ -30,6 +30,7 @@
 // Order of the lines: inputs, constants, layers in topological order, observed tensors, outputs; then the other bodies.
 #include "common/error.h"
 #include "core/network/internal.h"
+#include "kernels/api/op_reflect.h"
 
 namespace tuyere {
 namespace {
@@ -41,7 +42,7 @@ class Printer {
   Printer(const Network& network, const TextOptions& options) : net_(network), options_(options) {}
 
   std::string print() {
-    if (net_.name != "network") text_ += "network " + word_text(net_.name) + "\n";
+    if (net_.name != "network") text_ += "network " + scan::word_text(net_.name) + "\n";
     print_body(net_.bodies[0], "");
     for (size_t k = 1; k < net_.bodies.size(); ++k) {
       text_ += "body " + std::to_string(k) + " {\n";
@@ -69,7 +70,7 @@ class Printer {
   void name_tensors(const Body& body, const std::vector<LayerId>& order) {
     names_.assign(body.tensors.size(), "");
     int next = 0;
-    const auto give = [&](TensorId id) { names_[id] = options_.names ? word_text(body.tensors[id].name) : "t" + std::to_string(next++); };
+    const auto give = [&](TensorId id) { names_[id] = options_.names ? scan::word_text(body.tensors[id].name) : "t" + std::to_string(next++); };
     for (TensorId id : body.inputs) give(id);
     for (size_t k = 0; k < body.tensors.size(); ++k)
       if (body.tensors[k].constant >= 0) give(static_cast<TensorId>(k));
@@ -86,7 +87,7 @@ class Printer {
   std::string constant_line(const Tensor& tensor, const std::string& name) const {
     const Constant& constant = net_.constants[tensor.constant];
     std::string line = name + " = " + (constant.param ? "param " : "literal ") + str(tensor.type);
-    if (constant.param || (options_.names && constant.name != tensor.name)) line += " " + quoted(constant.name);
+    if (constant.param || (options_.names && constant.name != tensor.name)) line += " " + reflect::quoted(constant.name);
     const bool small = numel(tensor.type.shape).value() <= kMostValues;
     if (constant.data && (options_.with_data || (small && !constant.param))) line += " " + literal_text(tensor.type, *constant.data, small);
     return line;

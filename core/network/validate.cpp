@@ -15,6 +15,8 @@
 namespace tuyere {
 namespace {
 
+using inference::Inputs, inference::Types;
+
 class Validator {
  public:
   Validator(const Network& network, const Body& body, Phase phase) : net_(network), body_(body), phase_(phase) {}
@@ -48,7 +50,8 @@ class Validator {
       for (size_t out = 0; out < layer.outputs.size(); ++out) {
         const Tensor& tensor = body_.tensors[layer.outputs[out]];
         ++sources_[layer.outputs[out]];
-        INTERNAL_CHECK(tensor.producer == static_cast<LayerId>(k) && tensor.output == static_cast<int>(out), "output " << out << " says that layer " << tensor.producer << " produces it");
+        INTERNAL_CHECK(tensor.producer == static_cast<LayerId>(k) && tensor.output == static_cast<int>(out),
+                       "output " << out << " says that layer " << tensor.producer << " produces it");
       }
     }
   }
@@ -58,7 +61,8 @@ class Validator {
     const ErrorFrame frame("tensor '" + tensor.name + "'");
     const int sources = sources_[id] + (tensor.constant >= 0);
     INTERNAL_CHECK(sources == 1, "has " << sources << " sources among inputs, constants and layers, needs 1");
-    INTERNAL_CHECK(tensor.producer == kNone || (tensor.producer >= 0 && tensor.producer < static_cast<LayerId>(body_.layers.size())), "its producer does not exist");
+    INTERNAL_CHECK(tensor.producer == kNone || (tensor.producer >= 0 && tensor.producer < static_cast<LayerId>(body_.layers.size())),
+                   "its producer does not exist");
     if (tensor.constant >= 0) check_constant(tensor);
     check_layout(tensor.type);
   }
@@ -70,7 +74,8 @@ class Validator {
     const Constant& constant = net_.constants[tensor.constant];
     if (!constant.data) return;
     const int64_t want = bytes_of(tensor.type.dtype, numel(tensor.type.shape).value());
-    INTERNAL_CHECK(static_cast<int64_t>(constant.data->size()) == want, "constant '" << constant.name << "' has " << constant.data->size() << " bytes, " << str(tensor.type) << " needs " << want);
+    INTERNAL_CHECK(static_cast<int64_t>(constant.data->size()) == want,
+                   "constant '" << constant.name << "' has " << constant.data->size() << " bytes, " << str(tensor.type) << " needs " << want);
   }
 
   static void check_layout(const TensorType& type) {
@@ -110,7 +115,7 @@ class Validator {
   /// What a user did wrong while building is our mistake after that.
   Types inferred(const Layer& layer, Inputs in) const {
     try {
-      return infer_in(net_, layer.op, in);
+      return inference::infer_in(net_, layer.op, in);
     } catch (const Error& error) {
       if (error.fault() == Fault::Internal) throw;
       throw_error(Fault::Internal, __FILE__, __LINE__, error.message());
@@ -134,7 +139,8 @@ class Validator {
     for (const Layer& layer : body_.layers) {
       const ErrorFrame frame(layer_frame(body_, layer));
       INTERNAL_CHECK(!layer.dead, "was erased but is still there");
-      INTERNAL_CHECK(std::any_of(layer.outputs.begin(), layer.outputs.end(), [&](TensorId id) { return read[id] || body_.tensors[id].observed; }), "nobody reads its results");
+      INTERNAL_CHECK(std::any_of(layer.outputs.begin(), layer.outputs.end(), [&](TensorId id) { return read[id] || body_.tensors[id].observed; }),
+                     "nobody reads its results");
     }
   }
 
@@ -170,14 +176,14 @@ void check_no_cycle(const Network& network, int64_t id, std::vector<Visit>& visi
 }  // namespace
 
 void validate(const Network& network, Phase phase) {
-  const ErrorFrame frame("validation of network '" + network.name + "'");
+  const ErrorFrame frame("in validation of network '" + network.name + "'");
   INTERNAL_CHECK(!network.bodies.empty(), "has no bodies");
   std::vector<Visit> visits(network.bodies.size(), Visit::no);
   check_no_cycle(network, 0, visits);
   std::unordered_set<std::string> names;
   for (const Constant& constant : network.constants) INTERNAL_CHECK(names.insert(constant.name).second, "two constants are named '" << constant.name << "'");
   for (size_t k = 0; k < network.bodies.size(); ++k) {
-    const ErrorFrame body("body " + std::to_string(k));
+    const ErrorFrame body("in body " + std::to_string(k));
     Validator(network, network.bodies[k], phase).run();
   }
 }

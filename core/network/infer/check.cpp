@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace tuyere {
+namespace tuyere::inference {
 
 const Check& Check::inputs(size_t count) const {
   USER_CHECK(in_.size() == count, "takes " << count << (count == 1 ? " input" : " inputs") << ", got " << in_.size());
@@ -118,8 +118,8 @@ void check_program(const Program& p, const std::string& what, size_t first, Inpu
   check_program(p, what);
   USER_CHECK(p.inputs.size() == first + in.size(), what << ": the program has " << p.inputs.size() << " inputs, needs " << first + in.size());
   for (size_t k = 0; k < in.size(); ++k)
-    USER_CHECK(p.inputs[first + k] == compute_type(in[k].dtype), what << ": input i" << first + k << " is " << name(p.inputs[first + k]) << ", but " << name(in[k].dtype)
-                                                                      << " is computed in " << name(compute_type(in[k].dtype)));
+    USER_CHECK(p.inputs[first + k] == compute_type(in[k].dtype), what << ": input i" << first + k << " is " << name(p.inputs[first + k]) << ", but "
+                                                                      << name(in[k].dtype) << " is computed in " << name(compute_type(in[k].dtype)));
 }
 
 Shape check_prologue(const Program& prologue, Inputs in, size_t outputs) {
@@ -143,4 +143,4 @@ void check_epilogue(const Program& epilogue, Inputs extra, const Shape& out) {
   for (size_t k = 0; k < extra.size(); ++k) check_broadcasts_to(extra[k].shape, out, "epilogue input i" + std::to_string(k + 1));
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

@@ -8,7 +8,7 @@
 #include "common/error.h"
 #include "core/network/infer/infer.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 
 /// Fluent checks of the inputs' number, dtypes and ranks: Check(in).inputs(2).same_dtype().rank_at_least(2).
 class Check {
@@ -57,4 +57,4 @@ void check_epilogue(const Program& epilogue, Inputs extra, const Shape& out);
 
 inline TensorType plain(DType dtype, Shape shape) { return {dtype, std::move(shape), {}}; }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

@@ -3,7 +3,7 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 namespace {
 
 Shape reduced(const Shape& shape, const std::vector<int64_t>& axes, bool keepdim) {
@@ -120,4 +120,4 @@ Types infer_one(const Sort& op, Inputs in) {
   return {plain(in[0].dtype, in[0].shape), plain(DType::I64, in[0].shape)};
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

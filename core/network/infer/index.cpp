@@ -3,7 +3,7 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 
 Types infer_one(const Gather& op, Inputs in) {
   Check(in).inputs(2).index(1);
@@ -72,4 +72,4 @@ Types infer_one(const IndexPut& op, Inputs in) {
   return {plain(in[0].dtype, in[0].shape)};
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

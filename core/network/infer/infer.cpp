@@ -8,19 +8,8 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 namespace {
-
-Types dispatch(const Op& op, Inputs in) {
-  return std::visit(
-      [&](const auto& o) -> Types {
-        if constexpr (std::is_same_v<std::decay_t<decltype(o)>, std::monostate>)
-          throw_error(Fault::Internal, __FILE__, __LINE__, "a layer without an op");
-        else
-          return infer_one(o, in);
-      },
-      op);
-}
 
 const Body& body_of(const Network& network, int64_t id) {
   USER_CHECK(id > 0 && id < static_cast<int64_t>(network.bodies.size()), "body " << id << " does not exist");
@@ -74,16 +63,31 @@ Types infer_one(const If&, Inputs) { need_network(); }
 Types infer_one(const While&, Inputs) { need_network(); }
 Types infer_one(const Call&, Inputs) { need_network(); }
 
+Types infer_one(const Op& op, Inputs in) {
+  return std::visit(
+      [&](const auto& o) -> Types {
+        if constexpr (std::is_same_v<std::decay_t<decltype(o)>, std::monostate>)
+          throw_error(Fault::Internal, __FILE__, __LINE__, "a layer without an op");
+        else
+          return infer_one(o, in);
+      },
+      op);
+}
+
 Types infer_in(const Network& network, const Op& op, Inputs in) {
   if (const If* o = std::get_if<If>(&op)) return infer_if(network, *o, in);
   if (const While* o = std::get_if<While>(&op)) return infer_while(network, *o, in);
   if (const Call* o = std::get_if<Call>(&op)) return call_body(network, o->body, in);
-  return dispatch(op, in);
+  return infer_one(op, in);
 }
+
+}  // namespace tuyere::inference
+
+namespace tuyere {
 
 std::vector<TensorType> infer(const Op& op, std::span<const TensorType> inputs) {
   const ErrorFrame frame{std::string(name(op))};
-  return dispatch(op, inputs);
+  return inference::infer_one(op, inputs);
 }
 
 }  // namespace tuyere

@@ -6,7 +6,7 @@
 
 #include "core/network/network.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 
 using Inputs = std::span<const TensorType>;
 using Types = std::vector<TensorType>;
@@ -15,10 +15,12 @@ using Types = std::vector<TensorType>;
 #include "kernels/api/ops.def"
 #undef OP
 
+/// Any of them. Error{Internal} for If, While and Call, whose types no op alone can tell.
+Types infer_one(const Op& op, Inputs in);
 /// infer() without the frame that names the op, for callers that push a better one. If, While and Call take their types from `network`'s bodies.
 Types infer_in(const Network& network, const Op& op, Inputs in);
 /// Gives an op its one canonical form: axes counted from the front, and per-dimension lists that were left empty filled with their neutral value.
 /// What cannot be normalized is left for inference to refuse.
 void normalize(Op& op, Inputs in);
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

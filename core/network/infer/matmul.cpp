@@ -3,7 +3,7 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 
 Types infer_one(const MatMul& op, Inputs in) {
   Check(in).inputs(2 + epilogue_inputs(op.epilogue)).same_dtype(2).rank_at_least(2, 0).rank_at_least(2, 1);
@@ -36,4 +36,4 @@ Types infer_one(const Attention& op, Inputs in) {
   return {plain(op.type, {q[0], q[1], q[2], v[3]})};
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

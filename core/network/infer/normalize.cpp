@@ -2,14 +2,18 @@
 #include "core/network/infer/check.h"
 #include "core/network/infer/infer.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 namespace {
 
 /// How an op names its axes; ops without any have none of these members.
 template <class T>
-concept HasAxis = requires(T& op) { op.axis; };
+concept HasAxis = requires(T& op) {
+  op.axis;
+};
 template <class T>
-concept HasAxes = requires(T& op) { op.axes.size(); };
+concept HasAxes = requires(T& op) {
+  op.axes.size();
+};
 
 void front(int64_t& axis, int rank) {
   if (axis < 0 && axis >= -rank) axis += rank;
@@ -55,4 +59,4 @@ void normalize(Op& op, Inputs in) {
   std::visit([&](auto& o) { normalize_one(o, in); }, op);
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

@@ -3,7 +3,7 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 namespace {
 
 void check_sizes(const Shape& shape) {
@@ -15,8 +15,8 @@ void check_sizes(const Shape& shape) {
 Types infer_one(const Reshape& op, Inputs in) {
   Check(in).inputs(1);
   check_sizes(op.shape);
-  USER_CHECK(may_equal(numel(in[0].shape), numel(op.shape)), "cannot reshape " << str(in[0].shape) << " to " << str(op.shape) << ": " << numel(in[0].shape)
-                                                                               << " elements are not " << numel(op.shape));
+  USER_CHECK(may_equal(numel(in[0].shape), numel(op.shape)),
+             "cannot reshape " << str(in[0].shape) << " to " << str(op.shape) << ": " << numel(in[0].shape) << " elements are not " << numel(op.shape));
   return {plain(in[0].dtype, op.shape)};
 }
 
@@ -61,7 +61,8 @@ Types infer_one(const Concat& op, Inputs in) {
     Check(in).same_rank(0, k);
     const Shape& x = in[k].shape;
     for (int64_t d = 0; d < rank_of(in[0]); ++d)
-      USER_CHECK(d == axis || may_equal(x[d], out[d]), "input " << k << " of shape " << str(x) << " differs from input 0 of shape " << str(in[0].shape) << " in dimension " << d);
+      USER_CHECK(d == axis || may_equal(x[d], out[d]),
+                 "input " << k << " of shape " << str(x) << " differs from input 0 of shape " << str(in[0].shape) << " in dimension " << d);
     out[axis] += x[axis];
   }
   return {plain(in[0].dtype, std::move(out))};
@@ -72,8 +73,11 @@ namespace {
 void check_mode(const Pad& op, size_t k, const Dim& size) {
   if (op.mode == PadMode::constant) return;
   const int64_t most = std::max(op.before[k], op.after[k]);
-  if (op.mode == PadMode::reflect) USER_CHECK(most <= 0 || may_be_at_least(size, most + 1), "reflection padding " << most << " needs dimension " << k << " of size " << size << " to be larger");
-  if (op.mode == PadMode::circular) USER_CHECK(most <= 0 || may_be_at_least(size, most), "circular padding " << most << " is larger than dimension " << k << " of size " << size);
+  if (op.mode == PadMode::reflect)
+    USER_CHECK(most <= 0 || may_be_at_least(size, most + 1),
+               "reflection padding " << most << " needs dimension " << k << " of size " << size << " to be larger");
+  if (op.mode == PadMode::circular)
+    USER_CHECK(most <= 0 || may_be_at_least(size, most), "circular padding " << most << " is larger than dimension " << k << " of size " << size);
   if (op.mode == PadMode::replicate) USER_CHECK(most <= 0 || may_be_at_least(size, 1), "replication padding of the empty dimension " << k);
 }
 
@@ -121,4 +125,4 @@ Types infer_one(const HostCall& op, Inputs) {
   return out;
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

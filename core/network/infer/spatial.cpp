@@ -3,7 +3,7 @@
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
-namespace tuyere {
+namespace tuyere::inference {
 namespace {
 
 int64_t entry(const std::vector<int64_t>& list, size_t k, int64_t neutral) { return list.empty() ? neutral : list[k]; }
@@ -20,14 +20,16 @@ Dim conv_size(const Conv& op, size_t k, const Dim& in, const Dim& kernel) {
   const Dim reach = Dim(dilation) * (kernel - 1);
   if (op.transposed) return (in - 1) * stride - pad + reach + entry(op.output_padding, k, 0) + 1;
   const Dim room = in + pad - reach - 1;
-  USER_CHECK(may_be_at_least(room, 0), "the kernel of size " << reach + 1 << " does not fit spatial dimension " << k << " of size " << in + pad << " with padding");
+  USER_CHECK(may_be_at_least(room, 0),
+             "the kernel of size " << reach + 1 << " does not fit spatial dimension " << k << " of size " << in + pad << " with padding");
   return floordiv(room, stride) + 1;
 }
 
 void check_channels(const Conv& op, const Shape& x, const Shape& w) {
   USER_CHECK(op.groups >= 1, "groups must be positive, got " << op.groups);
   const Dim channels = op.transposed ? w[0] : w[1] * op.groups;
-  USER_CHECK(may_equal(x[1], channels), "the input has " << x[1] << " channels, the weight " << str(w) << " with groups=" << op.groups << " needs " << channels);
+  USER_CHECK(may_equal(x[1], channels),
+             "the input has " << x[1] << " channels, the weight " << str(w) << " with groups=" << op.groups << " needs " << channels);
   USER_CHECK(!w[0].is_const() || w[0].value() % op.groups == 0, "dimension 0 of the weight, " << w[0] << ", does not divide into " << op.groups << " groups");
 }
 
@@ -62,7 +64,8 @@ Dim pool_size(const Pool& op, size_t k, const Dim& in) {
   USER_CHECK(2 * pad <= reach + 1, "padding " << pad << " is more than half the kernel of size " << reach + 1);
   const Dim room = in + 2 * pad - reach - 1;
   if (!op.ceil_mode) {
-    USER_CHECK(may_be_at_least(room, 0), "the kernel of size " << reach + 1 << " does not fit spatial dimension " << k << " of size " << in + 2 * pad << " with padding");
+    USER_CHECK(may_be_at_least(room, 0),
+               "the kernel of size " << reach + 1 << " does not fit spatial dimension " << k << " of size " << in + 2 * pad << " with padding");
     return floordiv(room, stride) + 1;
   }
   return min(ceildiv(room, stride) + 1, ceildiv(in + pad, stride));
@@ -121,4 +124,4 @@ Types infer_one(const Resize& op, Inputs in) {
   return {plain(in[0].dtype, std::move(out))};
 }
 
-}  // namespace tuyere
+}  // namespace tuyere::inference

@@ -110,8 +110,10 @@ TEST(Infer, MatMul) {
 TEST(Infer, Attention) {
   Attention op{.has_mask = true, .type = DType::F16};
   EXPECT_EQ(inferred(op, {"f16[b,8,s,64]", "f16[b,2,t,64]", "f16[b,2,t,32]", "bool[1,1,s,t]"}), "f16[b,8,s,32]");
-  EXPECT_EQ(error_of(op, {"f16[1,8,5,64]", "f16[1,3,7,64]", "f16[1,3,7,64]", "bool[1,1,5,7]"}), "error: attention: 8 query heads are no multiple of 3 key heads");
-  EXPECT_EQ(error_of(op, {"f16[1,8,5,64]", "f16[1,8,7,64]", "f16[1,8,7,64]", "f16[5,8]"}), "error: attention: mask of shape [5,8] does not broadcast to [1,8,5,7]");
+  EXPECT_EQ(error_of(op, {"f16[1,8,5,64]", "f16[1,3,7,64]", "f16[1,3,7,64]", "bool[1,1,5,7]"}),
+            "error: attention: 8 query heads are no multiple of 3 key heads");
+  EXPECT_EQ(error_of(op, {"f16[1,8,5,64]", "f16[1,8,7,64]", "f16[1,8,7,64]", "f16[5,8]"}),
+            "error: attention: mask of shape [5,8] does not broadcast to [1,8,5,7]");
 }
 
 TEST(Infer, Conv) {
@@ -134,8 +136,14 @@ struct PoolCase {
 };
 
 TEST(Infer, PoolSizes) {
-  for (const PoolCase& c : {PoolCase{7, 3, 2, 1, 1, true, "4"}, {7, 3, 2, 1, 1, false, "4"}, {6, 2, 2, 0, 1, true, "3"}, {5, 2, 2, 1, 1, true, "3"}, {10, 3, 3, 1, 2, true, "4"},
-                            {10, 3, 4, 1, 2, false, "2"}, {4, 1, 3, 0, 1, true, "2"}, {5, 3, 5, 1, 1, true, "2"}}) {
+  for (const PoolCase& c : {PoolCase{7, 3, 2, 1, 1, true, "4"},
+                            {7, 3, 2, 1, 1, false, "4"},
+                            {6, 2, 2, 0, 1, true, "3"},
+                            {5, 2, 2, 1, 1, true, "3"},
+                            {10, 3, 3, 1, 2, true, "4"},
+                            {10, 3, 4, 1, 2, false, "2"},
+                            {4, 1, 3, 0, 1, true, "2"},
+                            {5, 3, 5, 1, 1, true, "2"}}) {
     const Pool op{.kernel = {c.kernel}, .stride = {c.stride}, .pad = {c.pad}, .dilation = {c.dilation}, .ceil_mode = c.ceil};
     EXPECT_EQ(inferred(op, {"f32[1,1," + std::to_string(c.in) + "]"}), std::string("f32[1,1,") + c.out + "]") << c.in << " " << c.kernel << " " << c.stride;
   }
@@ -187,7 +195,8 @@ TEST(Infer, Indexing) {
   EXPECT_EQ(inferred(Gather{1}, {"f16[3,9,4]", "i32[]"}), "f16[3,4]");
   EXPECT_EQ(error_of(Gather{0}, {"f16[9]", "f32[2]"}), "error: gather: input 1 is an index and must be i32 or i64, got f32");
   EXPECT_EQ(inferred(GatherElements{1}, {"f32[3,9]", "i64[2,20]"}), "f32[2,20]");
-  EXPECT_EQ(error_of(GatherElements{1}, {"f32[3,9]", "i64[4,2]"}), "error: gather_elements: index of shape [4,2] is larger than the input of shape [3,9] in dimension 0");
+  EXPECT_EQ(error_of(GatherElements{1}, {"f32[3,9]", "i64[4,2]"}),
+            "error: gather_elements: index of shape [4,2] is larger than the input of shape [3,9] in dimension 0");
   EXPECT_EQ(inferred(Index{{1, 2}}, {"f32[n,5,6,7]", "i64[4,1]", "i64[3]"}), "f32[n,4,3,7]");
   EXPECT_EQ(error_of(Index{{0, 2}}, {"f32[4,5,6]", "i64[4]", "i64[4]"}), "error: index: axes must be consecutive, got 2 after 0");
   EXPECT_EQ(inferred(ScatterElements{.axis = 0}, {"f32[5,3]", "i64[2,3]", "f32[2,3]"}), "f32[5,3]");

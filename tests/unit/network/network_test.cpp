@@ -71,7 +71,7 @@ TEST(Network, PointwiseConvertsArguments) {
   const TensorId i = net.add_input({DType::I64, parse_shape("[n]"), {}}, "i");
   const TensorId h = net.add_input({DType::F16, parse_shape("[n]"), {}}, "h");
   const TensorId sum = net.pointwise(Fn::add, {i, h}, DType::F16);
-  EXPECT_EQ(str(std::get<Pointwise>(net.producer(sum)->op).program), "add(cast(i0:i64):f32, i1:f32)");
+  EXPECT_EQ(str(std::get<Pointwise>(net.producer(sum)->op).program), "add(cast(i0:i64, f32), i1:f32)");
   EXPECT_EQ(net.type(net.pointwise(Fn::lt, {i, h}, DType::Bool)).dtype, DType::Bool);
   EXPECT_EQ(net.type(net.pointwise(Fn::where, {i, h, i}, DType::F32)).dtype, DType::F32);
   EXPECT_EQ(net.cast(h, DType::F16), h);
@@ -113,7 +113,8 @@ TEST(Network, ReplaceMovesUsesOriginsAndNames) {
   EXPECT_TRUE(net.compact());
   validate(net, Phase::optimized);
   EXPECT_EQ(str(net), "x = input f32[n]\nb = sin(x)  # m (aten::neg, m.py:2)\nc = abs(b)\nobserve b\nreturn b, c\n");
-  EXPECT_NE(error_of([&] { net.replace(0, net.cast(0, DType::F16)); }).find("'x' of type f32[n] cannot be replaced by 'cast' of type f16[n]"), std::string::npos);
+  EXPECT_NE(error_of([&] { net.replace(0, net.cast(0, DType::F16)); }).find("'x' of type f32[n] cannot be replaced by 'cast' of type f16[n]"),
+            std::string::npos);
 }
 
 TEST(Network, EraseAndSetInput) {
@@ -139,11 +140,16 @@ TEST(Network, CompactDropsBodiesAndConstants) {
 
 TEST(Network, ControlFlowTypes) {
   const std::string bodies = "body 1 {\n x = input f32[n]\n y = exp(x)\n return y\n}\nbody 2 {\n x = input f32[n]\n y = cast(x) type=f16\n return y\n}\n";
-  EXPECT_NE(error_of([&] { parse_network("c = input bool[]\nx = input f32[n]\ny = if(c, x) then_body=1 else_body=2\nreturn y\n" + bodies); })
-                .find("if 'if': outputs of body 2: tensor 0 is f16[n], needs f32[n]"),
+  EXPECT_NE(error_of([&] {
+              parse_network("c = input bool[]\nx = input f32[n]\ny = if(c, x) then_body=1 else_body=2\nreturn y\n" + bodies);
+            }).find("outputs of body 2: tensor 0 is f16[n], needs f32[n]"),
             std::string::npos);
-  EXPECT_NE(error_of([&] { parse_network("x = input f32[m]\ny = call(x) body=1\nreturn y\n" + bodies); }).find("inputs of body 1: tensor 0 is f32[n], needs f32[m]"), std::string::npos);
-  EXPECT_NE(error_of([&] { parse_network("x = input f32[n]\ny = while(x) cond_body=1 loop_body=1\nreturn y\n" + bodies); }).find("the output of body 1 must be one bool of rank 0"),
+  EXPECT_NE(
+      error_of([&] { parse_network("x = input f32[m]\ny = call(x) body=1\nreturn y\n" + bodies); }).find("inputs of body 1: tensor 0 is f32[n], needs f32[m]"),
+      std::string::npos);
+  EXPECT_NE(error_of([&] {
+              parse_network("x = input f32[n]\ny = while(x) cond_body=1 loop_body=1\nreturn y\n" + bodies);
+            }).find("the output of body 1 must be one bool of rank 0"),
             std::string::npos);
 }
 
@@ -154,25 +160,33 @@ struct Break {
 
 TEST(Validate, FindsDamage) {
   const Break cases[] = {
-      {[](Network& n) { n.main().layers[0].inputs[0] = 99; }, "conv 'y' (aten::convolution, m.py:1): input 99 does not exist"},
+      {[](Network& n) { n.main().layers[0].inputs[0] = 99; },
+       "conv 'y' (aten::convolution, m.py:1): in body 0: in validation of network 'network': input 99 does not exist"},
       {[](Network& n) { n.main().outputs[0] = -1; }, "body output -1 does not exist"},
       {[](Network& n) { std::swap(n.main().layers[0], n.main().layers[1]); }, "says that layer 1 produces it"},
       {[](Network& n) { n.main().layers[0].inputs[0] = n.main().outputs[0]; }, "reads 'z' before it is computed"},
-      {[](Network& n) { n.main().tensors[n.main().outputs[0]].type.dtype = DType::F16; }, "relu 'z': output 0 is f16[1,4,6,6], needs f32[1,4,6,6]"},
+      {[](Network& n) { n.main().tensors[n.main().outputs[0]].type.dtype = DType::F16; },
+       "relu 'z': in body 0: in validation of network 'network': output 0 is f16[1,4,6,6], needs f32[1,4,6,6]"},
       {[](Network& n) { n.main().tensors[0].type.shape[1] = 5; }, "the input has 5 channels"},
       {[](Network& n) { n.main().tensors[0].name = "z"; }, "two tensors are named 'z'"},
-      {[](Network& n) { n.main().tensors[0].type.layout.order = {0, 1, 1, 2}; }, "layout @0112 is no permutation"},
-      {[](Network& n) { n.main().tensors[0].type.layout.order = {0, 1}; }, "does not fit rank 4"},
+      {[](Network& n) {
+         n.main().tensors[0].type.layout.order = {0, 1, 1, 2};
+       },
+       "layout @0112 is no permutation"},
+      {[](Network& n) {
+         n.main().tensors[0].type.layout.order = {0, 1};
+       },
+       "does not fit rank 4"},
       {[](Network& n) { n.constants[0].data = std::make_shared<std::vector<std::byte>>(3); }, "constant 'w' has 3 bytes"},
       {[](Network& n) { n.constants.push_back(n.constants[0]); }, "two constants are named 'w'"},
       {[](Network& n) { n.main().inputs.push_back(n.main().outputs[0]); }, "has 2 sources among inputs, constants and layers, needs 1"},
-      {[](Network& n) { n.main().inputs.clear(); }, "tensor 'x': has 0 sources"},
+      {[](Network& n) { n.main().inputs.clear(); }, "tensor 'x': in body 0: in validation of network 'network': has 0 sources"},
       {[](Network& n) { n.main().layers[0].dead = true; }, "reads 'y', whose layer was erased"},
       {[](Network& n) { std::get<Pointwise>(n.main().layers[1].op).program.body[0].type = DType::I64; }, "program: v1 = relu is i64, needs f32"},
       {[](Network& n) { n.bodies.emplace_back(), n.main().layers[1].op = Call{0}; }, "body 0 contains itself"},
   };
-  const Network good = parse_network(
-      "x = input f32[1,3,8,8]\nw = param f32[4,3,3,3] \"w\"\ny = conv(x, w)  # c (aten::convolution, m.py:1)\nz = relu(y)\nreturn z\n");
+  const Network good =
+      parse_network("x = input f32[1,3,8,8]\nw = param f32[4,3,3,3] \"w\"\ny = conv(x, w)  # c (aten::convolution, m.py:1)\nz = relu(y)\nreturn z\n");
   validate(good, Phase::laid_out);
   for (const Break& c : cases) {
     Network bad = good;
@@ -190,7 +204,8 @@ TEST(Validate, FindsDamage) {
 TEST(Validate, Phases) {
   Network net = parse_network("x = input f32[1,3,8,8]@/v4\ny = relu(x)\nz = exp(x)\nreturn y\n");
   validate(net);
-  EXPECT_NE(error_of([&] { validate(net, Phase::optimized); }).find("exp 'z': nobody reads its results"), std::string::npos);
+  EXPECT_NE(error_of([&] { validate(net, Phase::optimized); }).find("exp 'z': in body 0: in validation of network 'network': nobody reads its results"),
+            std::string::npos);
   net.compact();
   validate(net, Phase::optimized);
   EXPECT_NE(error_of([&] { validate(net, Phase::laid_out); }).find("'x' is an input or output and has the blocked or padded layout @/v4"), std::string::npos);

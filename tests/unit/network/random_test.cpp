@@ -40,14 +40,22 @@ class Generator {
     const int rank = static_cast<int>(net_.type(x).shape.size());
     const Origins origins = below(2) ? Origins{{"m." + std::to_string(below(4)), "aten::op", "", "model.py:" + std::to_string(below(50))}} : Origins{};
     switch (below(8)) {
-      case 0: return put(net_.pointwise(pick<Fn>({Fn::relu, Fn::exp, Fn::silu}), {x}, type, origins));
-      case 1: return pair(x, y, type, origins);
-      case 2: return put(net_.cast(x, type, origins));
-      case 3: return rank > 0 ? put(net_.add1(Softmax{.axis = -1, .type = type}, {x}, origins)) : void();
-      case 4: return rank > 0 ? put(net_.add1(Reduce{.axes = {0}, .keepdim = true, .type = type}, {x}, origins)) : void();
-      case 5: return rank > 0 ? put(net_.add1(Concat{0}, {x, x}, origins)) : void();
-      case 6: return rank > 0 ? put(net_.add(TopK{.k = 1}, {x}, origins)[0]) : void();
-      default: return put(net_.add1(Reshape{{numel(net_.type(x).shape)}}, {x}, origins));
+      case 0:
+        return put(net_.pointwise(pick<Fn>({Fn::relu, Fn::exp, Fn::silu}), {x}, type, origins));
+      case 1:
+        return pair(x, y, type, origins);
+      case 2:
+        return put(net_.cast(x, type, origins));
+      case 3:
+        return rank > 0 ? put(net_.add1(Softmax{.axis = -1, .type = type}, {x}, origins)) : void();
+      case 4:
+        return rank > 0 ? put(net_.add1(Reduce{.axes = {0}, .keepdim = true, .type = type}, {x}, origins)) : void();
+      case 5:
+        return rank > 0 ? put(net_.add1(Concat{0}, {x, x}, origins)) : void();
+      case 6:
+        return rank > 0 ? put(net_.add(TopK{.k = 1}, {x}, origins)[0]) : void();
+      default:
+        return put(net_.add1(Reshape{{numel(net_.type(x).shape)}}, {x}, origins));
     }
   }
 

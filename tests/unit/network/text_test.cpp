@@ -91,8 +91,8 @@ TEST(NetworkText, LayoutsAndData) {
   expect_exact(
       "x = input bf16[n,3,h,w]@/v4\n"
       "q = input i8[2,3,4,5,6,7,8,9,10,11,12]@0.10.9.8.7.6.5.4.3.2.1\n"
-      "y@0231/p8 = relu(x)\n"
       "b = literal bool[2] [1, 0]\n"
+      "y@0231/p8 = relu(x)\n"
       "return y, q\n");
 }
 
@@ -166,17 +166,20 @@ TEST(NetworkText, NestedCallsAndStructure) {
 }
 
 TEST(NetworkText, Errors) {
-  EXPECT_NE(parse_error("x = input f32[4]\ny = frobnicate(x)\nreturn y\n").find("network text: line 2: 'frobnicate' is neither an op nor a function"), std::string::npos);
-  EXPECT_NE(parse_error("x = input f32[4]\n\nreturn y\n").find("line 3: 'y' is not defined"), std::string::npos);
-  EXPECT_NE(parse_error("x = input f33[4]\nreturn x\n").find("line 1: 'f33' is no dtype"), std::string::npos);
-  EXPECT_NE(parse_error("x = input f32[4]\nx = relu(x)\nreturn x\n").find("line 2: 'x' is defined twice"), std::string::npos);
+  EXPECT_NE(parse_error("x = input f32[4]\ny = frobnicate(x)\nreturn y\n").find("error: line 2: in network text: 'frobnicate' is neither an op nor a function"),
+            std::string::npos);
+  EXPECT_NE(parse_error("x = input f32[4]\n\nreturn y\n").find("error: line 3: in network text: 'y' is not defined"), std::string::npos);
+  EXPECT_NE(parse_error("x = input f33[4]\nreturn x\n").find("error: line 1: in network text: 'f33' is no dtype"), std::string::npos);
+  EXPECT_NE(parse_error("x = input f32[4]\nx = relu(x)\nreturn x\n").find("error: line 2: in network text: 'x' is defined twice"), std::string::npos);
   EXPECT_NE(parse_error("x = input f32[4]\n").find("body 0 has no 'return'"), std::string::npos);
   EXPECT_NE(parse_error("x = input f32[4]\na, b = relu(x)\nreturn x\n").find("the layer has 1 outputs, not 2"), std::string::npos);
   EXPECT_NE(parse_error("y = call() body=1\nreturn y\nbody 1 {\n y = call() body=1\n return y\n}\n").find("body 1 contains itself"), std::string::npos);
-  EXPECT_NE(parse_error("c = literal f32[2] [1]\nreturn c\n").find("line 1: the constant needs 2 values, got 1"), std::string::npos);
+  EXPECT_NE(parse_error("c = literal f32[2] [1]\nreturn c\n").find("error: line 1: in network text: the constant needs 2 values, got 1"), std::string::npos);
   EXPECT_NE(parse_error("x = input f32[4]\ny = cast(x)\nreturn y\n").find("cast needs type=<dtype>"), std::string::npos);
-  EXPECT_NE(parse_error("x = input f32[4]\ny = relu(x\nreturn y\n").find("line 2: '(' is not closed"), std::string::npos);
-  EXPECT_NE(parse_error("x = input f32[2,3]\ny = softmax(x) axis=4\nreturn y\n").find("softmax 'softmax': axis 4 out of range for rank 2"), std::string::npos);
+  EXPECT_NE(parse_error("x = input f32[4]\ny = relu(x\nreturn y\n").find("error: line 2: in network text: '(' is not closed"), std::string::npos);
+  EXPECT_NE(parse_error("x = input f32[2,3]\ny = softmax(x) axis=4\nreturn y\n")
+                .find("error: softmax 'softmax': line 2: in network text: axis 4 out of range for rank 2"),
+            std::string::npos);
 }
 
 }  // namespace
