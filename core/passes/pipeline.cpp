@@ -6,6 +6,17 @@ namespace tuyere {
 
 const std::vector<Pass>& pipeline() {
   static const std::vector<Pass> passes = {
+      {"simplify", simplify},
+      {"cse", cse},
+      {"fold_scale", fold_scale},
+      {"simplify_folded", simplify},
+      // From here on per-channel scales are in the weights: an epilogue only sees bias, residual and activation.
+      {"fuse_epilogue", fuse_epilogue},
+      {"fuse_pointwise", fuse_pointwise},
+      {"fuse_epilogue_chains", fuse_epilogue},
+      {"fuse_prologue", fuse_prologue},
+      {"simplify_fused", simplify},
+      {"cse_fused", cse},
   };
   return passes;
 }

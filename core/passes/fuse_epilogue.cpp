@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
+// For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own.
+// See tests/unit/passes/fuse_epilogue.cpp
+#include <algorithm>
+#include <set>
+
+#include "core/passes/passes.h"
+#include "core/passes/util.h"
+
+namespace tuyere {
+namespace {
+
+/// Inputs of the layer before those of its epilogue, or -1 when the layer takes none.
+int own_inputs(const Op& op) {
+  if (std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op)) return 2;
+  if (const auto* reduce = std::get_if<Reduce>(&op)) return reduce->prologue.empty() ? 1 : static_cast<int>(reduce->prologue.inputs.size());
+  if (const auto* norm = std::get_if<Norm>(&op))
+    return (norm->prologue.empty() ? 1 : static_cast<int>(norm->prologue.inputs.size())) + (norm->has_weight ? 1 : 0) + (norm->has_bias ? 1 : 0);
+  return -1;
+}
+
+Program* epilogue_of(Op& op) {
+  if (auto* o = std::get_if<Conv>(&op)) return &o->epilogue;
+  if (auto* o = std::get_if<MatMul>(&op)) return &o->epilogue;
+  if (auto* o = std::get_if<Reduce>(&op)) return &o->epilogue;
+  if (auto* o = std::get_if<Norm>(&op)) return &o->epilogue;
+  return nullptr;
+}
+
+void set_type(Op& op, DType type) {
+  if (auto* o = std::get_if<Conv>(&op)) o->type = type;
+  if (auto* o = std::get_if<MatMul>(&op)) o->type = type;
+  if (auto* o = std::get_if<Reduce>(&op)) o->type = type;
+  if (auto* o = std::get_if<Norm>(&op)) o->type = type;
+}
+
+/// Whether tensor `id` depends on layer `on`.
+bool depends(const Network& net, TensorId id, LayerId on, int body) {
+  std::vector<TensorId> stack{id};
+  std::set<LayerId> seen;
+  while (!stack.empty()) {
+    const LayerId producer = net.tensor(stack.back(), body).producer;
+    stack.pop_back();
+    if (producer == on) return true;
+    if (producer == kNone || !seen.insert(producer).second) continue;
+    for (TensorId input : net.bodies[body].layers[producer].inputs) stack.push_back(input);
+  }
+  return false;
+}
+
+/// Whether libraries know the epilogue. Extra inputs must be constants along the channel, or a residual of the full shape.
+bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape& out, int body) {
+  const int rank = static_cast<int>(out.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
+  std::vector<bool> is_bias{false};
+  for (size_t k = 1; k < c.inputs.size(); ++k) {
+    const Shape& shape = net.type(c.inputs[k], body).shape;
+    is_bias.push_back(varies_along(shape, rank, channel) && !numel(shape).is_const(1));
+    if (!is_bias.back() && shape != out) return false;
+    if (numel(out) == numel(shape) && is_bias.back()) return false;  // a vector: bias and residual cannot be told apart
+  }
+  const auto simple = match_simple_epilogue(c.program, is_bias);
+  return simple.has_value();
+}
+
+bool fuse(Network& net, LayerId id, int body) {
+  const Layer& layer = net.bodies[body].layers[id];
+  const int own = own_inputs(layer.op);
+  if (own < 0 || layer.outputs.size() != 1) return false;
+  const TensorId main = layer.outputs[0];
+  const LayerId next = sole_consumer(net, main, body);
+  if (next == kNone) return false;
+  const Layer& after = net.bodies[body].layers[next];
+  const auto* pointwise = std::get_if<Pointwise>(&after.op);
+  if (!pointwise || pointwise->types.size() != 1 || net.type(after.outputs[0], body).shape != net.type(main, body).shape) return false;
+  for (TensorId input : after.inputs)
+    if (input != main && depends(net, input, id, body)) return false;
+
+  Op op = layer.op;
+  Program inner = *epilogue_of(op);
+  std::vector<TensorId> inner_inputs{main};
+  inner_inputs.insert(inner_inputs.end(), layer.inputs.begin() + own, layer.inputs.end());
+  if (inner.empty()) {
+    inner.inputs = {compute_type(net.type(main, body).dtype)};
+    inner.outputs = {0};
+  }
+  Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
+  const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
+  if (heavy && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
+  if (c.inputs.size() > 8) return false;
+  *epilogue_of(op) = c.program;
+  set_type(op, pointwise->types[0]);
+  std::vector<TensorId> inputs(layer.inputs.begin(), layer.inputs.begin() + own);
+  inputs.insert(inputs.end(), c.inputs.begin() + 1, c.inputs.end());
+  Origins origins = layer.origins;
+  const TensorId old = after.outputs[0];
+  net.replace(old, net.add1(std::move(op), std::move(inputs), std::move(origins), body), body);
+  return true;
+}
+
+}  // namespace
+
+bool fuse_epilogue(Network& net, const PassContext&) {
+  bool any = false;
+  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
+    for (bool changed = true; changed; any |= changed) {
+      changed = false;
+      const std::vector<bool> constant = constant_tensors(net.bodies[body]);
+      for (LayerId id : live(net, body)) {
+        const TensorId out = net.bodies[body].layers[id].outputs[0];
+        if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
+        if (net.uses(out, body) > 0) changed |= fuse(net, id, body);
+      }
+    }
+  }
+  return any;
+}
+
+}  // namespace tuyere

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/passes/util.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "common/error.h"
+
+namespace tuyere {
+
+std::vector<bool> constant_tensors(const Body& body) {
+  std::vector<bool> constant(body.tensors.size(), false);
+  for (size_t k = 0; k < body.tensors.size(); ++k) constant[k] = body.tensors[k].constant >= 0;
+  for (bool changed = true; changed;) {  // one round when the layers are sorted
+    changed = false;
+    for (const Layer& layer : body.layers) {
+      if (layer.dead || layer.inputs.empty() || group(layer.op) == OpGroup::control || constant[layer.outputs[0]]) continue;
+      if (!std::all_of(layer.inputs.begin(), layer.inputs.end(), [&](TensorId id) { return constant[id]; })) continue;
+      for (TensorId id : layer.outputs) constant[id] = true;
+      changed = true;
+    }
+  }
+  return constant;
+}
+
+LayerId sole_consumer(const Network& net, TensorId id, int body) {
+  const std::vector<LayerId> readers = net.consumers(id, body);
+  if (readers.empty() || std::adjacent_find(readers.begin(), readers.end(), std::not_equal_to<>()) != readers.end()) return kNone;
+  const auto& inputs = net.bodies[body].layers[readers[0]].inputs;
+  const auto reads = std::count(inputs.begin(), inputs.end(), id);
+  return net.uses(id, body) == reads ? readers[0] : kNone;
+}
+
+std::optional<PlainCall> plain_call(const Program& program) {
+  const int inputs = static_cast<int>(program.inputs.size());
+  const auto definition = [&](int value) -> const Inst* { return value < inputs ? nullptr : &program.body[value - inputs]; };
+  const auto strip = [&](int value) {
+    while (definition(value) && definition(value)->fn == Fn::cast && is_float(definition(value)->type) && is_float(program.type_of(definition(value)->args[0])))
+      value = definition(value)->args[0];
+    return value;
+  };
+  if (program.outputs.size() != 1) return std::nullopt;
+  const Inst* call = definition(strip(program.outputs[0]));
+  if (!call || call->fn == Fn::constant || call->fn == Fn::cast) return std::nullopt;
+  PlainCall result{call->fn, {}, {}};
+  for (int k = 0; k < info(call->fn).arity; ++k) {
+    const int value = strip(call->args[k]);
+    const Inst* inst = definition(value);
+    if (inst && inst->fn != Fn::constant) return std::nullopt;
+    result.inputs.push_back(inst ? -1 : value);
+    result.literals.push_back(inst ? inst->value : 0);
+  }
+  return result;
+}
+
+bool varies_along(const Shape& shape, int rank, int dim) {
+  const int offset = rank - static_cast<int>(shape.size());
+  for (int k = 0; k < static_cast<int>(shape.size()); ++k) {
+    if (k + offset != dim && !shape[k].is_const(1)) return false;
+  }
+  return offset >= 0;
+}
+
+Program permute_inputs(const Program& program, const std::vector<int>& order) {
+  INTERNAL_CHECK(order.size() == program.inputs.size(), "order of " << order.size() << " for " << program.inputs.size() << " inputs");
+  std::vector<int> position(order.size());
+  Program result = program;
+  for (size_t k = 0; k < order.size(); ++k) {
+    result.inputs[k] = program.inputs[order[k]];
+    position[order[k]] = static_cast<int>(k);
+  }
+  const auto renumber = [&](int16_t& value) {
+    if (value >= 0 && value < static_cast<int>(order.size())) value = static_cast<int16_t>(position[value]);
+  };
+  for (Inst& inst : result.body)
+    for (int16_t& arg : inst.args) renumber(arg);
+  for (int16_t& output : result.outputs) renumber(output);
+  return result;
+}
+
+namespace {
+
+/// `program` with output `out` rounded or wrapped as a store to `stored` and a load would. Rounding to a shorter float is skipped on purpose.
+Program as_stored(const Program& program, int out, DType stored) {
+  Program result = program;
+  const int value = result.outputs[out];
+  const DType type = result.type_of(value);
+  const bool same = type == stored || (is_float(type) && is_float(stored) && compute_type(stored) == compute_type(type));
+  if (!same) result.outputs[out] = static_cast<int16_t>(result.cast(value, stored));
+  return result;
+}
+
+void merge_equal(Composed& c, int fixed) {
+  for (size_t b = 1; b < c.inputs.size(); ++b) {
+    for (size_t a = static_cast<size_t>(fixed); a < b && b < c.inputs.size(); ++a) {
+      if (static_cast<int>(b) < fixed || c.inputs[a] != c.inputs[b] || c.program.inputs[a] != c.program.inputs[b]) continue;
+      c.program = merge_inputs(c.program, static_cast<int>(a), static_cast<int>(b));
+      c.inputs.erase(c.inputs.begin() + static_cast<std::ptrdiff_t>(b));
+      --b;
+      break;
+    }
+  }
+}
+
+}  // namespace
+
+Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner, const std::vector<TensorId>& inner_inputs, int out,
+                         DType stored, int fixed) {
+  Composed c{outer, outer_inputs};
+  for (size_t b = c.inputs.size(); b-- > 1;) {  // one use of `via`, so that one composition is enough
+    const size_t a = static_cast<size_t>(std::find(c.inputs.begin(), c.inputs.end(), via) - c.inputs.begin());
+    if (c.inputs[b] != via || a == b) continue;
+    c.program = merge_inputs(c.program, static_cast<int>(a), static_cast<int>(b));
+    c.inputs.erase(c.inputs.begin() + static_cast<std::ptrdiff_t>(b));
+  }
+  const int slot = static_cast<int>(std::find(c.inputs.begin(), c.inputs.end(), via) - c.inputs.begin());
+  const int rest = static_cast<int>(c.inputs.size()) - 1, mine = static_cast<int>(inner_inputs.size());
+  c.program = compose(c.program, slot, inner.empty() ? inner : as_stored(inner, out, stored), out);
+  c.inputs.erase(c.inputs.begin() + slot);
+  c.inputs.insert(c.inputs.end(), inner_inputs.begin(), inner_inputs.end());
+  std::vector<int> order(static_cast<size_t>(rest + mine));
+  std::iota(order.begin(), order.begin() + mine, rest);
+  std::iota(order.begin() + mine, order.end(), 0);
+  c.program = permute_inputs(c.program, order);
+  std::rotate(c.inputs.begin(), c.inputs.begin() + rest, c.inputs.end());
+  merge_equal(c, fixed);
+  c.program = simplify(c.program);
+  return c;
+}
+
+ProgramCost cost_of(const Program& program) {
+  ProgramCost cost;
+  for (const Inst& inst : program.body) {
+    switch (inst.fn) {
+      case Fn::constant: case Fn::cast: break;
+      case Fn::add: case Fn::sub: case Fn::mul: case Fn::neg: case Fn::abs: case Fn::min: case Fn::max: case Fn::relu: case Fn::square: case Fn::clamp: case Fn::where:
+      case Fn::eq: case Fn::ne: case Fn::lt: case Fn::le: case Fn::gt: case Fn::ge: case Fn::logical_and: case Fn::logical_or: case Fn::logical_not:
+      case Fn::bitwise_and: case Fn::bitwise_or: case Fn::bitwise_xor: case Fn::bitwise_not: ++cost.instructions; break;
+      default: ++cost.instructions; cost.expensive = true;
+    }
+  }
+  return cost;
+}
+
+std::vector<int> memory_order(const Network& net, TensorId id, int body) {
+  const TensorType& type = net.type(id, body);
+  std::vector<int> order(type.shape.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (!type.layout.order.empty()) return type.layout.order;
+  const Layer* layer = net.producer(id, body);
+  if (!layer) return order;
+  if (const auto* permute = std::get_if<Permute>(&layer->op)) {
+    const std::vector<int> inner = memory_order(net, layer->inputs[0], body);
+    for (size_t k = 0; k < order.size(); ++k)
+      order[k] = static_cast<int>(std::find(permute->perm.begin(), permute->perm.end(), inner[k]) - permute->perm.begin());
+  } else if (std::holds_alternative<Slice>(layer->op)) {
+    return memory_order(net, layer->inputs[0], body);
+  }
+  return order;
+}
+
+std::vector<LayerId> live(const Network& net, int body) {
+  std::vector<LayerId> ids;
+  const auto& layers = net.bodies[body].layers;
+  for (LayerId k = 0; k < static_cast<LayerId>(layers.size()); ++k)
+    if (!layers[k].dead) ids.push_back(k);
+  return ids;
+}
+
+}  // namespace tuyere

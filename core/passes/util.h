@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Questions and small edits that several passes share.
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "core/network/network.h"
+
+namespace tuyere {
+
+/// Per tensor: whether it is computed from constants only, so that work on it belongs to the weight program.
+std::vector<bool> constant_tensors(const Body& body);
+
+/// The only layer that reads `id`, when nothing else does (no output, not observed) and it reads it once or more; kNone otherwise.
+LayerId sole_consumer(const Network& net, TensorId id, int body);
+
+/// The attribute struct of the layer that makes `id`, or nullptr.
+template <class S>
+const S* made_by(const Network& net, TensorId id, int body) {
+  const Layer* layer = net.producer(id, body);
+  return layer && !layer->dead ? std::get_if<S>(&layer->op) : nullptr;
+}
+
+/// A program that is one function of its inputs in order, but for casts: `fn` and, per argument, the input number (or -1 and the value of a literal).
+struct PlainCall {
+  Fn fn;
+  std::vector<int> inputs;
+  std::vector<double> literals;
+};
+std::optional<PlainCall> plain_call(const Program& program);
+
+/// Whether a tensor of this shape, broadcast to rank `rank`, varies along dimension `dim` only (one-element tensors do).
+bool varies_along(const Shape& shape, int rank, int dim);
+
+/// Input k of the result is input order[k] of `program`.
+Program permute_inputs(const Program& program, const std::vector<int>& order);
+
+/// A composition of two pointwise programs with the tensors they read.
+struct Composed {
+  Program program;
+  std::vector<TensorId> inputs;
+};
+/// `outer` with every use of tensor `via` computed by `inner`'s output `out` (stored as `stored`: ints and bools are converted as a store would).
+/// The inputs of `inner` come first, in order; equal tensors are merged; `fixed` leading inner inputs are never merged away.
+Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner, const std::vector<TensorId>& inner_inputs, int out,
+                         DType stored, int fixed = 0);
+
+/// Number of instructions that are neither casts nor constants, and whether one of them is expensive (transcendental, division).
+struct ProgramCost {
+  int instructions = 0;
+  bool expensive = false;
+};
+ProgramCost cost_of(const Program& program);
+
+/// The memory order that a tensor will have: its layout, or what views make of their input's. Row-major comes back as 0, 1, 2, ...
+std::vector<int> memory_order(const Network& net, TensorId id, int body);
+
+/// Layer ids of a body at this moment, dead ones left out.
+std::vector<LayerId> live(const Network& net, int body);
+
+}  // namespace tuyere
