@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_attention_cpu_tactics(TacticList& list);
+void add_attention_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

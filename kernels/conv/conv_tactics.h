@@ -6,5 +6,6 @@
 namespace tuyere {
 
 void add_conv_cpu_tactics(TacticList& list);
+void add_conv_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

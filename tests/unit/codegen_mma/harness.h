@@ -21,6 +21,8 @@ struct Tensor {
   static constexpr int64_t kGuard = 1024;
   int64_t span = 0;  // bytes
 
+  Tensor(Tensor&&) = default;
+  Tensor(const Tensor&) = delete;  // a copy's storage would be aligned differently
   Tensor(const TensorDesc& desc, const Symbols& symbols) : dtype(desc.dtype), shape(eval(desc.shape, symbols)), strides(eval(desc.strides, symbols)) {
     int64_t extent = 1;
     for (size_t d = 0; d < shape.size(); ++d) extent += (shape[d] - 1) * strides[d];

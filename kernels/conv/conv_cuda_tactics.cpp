@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "kernels/conv/conv_tactics.h"
+#include "kernels/conv/conv_view.h"
+
+namespace tuyere {
+namespace {
+
+Support conv_shape(const Problem& p) {
+  REQUIRE(std::holds_alternative<Conv>(p.op), "not a convolution");
+  REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 3 && p.in[0].rank() <= 5, "needs one to three spatial dims");
+  REQUIRE(p.in[0].dtype == p.in[1].dtype, "operands of different types");
+  REQUIRE(p.in[0].shape[1].is_const() && p.out[0].shape[1].is_const() && is_static(p.in[1].shape), "symbolic channels");
+  REQUIRE(std::get<Conv>(p.op).stride.size() + 2 == p.in[0].shape.size(), "attributes of another rank");
+  return Support::yes();
+}
+
+bool is_depthwise(const Problem& p) {
+  const Conv& op = std::get<Conv>(p.op);
+  return op.groups > 1 && p.in[0].shape[1].is_const(op.groups) && p.out[0].shape[1].is_const(op.groups);
+}
+
+class ImplicitGemm : public mma::KernelTactic {
+ public:
+  explicit ImplicitGemm(bool simt) : simt_(simt) {}
+  std::string_view name() const override { return simt_ ? "own.conv.simt" : "own.conv.implicit_gemm"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    return mma::tile_configs(conv::gemm_size(p, conv::view(p)), target, simt_, level);
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    const conv::View v = conv::view(p);
+    // Loads of single elements cost about three times those of whole chunks.
+    const bool narrow = !v.x_channel.is_const(1) || v.in_group * mma::size_of(v.type) % 8 != 0;
+    return mma::estimate(conv::gemm_size(p, v), mma::parse_tile(config, simt_), target) * (narrow ? 3.0 : 1.0);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::implicit_gemm_source(p, target, mma::parse_tile(config, simt_));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target&) const override {
+    Support shape = conv_shape(p);
+    if (!shape) return shape;
+    const Conv& op = std::get<Conv>(p.op);
+    REQUIRE(!op.transposed, "transposed");
+    const DType type = p.in[0].dtype;
+    if (simt_) REQUIRE(type == DType::F32, "FFMA kernels are for f32");
+    if (!simt_) REQUIRE(type == DType::F16 || type == DType::BF16 || (type == DType::F32 && op.tf32), "no tensor-core arithmetic for this type");
+    bool inner = true;
+    const conv::View v = conv::view(p);
+    REQUIRE(conv::weight_order(v, &inner), "k of the weights is not contiguous");
+    REQUIRE(!is_depthwise(p), "depthwise");
+    return Support::yes();
+  }
+
+ private:
+  bool simt_;
+};
+
+class Depthwise : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.conv.depthwise"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    std::vector<std::pair<double, Config>> all;
+    for (const char* config : {"columns=4 rows=1", "columns=4 rows=2", "columns=2 rows=2", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
+      all.push_back({estimate(p, target, config), config});
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Config> configs;
+    for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level * 2); ++i) configs.push_back(all[i].second);
+    return configs;
+  }
+  /// Memory traffic, reads of windows through L1 and L2, and the arithmetic of the outputs that a partial block wastes.
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    const conv::View v = conv::view(p);
+    const int columns = mma::config_ints(config, "columns")[0], rows = mma::config_ints(config, "rows")[0];
+    const double in_rows = (rows - 1) * v.stride[1] + (v.kernel[1] - 1) * v.dilation[1] + 1, in_columns = (columns - 1) * v.stride[2] + (v.kernel[2] - 1) * v.dilation[2] + 1;
+    const double oh = static_cast<double>(mma::hint(v.out[1], p.hints)), ow = static_cast<double>(mma::hint(v.out[2], p.hints));
+    const double blocks = std::ceil(oh / rows) * std::ceil(ow / columns) * mma::hint(v.batch, p.hints);
+    const double channels = static_cast<double>(v.groups);
+    const double bandwidth = (target.copy_gbps > 0 ? target.copy_gbps : 2000) * 1e9;
+    const double reads = blocks * in_rows * in_columns * channels * mma::size_of(v.type) / (5 * bandwidth);
+    const double math = blocks * rows * columns * channels * v.taps() * 2 / (target.sm >= 90 ? 30e12 : 10e12);
+    const double threads = blocks * channels * mma::size_of(v.type) / 16;
+    const double wanted = 1024.0 * std::max(1, target.multiprocessors);
+    const double busy = std::min(1.0, threads / wanted);
+    return 2.5e-6 + std::max({conv::traffic(p) / bandwidth, reads, math}) / std::max(busy, 0.02);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::depthwise_source(p, target, mma::config_ints(config, "columns")[0], mma::config_ints(config, "rows")[0]);
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target&) const override {
+    Support shape = conv_shape(p);
+    if (!shape) return shape;
+    REQUIRE(!std::get<Conv>(p.op).transposed, "transposed");
+    REQUIRE(is_depthwise(p), "not depthwise");
+    REQUIRE(p.in[0].rank() <= 4, "three spatial dims");
+    REQUIRE(is_float(p.in[0].dtype) && p.in[0].dtype != DType::F64, "not a float of at most 32 bits");
+    REQUIRE(p.in[0].strides[1].is_const(1), "channels are not innermost");
+    REQUIRE(conv::view(p).taps() <= 1024, "more than 1024 taps");
+    return Support::yes();
+  }
+};
+
+class GenericConv : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.conv.generic"; }
+  double estimate(const Problem& p, const Target& target, const Config&) const override {
+    const conv::View v = conv::view(p);
+    const double sums = static_cast<double>(mma::hint(v.pixel_count(), p.hints)) * v.groups * v.out_group;
+    const double busy = std::min(1.0, sums / (1024.0 * std::max(1, target.multiprocessors)));
+    return 4e-6 + 2.0 * sums * v.in_group * v.taps() / (1.2e12 * std::max(busy, 0.01));
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config&) const override { return conv::generic_source(p, target); }
+
+ protected:
+  Support accepts(const Problem& p, const Target&) const override { return conv_shape(p); }
+};
+
+}  // namespace
+
+void add_conv_cuda_tactics(TacticList& list) {
+  list.push_back(std::make_unique<Depthwise>());
+  list.push_back(std::make_unique<ImplicitGemm>(false));
+  list.push_back(std::make_unique<ImplicitGemm>(true));
+  list.push_back(std::make_unique<GenericConv>());
+}
+
+}  // namespace tuyere

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A convolution with its spatial dims brought to three (leading ones of size 1) and its epilogue coordinates joined where memory allows.
+#pragma once
+#include <array>
+#include <string>
+#include <vector>
+
+#include "kernels/mma/gemm.h"
+
+namespace tuyere::conv {
+
+struct View {
+  Dim batch;
+  std::array<Dim, 3> in, out;                    // spatial sizes: depth, height, width
+  std::array<int64_t, 3> kernel, stride, pad, dilation;
+  bool padded = false;                           // some window reaches outside
+  bool transposed = false;
+  int64_t groups = 1, in_group = 1, out_group = 1;  // channels of x and of the output per group
+  DType type = DType::F32;                       // of x and w
+  int x_alignment = 256, w_alignment = 256;
+  Dim x_batch, x_channel;                        // element strides
+  std::array<Dim, 3> x_space, w_space;
+  Dim w_out, w_in;                               // strides of w's dims 0 and 1
+  std::vector<mma::EpilogueTensor> extras, outs; // strides over `pixels`..., channel
+  std::vector<Dim> pixels;                       // sizes of the joined batch and spatial dims
+  DType accumulator = DType::F32;
+  Program epilogue;
+
+  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  Dim pixel_count() const { return batch * out[0] * out[1] * out[2]; }
+  int workspace() const { return 2 + static_cast<int>(extras.size() + outs.size()); }
+};
+
+View view(const Problem& problem);
+/// Values along the channel, `width` at a time.
+mma::Epilogue epilogue(const View& view, int width);
+/// Coordinates of tgm_epilogue: the pixel number `pixel` split as `pixels`, then `channel`.
+std::string coords(const View& view, mma::KernelParams& params, const std::string& pixel, const std::string& channel);
+double traffic(const Problem& problem);
+
+/// Tensor cores or FFMA. transposed: not supported.
+mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& target, const mma::Tile& tile);
+/// How the weights order k: channels innermost (taps, c), else (c, taps); false when neither is contiguous.
+bool weight_order(const View& view, bool* channels_inner);
+mma::GemmSize gemm_size(const Problem& problem, const View& view);
+
+/// groups == channels == outputs, channels innermost in x. columns x rows outputs per thread.
+mma::KernelSource depthwise_source(const Problem& problem, const Target& target, int columns, int rows);
+/// Every type, layout and attribute: one thread per output element.
+mma::KernelSource generic_source(const Problem& problem, const Target& target);
+
+}  // namespace tuyere::conv

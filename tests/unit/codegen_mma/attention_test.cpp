@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Attention kernels on the emulator against float64 softmax.
+#include <gtest/gtest.h>
+
+#include "kernels/attention/attention_gen.h"
+#include "tests/unit/codegen_mma/harness.h"
+
+namespace tuyere {
+namespace {
+
+const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
+constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
+
+TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
+/// [b,h,s,d] stored as [b,s,h,d].
+TensorDesc packed(DType type, const char* shape) {
+  TensorDesc t = dense(type, shape);
+  t.strides = {t.shape[2] * t.shape[1] * t.shape[3], t.shape[3], t.shape[1] * t.shape[3], 1};
+  return t;
+}
+
+struct Case {
+  const char* name;
+  std::vector<TensorDesc> in, out;
+  bool causal;
+  int queries, keys;  // 0: the generic kernel
+  Symbols hints;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  all.push_back({"plain", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, 32, 32, {}});
+  all.push_back({"causal_grouped", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,32]")}, {packed(B, "[2,4,40,32]")}, true, 16, 32, {}});
+  all.push_back({"bool_mask", {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")}, {dense(H, "[2,2,20,24]")}, false, 32, 64, {}});
+  all.push_back({"float_mask", {dense(H, "[1,2,70,16]"), dense(H, "[1,2,33,16]"), dense(H, "[1,2,33,16]"), dense(H, "[2,70,33]")}, {dense(F, "[1,2,70,16]")}, false, 64, 128, {}});
+  all.push_back({"deep", {dense(H, "[1,1,18,160]"), dense(H, "[1,1,40,160]"), dense(H, "[1,1,40,160]")}, {dense(H, "[1,1,18,160]")}, false, 32, 32, {}});
+  all.push_back({"unaligned", {packed(H, "[1,1,9,8]"), packed(H, "[1,1,12,8]"), packed(H, "[1,1,12,8]")}, {packed(H, "[1,1,9,8]")}, false, 16, 32, {}});
+  for (TensorDesc& t : all.back().in) t.alignment = 2;
+  Case symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, 64, 64, {}};
+  symbolic.hints.set("b", 1), symbolic.hints.set("s", 70);
+  all.push_back(symbolic);
+  all.push_back({"generic_f32", {dense(F, "[1,2,9,20]"), dense(F, "[1,1,150,20]"), dense(F, "[1,1,150,140]"), dense(DType::Bool, "[9,150]")}, {packed(F, "[1,2,9,140]")}, false, 0, 0, {}});
+  all.push_back({"generic_f64_causal", {dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]")}, {dense(DType::F64, "[1,1,7,5]")}, true, 0, 0, {}});
+  return all;
+}
+
+class AttentionKernel : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AttentionKernel, MatchesReference) {
+  const Case& c = GetParam();
+  Problem p;
+  Attention op;
+  op.scale = 0.3;
+  op.causal = c.causal;
+  op.has_mask = c.in.size() > 3;
+  op.type = c.out[0].dtype;
+  p.op = op;
+  p.in = c.in, p.out = c.out, p.hints = c.hints;
+  const mma::KernelSource source = c.queries ? attention::flash_source(p, kHopper, {c.queries, c.keys}) : attention::generic_source(p, kHopper);
+  EXPECT_EQ(testing::check_attention(p, source), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Emulated, AttentionKernel, ::testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
+
+}  // namespace
+}  // namespace tuyere
