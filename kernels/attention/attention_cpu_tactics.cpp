@@ -3,8 +3,18 @@
 #include "kernels/attention/attention_tactics.h"
 
 namespace tuyere {
+namespace {
+
+Support tile_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<Attention>(p.op), "the kernel is for another operator");
+  for (int k = 0; k < 3; ++k) REQUIRE(is_float(p.in[k].dtype) && p.in[k].dtype != DType::F64, "scores are kept in f32");
+  return whole_bytes(p);
+}
+
+}  // namespace
 
 void add_attention_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.attention.tile", tile_supports, 2});
   add_reference_tactic<Attention>(list, "reference.attention");
 }
 

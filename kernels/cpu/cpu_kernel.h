@@ -78,5 +78,10 @@ void add_pointwise_kernels(CpuKernelTable& table);
 void add_reduce_kernels(CpuKernelTable& table);
 void add_softmax_kernels(CpuKernelTable& table);
 void add_norm_kernels(CpuKernelTable& table);
+void add_attention_kernels(CpuKernelTable& table);
+void add_layout_kernels(CpuKernelTable& table);
+void add_gather_kernels(CpuKernelTable& table);
+void add_resize_kernels(CpuKernelTable& table);
+void add_pool_kernels(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

@@ -14,6 +14,11 @@ CpuKernelTable cpu_kernels() {
   add_reduce_kernels(table);
   add_softmax_kernels(table);
   add_norm_kernels(table);
+  add_attention_kernels(table);
+  add_layout_kernels(table);
+  add_gather_kernels(table);
+  add_resize_kernels(table);
+  add_pool_kernels(table);
   add_onednn_kernels(table);
   return table;
 }

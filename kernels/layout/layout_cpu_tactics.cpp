@@ -3,15 +3,39 @@
 #include "kernels/layout/layout_tactics.h"
 
 namespace tuyere {
+namespace {
+
+// Copies of operator S.
+template <class S>
+Support copy_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  return whole_bytes(p);
+}
+
+Support pad_supports(const Problem& p) {
+  const auto* op = std::get_if<Pad>(&p.op);
+  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(op->mode == PadMode::constant, "only constant padding is a copy");
+  return whole_bytes(p);
+}
+
+}  // namespace
 
 void add_layout_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.reshape.tile", copy_supports<Reshape>, 1.2});
   add_reference_tactic<Reshape>(list, "reference.reshape");
+  add_cpu_tactic(list, {"own.permute.tile", copy_supports<Permute>, 1.2});
   add_reference_tactic<Permute>(list, "reference.permute");
+  add_cpu_tactic(list, {"own.expand.tile", copy_supports<Expand>, 1.2});
   add_reference_tactic<Expand>(list, "reference.expand");
+  add_cpu_tactic(list, {"own.slice.tile", copy_supports<Slice>, 1.2});
   add_reference_tactic<Slice>(list, "reference.slice");
+  add_cpu_tactic(list, {"own.concat.tile", copy_supports<Concat>, 1.2});
   add_reference_tactic<Concat>(list, "reference.concat");
-  add_reference_tactic<Pad>(list, "reference.pad");
+  add_cpu_tactic(list, {"own.flip.tile", copy_supports<Flip>, 1.2});
   add_reference_tactic<Flip>(list, "reference.flip");
+  add_cpu_tactic(list, {"own.pad.tile", pad_supports, 1.5});
+  add_reference_tactic<Pad>(list, "reference.pad");
 }
 
 }  // namespace tuyere

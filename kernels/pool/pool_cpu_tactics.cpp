@@ -19,11 +19,20 @@ Support library_supports(const Problem& p) {
   return Support::yes();
 }
 
+Support global_supports(const Problem& p) {
+  const auto* op = std::get_if<AdaptivePool>(&p.op);
+  REQUIRE(op, "the kernel is for another operator");
+  for (int64_t size : op->out) REQUIRE(size == 1, "more than one output position");
+  REQUIRE(p.out.size() == 1, "a reduction returns no indices");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_pool_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"onednn.pool", library_supports, 1.2, true});
   add_reference_tactic<Pool>(list, "reference.pool");
+  add_cpu_tactic(list, {"own.adaptive_pool.reduce", global_supports, 1.5});
   add_reference_tactic<AdaptivePool>(list, "reference.adaptive_pool");
 }
 

@@ -28,15 +28,15 @@ const char* const kPointwise[] = {
     "pointwise program={log(abs(i0:f32))} types=[f32] | f32[333] -> f32[333]",
     "pointwise program={add(sin(i0:f32), cos(i0))} types=[f32] | f32[333] -> f32[333]",
     "pointwise program={mish(softplus(i0:f32))} types=[f32] | f32[333] -> f32[333]",
-    "pointwise program={erf(i0:f32)} types=[f64] | f32[65] -> f64[65]",
+    "pointwise program={erf(i0:f64)} types=[f64] | f64[65] -> f64[65]",
     "pointwise program={exp(i0:f64)} types=[f64] | f64[65] -> f64[65]",
     "pointwise program={floor_div(i0:i64, i1:i64)} types=[i64] | i64[65], i64[65] -> i64[65]",
     "pointwise program={remainder(i0:i32, i1:i32)} types=[i32] | i32[65], i32[65] -> i32[65]",
     "pointwise program={where(i0:bool, i1:f32, i2:f32)} types=[f32] | bool[5,1,65], f32[4,65], f32[] -> f32[5,4,65]",
     "pointwise program={logical_and(lt(i0:f32, i1:f32), i2:bool)} types=[bool] | f32[65], f32[1], bool[65] -> bool[65]",
     "pointwise program={bitwise_not(i0:bool)} types=[bool] | bool[65] -> bool[65]",
-    "pointwise program={cast<bf16>(i0:f32)} types=[f32] | f32[65] -> f32[65]",
-    "pointwise program={cast<f32>(i0:i64)} types=[f32] | i64[65] -> f32[65]",
+    "pointwise program={cast(i0:f32, bf16)} types=[f32] | f32[65] -> f32[65]",
+    "pointwise program={cast(i0:i64, f32)} types=[f32] | i64[65] -> f32[65]",
     "pointwise program={add(i0:i32, i1:i32)} types=[u8] | u8[3,65], i8[65] -> u8[3,65]",
     "pointwise program={clamp(i0:f32, i1:f32, i2:f32)} types=[f32] | f32[65], f32[], f32[] -> f32[65]",
     "pointwise program={i0:f32, i1:f32 -> v2 = add(i0, i1); v3 = mul(v2, i0); v2, v3} types=[f32,f16] | f32[9,65], f32[65] -> f32[9,65], f16[9,65]",
@@ -133,6 +133,32 @@ const char* const kConv[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Conv, Candidates, ::testing::ValuesIn(kConv));
 
+const char* const kLayout[] = {
+    "reshape shape=[12,5] | f32[3,4,5] -> f32[12,5]",
+    "reshape shape=[5,12] | f16[3,4,5]{1,15,3} -> f16[5,12]",
+    "reshape shape=[5,12] | f16[3,4,5] -> f16[5,12]{1,5}",
+    "permute perm=[2,0,1] | bf16[30,40,5] -> bf16[5,30,40]",
+    "expand shape=[3,4,5] | i64[4,1] -> i64[3,4,5]",
+    "slice axis=1 start=2 end=9 step=3 | f64[3,10,4] -> f64[3,3,4]",
+    "flip axes=[0,2] | f32[3,4,5] -> f32[3,4,5]",
+    "concat axis=1 | f32[2,3,7], f32[2,0,7], f32[2,5,7]{35,1,5} -> f32[2,8,7]",
+    "concat axis=1 | u8[2,3], u8[2,1] -> u8[2,4]{9,2}",
+    "pad before=[0,1,-1] after=[0,2,3] value=-1.5 | f32[2,3,7] -> f32[2,6,9]",
+    "pad before=[0,1] after=[0,2] value=3 | i8[2,3] -> i8[2,6]",
+    "adaptive_pool kind=avg out=[1,1] | f32[2,5,7,3]{105,1,15,5} -> f32[2,5,1,1]",
+    "adaptive_pool kind=max out=[1,1] | f32[2,5,7,3] -> f32[2,5,1,1]",
+    "gather axis=0 | f32[5,17], i64[2,3] -> f32[2,3,17]",
+    "gather axis=1 | bf16[3,5,2], i32[4] -> bf16[3,4,2]",
+    "gather axis=1 | f32[3,5], i64[] -> f32[3]",
+    "resize mode=nearest size=[7,9] | f32[2,3,4,5] -> f32[2,3,7,9]",
+    "resize mode=linear size=[7,9] | f32[2,3,4,5]{60,1,15,3} -> f32[2,3,7,9]{189,1,27,3}",
+    "resize mode=linear align_corners=true size=[7,9] scales=[1.75,1.8] | f32[2,3,4,5] -> f32[2,3,7,9]",
+    "resize mode=cubic size=[7,9] | f16[2,3,4,5] -> f16[2,3,7,9]",
+    "resize mode=linear size=[3,2,5] | f32[1,2,2,4,4] -> f32[1,2,3,2,5]",
+    "resize mode=linear size=[3] scales=[0.7] | f32[1,2,5] -> f32[1,2,3]",
+};
+INSTANTIATE_TEST_SUITE_P(Layout, Candidates, ::testing::ValuesIn(kLayout));
+
 const char* const kPool[] = {
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11]{792,1,88,8} -> f32[2,8,5,6]{240,1,48,8}",
@@ -141,6 +167,17 @@ const char* const kPool[] = {
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,4,5]",
 };
+const char* const kAttention[] = {
+    "attention scale=0.125 | f32[2,3,70,64], f32[2,3,150,64], f32[2,3,150,64] -> f32[2,3,70,64]",
+    "attention scale=0.2 causal=true | f32[1,4,130,24], f32[1,2,130,24], f32[1,2,130,40] -> f32[1,4,130,40]",
+    "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], f32[2,1,1,20] -> f32[2,2,9,24]",
+    "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], bool[9,20] -> f32[2,2,9,24]",
+    "attention scale=0.2 type=bf16 | bf16[1,1,5,32]{160,32,32,1}, bf16[1,1,9,32], bf16[1,1,9,32] -> bf16[1,1,5,32]",
+    "attention scale=0.2 | f32[2,4,1,32]{128,32,128,1}, f32[2,2,300,32]{19200,32,64,1}, f32[2,2,300,32]{19200,32,64,1} -> f32[2,4,1,32]{128,32,128,1}",
+    "attention scale=1 | f32[1,1,4,8], f32[1,1,0,8], f32[1,1,0,8] -> f32[1,1,4,8]",
+};
+INSTANTIATE_TEST_SUITE_P(Attention, Candidates, ::testing::ValuesIn(kAttention));
+
 INSTANTIATE_TEST_SUITE_P(Pool, Candidates, ::testing::ValuesIn(kPool));
 
 }  // namespace
