@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 os.environ.setdefault("TUYERE_CACHE_DIR", tempfile.mkdtemp(prefix="tuyere-test-cache-"))
 
 import torch

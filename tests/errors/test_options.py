@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input gets an error that says what to do."""
+
+import pytest
+import torch
+
+import tuyere
+
+MODEL = torch.nn.Linear(4, 3).eval()
+X = torch.randn(2, 4)
+
+
+@pytest.mark.parametrize(
+    "options,text",
+    [
+        ({"precison": "fp16"}, "Did you mean 'precision'"),
+        ({"precision": "fp12"}, "fp12.*is not one of"),
+        ({"optimization_level": 9}, "0..5"),
+        ({"tactic_sources": ["tensorrt"]}, "tensorrt"),
+        ({"min_block_size": 0}, "at least 1"),
+        ({"strict": "yes"}, "must be bool"),
+    ],
+)
+def test_bad_options(options, text):
+    with pytest.raises(tuyere.OptionError, match=text):
+        tuyere.compile(MODEL, (X,), **options)
+    with torch.no_grad(), pytest.raises(Exception, match=text):
+        torch.compile(MODEL, backend="tuyere", options=options)(X)
+
+
+def test_aliases():
+    from tuyere.options import parse_options
+
+    options = parse_options({"require_full_compilation": True, "torch_executed_ops": [torch.ops.aten.relu.default, "aten.add.Tensor"], "enabled_precisions": {torch.float16}})
+    assert options.strict and options.precision == "fp16" and options.run_in_torch == ["aten::relu", "aten::add.Tensor"]
+
+
+@pytest.mark.parametrize(
+    "bad,text",
+    [
+        (torch.randn(2, 4, dtype=torch.float64), "f64"),
+        (torch.randn(2, 5), "5"),
+        (torch.randn(2, 4, 1), "rank|dimensions"),
+    ],
+)
+def test_wrong_inputs(bad, text):
+    with torch.no_grad():
+        engine = tuyere.compile(MODEL, (X,)).engines[0]
+        with pytest.raises(Exception, match=text):
+            engine(bad)
+
+
+def test_absent_gpu_target():
+    if torch.cuda.is_available():
+        pytest.skip("needs a machine without a GPU")
+    with torch.no_grad(), pytest.raises(Exception, match="GPU|CUDA|device|driver"):
+        tuyere.compile(MODEL, (X,), target="cuda", strict=True)
+
+
+def test_unknown_target():
+    with torch.no_grad(), pytest.raises(Exception, match="sm_12345"):
+        tuyere.compile(MODEL, (X,), target="sm_12345", strict=True)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changed weights are used at the next call."""
+
+import copy
+
+import pytest
+import torch
+from harness import error_of
+
+import tuyere
+
+
+def small():
+    return torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(8 * 36, 5)).eval()
+
+
+def change_by_load(model):
+    other = small()
+    for p in other.parameters():
+        p.data.normal_()
+    model.load_state_dict(other.state_dict())
+
+
+def change_in_place(model):
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1.5)
+
+
+def change_by_replacement(model):
+    model[4].weight = torch.nn.Parameter(torch.randn_like(model[4].weight))
+
+
+@pytest.mark.parametrize("change", [change_by_load, change_in_place, change_by_replacement])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_changed_weights_are_used(change, device):
+    model, x = small().to(device), torch.randn(2, 3, 6, 6, device=device)
+    compiled = torch.compile(model, backend="tuyere", options={"strict": True})
+    with torch.no_grad():
+        compiled(x)
+        change(model)
+        want = copy.deepcopy(model).double()(x.double())
+        assert error_of(compiled(x), want) < 1e-5
+
+
+def test_refit_of_a_program():
+    model, x = small(), torch.randn(2, 3, 6, 6)
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,), strict=True)
+        program(x)
+        change_in_place(model)
+        engine = program.engines[0]
+        engine.refit({n: t for n, t in model.state_dict().items() if n in engine.refittable()})
+        assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// Special values, accuracy, symbols and errors.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "kernels/run/executors.h"
+#include "tests/unit/kernels_cpu/harness.h"
+
+namespace tuyere::testing_cpu {
+namespace {
+
+constexpr double kInf = std::numeric_limits<double>::infinity(), kNan = std::numeric_limits<double>::quiet_NaN();
+
+std::vector<double> pointwise(const std::string& function, const std::vector<double>& x) {
+  const std::string n = std::to_string(x.size());
+  const Problem p = parse_problem("pointwise program={" + function + "(i0:f32)} types=[f32] | f32[" + n + "] -> f32[" + n + "]");
+  const std::vector<std::vector<double>> in{x};
+  return run_tactic(find_tactic("own.pointwise.tile"), p, {}, &in)[0];
+}
+
+double ulps(double actual, double exact) {
+  const float e = static_cast<float>(exact);
+  const double spacing = std::nextafter(std::fabs(e), std::numeric_limits<float>::infinity()) - std::fabs(e);
+  return std::fabs(actual - exact) / spacing;
+}
+
+TEST(Tile, TranscendentalFunctionsAreAccurate) {
+  std::vector<double> x;
+  for (double v = -12; v <= 12; v += 0.00613) x.push_back(static_cast<float>(v));
+  const std::vector<std::pair<std::string, double (*)(double)>> functions{
+      {"exp", [](double v) { return std::exp(v); }},
+      {"tanh", [](double v) { return std::tanh(v); }},
+      {"erf", [](double v) { return std::erf(v); }},
+      {"sigmoid", [](double v) { return 1 / (1 + std::exp(-v)); }},
+      {"silu", [](double v) { return v / (1 + std::exp(-v)); }},
+      {"softplus", [](double v) { return std::log1p(std::exp(v)); }},
+  };
+  for (const auto& [name, exact] : functions) {
+    const std::vector<double> y = pointwise(name, x);
+    double worst = 0, at = 0;
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double u = ulps(y[i], exact(x[i]));
+      if (u > worst) worst = u, at = x[i];
+    }
+    EXPECT_LE(worst, name == "softplus" ? 4 : 3) << name << " at " << at;
+  }
+}
+
+TEST(Tile, SpecialValuesFollowLibm) {
+  const std::vector<double> x{kInf, -kInf, kNan, 0, 1e38, -1e38, 100, -100, 88.7, -103};
+  const auto same = [](double a, double e) { return (std::isnan(a) && std::isnan(e)) || a == e || std::fabs(a - e) <= 1e-5 * std::fabs(e); };
+  const std::vector<std::pair<std::string, double (*)(double)>> functions{
+      {"exp", [](double v) { return static_cast<double>(std::exp(static_cast<float>(v))); }},
+      {"log", [](double v) { return std::log(v); }},
+      {"tanh", [](double v) { return std::tanh(v); }},
+      {"erf", [](double v) { return std::erf(v); }},
+      {"sqrt", [](double v) { return std::sqrt(v); }},
+      {"sin", [](double v) { return std::sin(v); }},
+      {"relu", [](double v) { return std::isnan(v) ? v : std::max(v, 0.0); }},
+      {"sigmoid", [](double v) { return v < -80 ? 0 : 1 / (1 + std::exp(-v)); }},
+  };
+  for (const auto& [name, exact] : functions) {
+    const std::vector<double> y = pointwise(name, x);
+    for (size_t i = 0; i < x.size(); ++i) {
+      const double e = exact(static_cast<double>(static_cast<float>(x[i])));
+      EXPECT_TRUE(same(y[i], e) || (std::fabs(e) < 1e-37 && std::fabs(y[i]) < 1e-37)) << name << "(" << x[i] << ") = " << y[i] << ", expected " << e;
+    }
+  }
+}
+
+TEST(Tile, SoftmaxOfMinusInfinityIsNan) {
+  const Problem p = parse_problem("softmax axis=-1 | f32[2,3] -> f32[2,3]");
+  const std::vector<std::vector<double>> in{{-kInf, -kInf, -kInf, -kInf, 0, 0}};
+  for (const char* name : {"own.softmax.tile", "reference.softmax"}) {
+    const auto y = run_tactic(find_tactic(name), p, {}, &in)[0];
+    for (int i = 0; i < 3; ++i) EXPECT_TRUE(std::isnan(y[i])) << name;
+    EXPECT_EQ(y[3], 0) << name;
+    EXPECT_NEAR(y[4], 0.5, 1e-6) << name;
+  }
+}
+
+TEST(Tile, MaxPropagatesNan) {
+  const Problem p = parse_problem("reduce kind=max axes=[1] | f32[2,40] -> f32[2]");
+  std::vector<double> x(80, 1.0);
+  x[7] = kNan;
+  const std::vector<std::vector<double>> in{x};
+  const auto y = run_tactic(find_tactic("own.reduce.tile"), p, {}, &in)[0];
+  EXPECT_TRUE(std::isnan(y[0]));
+  EXPECT_EQ(y[1], 1);
+}
+
+TEST(Fill, SymbolsEnterTheData) {
+  const auto iota = run_tactic(find_tactic("reference.iota"), parse_problem("iota count=n start=m step=2 |  -> i64[n] | m=5 n=4"), {});
+  if (!iota.empty()) {
+    EXPECT_EQ(iota[0], (std::vector<double>{5, 7, 9, 11}));
+  }
+  const auto fill = run_tactic(find_tactic("reference.fill"), parse_problem("fill type=i64 shape=[2] use_dim=true dim=n |  -> i64[2] | n=9"), {});
+  if (!fill.empty()) {
+    EXPECT_EQ(fill[0], (std::vector<double>{9, 9}));
+  }
+}
+
+TEST(Errors, UnknownKernelIsNamed) {
+  StepSpec spec;
+  spec.executor = "cpu";
+  spec.attrs = R"({"kernel": "own.nothing", "op": "softmax"})";
+  auto executor = find_executor("cpu");
+  ASSERT_TRUE(executor.is_ok()) << executor.status().message();
+  const auto prepared = (*executor)->prepare(spec, {});
+  ASSERT_FALSE(prepared.is_ok());
+  EXPECT_NE(prepared.status().message().find("own.nothing"), std::string::npos) << prepared.status().message();
+}
+
+}  // namespace
+}  // namespace tuyere::testing_cpu
