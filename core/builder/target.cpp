@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Targets by name. A device that is present is asked for its properties; memory and tensor-core rates, which drivers do not tell, and everything
-// of an absent device are those of the usual product of its architecture.
+// Targets by name. A device that is present is asked for its properties; the tensor-core rate, which drivers do not tell, and everything of an
+// absent device are those of the usual product of its architecture.
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +24,7 @@ struct Architecture {
   double copy_gbps, tensor_tflops;
 };
 constexpr int64_t kMiB = int64_t{1} << 20;
+constexpr double kReachedBandwidth = 0.9;  // of the peak, by a copy
 constexpr Architecture kArchitectures[] = {
     {80, "sm_80", "NVIDIA A100", 108, 40 * kMiB, 1555, 312},
     {90, "sm_90a", "NVIDIA H100", 132, 50 * kMiB, 3000, 800},
@@ -60,6 +61,8 @@ Result<Target> query(int device) {
   Target target = typical(*a);
   target.device_name = info.name;
   target.copy_gbps *= static_cast<double>(info.multiprocessors) / target.multiprocessors;
+  if (info.memory_gbps > 0) target.copy_gbps = kReachedBandwidth * info.memory_gbps;
+  if (info.l2_bytes > 0) target.l2_bytes = info.l2_bytes;
   target.tensor_tflops *= static_cast<double>(info.multiprocessors) / target.multiprocessors;
   target.multiprocessors = info.multiprocessors;
   target.device = device;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Answers for GPU plans while this build has no device code: each function moves to the file that implements it.
-#include "kernels/run/device_api.h"
 #include "kernels/run/executors.h"
 
 #ifdef TUYERE_WITH_CUDA
@@ -20,10 +19,6 @@ class Missing final : public Executor {
 
 }  // namespace
 
-Executor* cuda_executor() {
-  static Missing executor("cuda");
-  return &executor;
-}
 Executor* cublaslt_executor() {
   static Missing executor("cublaslt");
   return &executor;
@@ -32,7 +27,6 @@ Executor* cudnn_executor() {
   static Missing executor("cudnn");
   return &executor;
 }
-Result<DeviceApi*> cuda_device() { return Status(Code::FailedPrecondition, "this build has no CUDA device code"); }
 
 }  // namespace tuyere
 #endif
