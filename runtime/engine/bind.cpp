@@ -38,10 +38,6 @@ bool same_shape(const TensorRef& ref, const TensorView& view) noexcept {
   return ref.shape.size() == view.shape.size() && ref.strides.size() == view.shape.size() && std::equal(view.shape.begin(), view.shape.end(), ref.shape.begin());
 }
 
-bool good_address(const TensorRef& ref, const IoSlot& slot) noexcept {
-  return slot.extent == 0 || (ref.data && reinterpret_cast<uintptr_t>(ref.data) % static_cast<uintptr_t>(slot.alignment) == 0);
-}
-
 Status check_kind(const TensorRef& ref, DType dtype, size_t rank, int device, const std::string& what) {
   if (ref.dtype != dtype) return invalid(what + " has dtype " + std::string(name(ref.dtype)) + ", the engine needs " + std::string(name(dtype)));
   if (ref.shape.size() != rank) return invalid(what + " has " + std::to_string(ref.shape.size()) + " dimensions, the engine needs " + std::to_string(rank));
@@ -70,7 +66,11 @@ Status solve(const PlanSymbol& symbol, const std::string& input, int64_t dim, in
 }  // namespace
 
 bool fits(const TensorRef& ref, const IoSlot& slot, int device) noexcept {
-  return ref.dtype == slot.view.dtype && ref.device == device && same_shape(ref, slot.view) && same_strides(ref, slot.view) && good_address(ref, slot);
+  return ref.dtype == slot.view.dtype && ref.device == device && same_shape(ref, slot.view) && same_strides(ref, slot.view);
+}
+
+bool good_address(const TensorRef& ref, const IoSlot& slot) noexcept {
+  return slot.extent == 0 || (ref.data && reinterpret_cast<uintptr_t>(ref.data) % static_cast<uintptr_t>(slot.alignment) == 0);
 }
 
 Status explain(const TensorRef& ref, const IoSlot& slot, int device, const std::string& what) {
@@ -78,9 +78,13 @@ Status explain(const TensorRef& ref, const IoSlot& slot, int device, const std::
   TRY(check_kind(ref, view.dtype, view.shape.size(), device, what));
   if (!same_shape(ref, view)) return invalid(what + " has shape " + list_text(ref.shape) + ", the engine needs " + list_text(view.shape));
   if (!same_strides(ref, view)) return invalid(what + " has strides " + list_text(ref.strides) + ", the engine needs " + list_text(view.strides) + " for shape " + list_text(view.shape));
-  if (slot.extent && !ref.data) return invalid(what + " has no data");
-  if (!good_address(ref, slot)) return invalid(what + ": its address is not a multiple of " + std::to_string(slot.alignment) + " bytes; pass an aligned copy");
   return Status::ok();
+}
+
+Status explain_address(const TensorRef& ref, const IoSlot& slot, const std::string& what) {
+  if (good_address(ref, slot)) return Status::ok();
+  if (!ref.data) return invalid(what + " has no data");
+  return invalid(what + ": its address is not a multiple of " + std::to_string(slot.alignment) + " bytes; pass an aligned copy");
 }
 
 Result<Symbols> solve_symbols(const PlanBody& body, std::span<const TensorRef> inputs, int device) {

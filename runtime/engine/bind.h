@@ -16,10 +16,15 @@ struct IoSlot {
   bool bound_by_caller = true;  // false: an output that aliases an input
 };
 
-/// Whether a caller's tensor is exactly what `slot` expects. No allocation.
+/// Whether a caller's tensor has the type, shape, strides and device that `slot` expects. No allocation.
 bool fits(const TensorRef& ref, const IoSlot& slot, int device) noexcept;
-/// The reason why not: InvalidArgument that names the tensor ("input 'x' ..."). Ok when it fits.
+/// Whether its address is there and aligned.
+bool good_address(const TensorRef& ref, const IoSlot& slot) noexcept;
+/// The reason why it does not fit: InvalidArgument that names the tensor ("input 'x' ..."). Ok when it fits.
 Status explain(const TensorRef& ref, const IoSlot& slot, int device, const std::string& what);
+
+/// The same for its address.
+Status explain_address(const TensorRef& ref, const IoSlot& slot, const std::string& what);
 
 /// Values of the body's symbols from the shapes of the inputs, after checking count, dtype, rank and device. Symbol ranges are enforced.
 Result<Symbols> solve_symbols(const PlanBody& body, std::span<const TensorRef> inputs, int device);

@@ -136,7 +136,7 @@ class ContextImpl final : public Context {
   Status add_shape(std::span<const TensorRef> inputs, void* stream) {
     const DeviceScope scope(api_, device_);
     TRY(scope.status());
-    for (const Shape& shape : shapes_)  // known shapes, other strides or addresses: say so before anything is prepared
+    for (const Shape& shape : shapes_)  // known shapes, other strides: say so before anything is prepared
       TRY(explain_if_same_shape(shape, inputs));
     TRY_ASSIGN(std::unique_ptr<Prepared> made, Prepared::make(body_, device_, impl_.constants(), inputs));
     for (size_t i = 0; i < inputs.size(); ++i) TRY(explain(inputs[i], made->inputs[i], device_, "input '" + body_.inputs[i].name + "'"));
@@ -199,10 +199,17 @@ class ContextImpl final : public Context {
       return {Code::InvalidArgument, "the engine has " + std::to_string(prepared.outputs.size()) + " outputs, " + std::to_string(outputs.size()) + " were given"};
     for (size_t i = 0; i < outputs.size(); ++i) {
       const IoSlot& slot = prepared.outputs[i];
-      if (slot.bound_by_caller && !fits(outputs[i], slot, device_)) return explain(outputs[i], slot, device_, "output '" + body_.outputs[i].name + "'");
+      if (slot.bound_by_caller && !(fits(outputs[i], slot, device_) && good_address(outputs[i], slot))) {
+        const std::string what = "output '" + body_.outputs[i].name + "'";
+        TRY(explain(outputs[i], slot, device_, what));
+        TRY(explain_address(outputs[i], slot, what));
+      }
       output_addresses_[i] = slot.bound_by_caller ? outputs[i].data : nullptr;
     }
-    for (size_t i = 0; i < inputs.size(); ++i) input_addresses_[i] = inputs[i].data;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      if (!good_address(inputs[i], prepared.inputs[i])) return explain_address(inputs[i], prepared.inputs[i], "input '" + body_.inputs[i].name + "'");
+      input_addresses_[i] = inputs[i].data;
+    }
     return Status::ok();
   }
 

@@ -59,7 +59,8 @@ struct StepTime {
 class Context {
  public:
   virtual ~Context() = default;
-  /// Everything slow for inputs of these shapes: symbols, memory packing, step preparation, capture. Cached, least recently used shapes go first.
+  /// Everything slow for inputs of these shapes: symbols, memory packing, step preparation. Cached, least recently used shapes go first. Addresses are
+  /// not looked at; graphs are captured by execute, which sees them.
   virtual Status prepare(std::span<const TensorRef> inputs) = 0;
   /// Output shapes and dtypes for the inputs (prepares when needed): the caller allocates.
   virtual Result<std::span<const TensorView>> outputs(std::span<const TensorRef> inputs) = 0;
