@@ -19,10 +19,6 @@ class Missing final : public Executor {
 
 }  // namespace
 
-Executor* cublaslt_executor() {
-  static Missing executor("cublaslt");
-  return &executor;
-}
 Executor* cudnn_executor() {
   static Missing executor("cudnn");
   return &executor;
