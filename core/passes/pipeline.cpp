@@ -8,6 +8,8 @@ const std::vector<Pass>& pipeline() {
   static const std::vector<Pass> passes = {
       {"simplify", simplify},
       {"cse", cse},
+      {"sink_views", sink_views},
+      {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},
       {"simplify_folded", simplify},
       // From here on per-channel scales are in the weights: an epilogue only sees bias, residual and activation.
@@ -17,6 +19,8 @@ const std::vector<Pass>& pipeline() {
       {"fuse_prologue", fuse_prologue},
       {"simplify_fused", simplify},
       {"cse_fused", cse},
+      // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
+      {"layout", layout, Phase::laid_out},
   };
   return passes;
 }

@@ -142,6 +142,47 @@ ProgramCost cost_of(const Program& program) {
   return cost;
 }
 
+namespace {
+
+/// The memory order of a reshaped tensor: dims are matched in groups of equal size; a group of several dims must be one dense run of memory.
+/// Empty when there is none (the reshape is a copy).
+std::vector<int> reshaped_order(const Shape& from, const std::vector<int>& order, const Shape& to) {
+  std::vector<int> position(order.size()), first(from.size(), -1);  // first[f]: first dim of `to` in the group of from's dim f
+  std::vector<int> last(from.size(), -1);
+  for (size_t k = 0; k < order.size(); ++k) position[order[k]] = static_cast<int>(k);
+  size_t f = 0, t = 0;
+  while (f < from.size() || t < to.size()) {
+    const size_t begin = f, out = t;
+    Dim have = f < from.size() ? from[f++] : Dim(1), made = t < to.size() ? to[t++] : Dim(1);
+    while (!(have == made)) {
+      const bool grow_from = have.is_const() && made.is_const() ? have.value() < made.value() : t - out > f - begin;
+      if (grow_from && f < from.size()) have *= from[f++];
+      else if (t < to.size()) made *= to[t++];
+      else if (f < from.size()) have *= from[f++];
+      else return {};
+    }
+    int previous = -1;
+    for (size_t k = begin; k < f; ++k) {
+      if (from[k].is_const(1)) continue;
+      for (int p = previous + 1; previous >= 0 && p < position[k]; ++p)
+        if (!from[order[p]].is_const(1)) return {};
+      if (previous > position[k]) return {};
+      previous = position[k];
+    }
+    const size_t owner = previous >= 0 ? static_cast<size_t>(order[previous]) : begin;
+    if (out == t) continue;
+    if (owner >= from.size()) return {};
+    first[owner] = static_cast<int>(out);
+    last[owner] = static_cast<int>(t);
+  }
+  std::vector<int> result;
+  for (int dim : order)
+    for (int k = first[dim]; k < last[dim]; ++k) result.push_back(k);
+  return result.size() == to.size() ? result : std::vector<int>{};
+}
+
+}  // namespace
+
 std::vector<int> memory_order(const Network& net, TensorId id, int body) {
   const TensorType& type = net.type(id, body);
   std::vector<int> order(type.shape.size());
@@ -155,8 +196,28 @@ std::vector<int> memory_order(const Network& net, TensorId id, int body) {
       order[k] = static_cast<int>(std::find(permute->perm.begin(), permute->perm.end(), inner[k]) - permute->perm.begin());
   } else if (std::holds_alternative<Slice>(layer->op)) {
     return memory_order(net, layer->inputs[0], body);
+  } else if (std::holds_alternative<Reshape>(layer->op)) {
+    const std::vector<int> view = reshaped_order(net.type(layer->inputs[0], body).shape, memory_order(net, layer->inputs[0], body), type.shape);
+    if (!view.empty()) return view;
   }
   return order;
+}
+
+bool same_order(const Shape& shape, const std::vector<int>& a, const std::vector<int>& b) {
+  const auto wide = [&](std::vector<int> order) {
+    std::erase_if(order, [&](int dim) { return shape[dim].is_const(1); });
+    return order;
+  };
+  return wide(a) == wide(b);
+}
+
+TensorId identity(Network& net, TensorId id, const Origins& origins, int body) {
+  const DType dtype = net.type(id, body).dtype;
+  Pointwise op;
+  op.program.inputs = {compute_type(dtype)};
+  op.program.outputs = {0};
+  op.types = {dtype};
+  return net.add1(std::move(op), {id}, origins, body);
 }
 
 std::vector<LayerId> live(const Network& net, int body) {

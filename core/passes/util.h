@@ -55,6 +55,12 @@ ProgramCost cost_of(const Program& program);
 /// The memory order that a tensor will have: its layout, or what views make of their input's. Row-major comes back as 0, 1, 2, ...
 std::vector<int> memory_order(const Network& net, TensorId id, int body);
 
+/// Whether two memory orders of this shape are the same memory: dims of size 1 do not matter.
+bool same_order(const Shape& shape, const std::vector<int>& a, const std::vector<int>& b);
+
+/// A copy of the tensor: an identity Pointwise layer. The layout of its output may be changed by the caller.
+TensorId identity(Network& net, TensorId id, const Origins& origins, int body);
+
 /// Layer ids of a body at this moment, dead ones left out.
 std::vector<LayerId> live(const Network& net, int body);
 
