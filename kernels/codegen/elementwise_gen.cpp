@@ -61,10 +61,13 @@ class Writer {
     std::string code = fill("  {\n    const idx total = $total, first = (idx)($block) * $span + threadIdx.x;\n", vars);
     for (int k = 0; k < e_.values(); ++k) code += declaration(k);
     code += fill("#pragma unroll\n    for (int u = 0; u < $U; ++u) {\n    const idx i = first + u * $T;\n    if (i < total) {\n", vars);
-    code += coordinates(sizes) + indices(e_.in, e_.values());
+    code += coordinates(sizes);
+    code += indices(e_.in, e_.values());
     for (int k = 0; k < e_.values(); ++k) code += load(k);
     code += fill("    }\n    }\n#pragma unroll\n    for (int u = 0; u < $U; ++u) {\n    const idx i = first + u * $T;\n    if (i < total) {\n", vars);
-    code += coordinates(sizes) + indices(e_.out, static_cast<int>(e_.out.size())) + compute();
+    code += coordinates(sizes);
+    code += indices(e_.out, static_cast<int>(e_.out.size()));
+    code += compute();
     for (size_t k = 0; k < e_.out.size(); ++k) code += store(static_cast<int>(k));
     kernel_.body += code + "    }\n    }\n  }\n";
   }

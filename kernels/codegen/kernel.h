@@ -18,8 +18,8 @@ std::string fill(std::string_view text, const Vars& vars);
 /// One __global__ function under construction. Constants are printed as literals, symbolic values become parameters.
 class Kernel {
  public:
-  /// `wide`: idx is 64-bit.
-  Kernel(std::string name, bool wide) : name_(std::move(name)), wide_(wide) {}
+  /// The function is called tuyere_<name>. `wide`: idx is 64-bit.
+  Kernel(const std::string& name, bool wide) : name_("tuyere_" + name), wide_(wide) {}
 
   /// A pointer parameter to tensor `position` of the step's list, moved by `byte_offset`; returns its name. The same arguments give the same parameter.
   std::string pointer(int position, const std::string& ctype, bool writes, const Dim& byte_offset = 0);

@@ -94,7 +94,8 @@ std::set<int> error_lines(const std::string& log) {
   std::set<int> lines;
   for (size_t at = log.find("kernel.cu("); at != std::string::npos; at = log.find("kernel.cu(", at + 1)) {
     const int line = std::atoi(log.c_str() + at + 10);
-    if (line > 0 && lines.size() < 8) lines.insert(line);
+    const size_t close = log.find(')', at);
+    if (close != std::string::npos && log.compare(close, 8, "): error") == 0 && line > 0 && lines.size() < 8) lines.insert(line);
   }
   return lines;
 }
@@ -138,7 +139,7 @@ std::vector<std::byte> compile_uncached(const std::string& source, const std::st
   ProgramGuard guard{api};
   int error = api.create(&guard.program, source.c_str(), "kernel.cu", 0, nullptr, nullptr);
   INTERNAL_CHECK(error == 0, "NVRTC: " << api.error_string(error));
-  std::vector<std::string> all = {"--gpu-architecture=" + arch, "-std=c++17", "-default-device"};
+  std::vector<std::string> all = {"--gpu-architecture=" + arch, "-std=c++17", "-default-device", "-diag-suppress=177"};
   all.insert(all.end(), options.begin(), options.end());
   std::vector<const char*> pointers;
   for (const std::string& option : all) pointers.push_back(option.c_str());

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Generated kernels of the listed problems: values on the emulator, machine code by NVRTC. TUYERE_TEST_ALL=1 takes every problem, tactic and
+// configuration instead of the quick sample; TUYERE_TEST_ONLY=<text> those whose problem or tactic holds the text.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "common/error.h"
+#include "kernels/jit/nvrtc.h"
+#include "tests/unit/codegen/harness.h"
+
+namespace tuyere {
+namespace {
+
+using testing::listed_problems;
+using testing::own_tactics;
+
+const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
+
+bool everything() { return std::getenv("TUYERE_TEST_ALL") != nullptr; }
+
+bool wanted(const testing::ListedProblem& problem, std::string_view tactic) {
+  if (const char* only = std::getenv("TUYERE_TEST_ONLY")) return problem.text.find(only) != std::string::npos || tactic.find(only) != std::string::npos;
+  return everything() || problem.sample;
+}
+
+template <class F>
+void for_each_candidate(F f) {
+  for (const auto& listed : listed_problems()) {
+    SCOPED_TRACE(listed.text);
+    try {
+      const Problem problem = parse_problem(listed.text);
+      const auto tactics = own_tactics(problem, kHopper);
+      EXPECT_FALSE(tactics.empty());
+      for (const auto* tactic : tactics) {
+        if (!wanted(listed, tactic->name())) continue;
+        SCOPED_TRACE(tactic->name());
+        for (const Config& config : tactic->configs(problem, kHopper, everything() ? 5 : 0)) {
+          SCOPED_TRACE(config);
+          f(problem, *tactic, config);
+        }
+        if (!everything() && !std::getenv("TUYERE_TEST_ONLY")) break;
+      }
+    } catch (const Error& e) {
+      ADD_FAILURE() << e.what();
+    }
+  }
+}
+
+TEST(Codegen, MatchesTheReference) {
+  for_each_candidate([](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
+    EXPECT_EQ(testing::compare_with_reference(problem, tactic, kHopper, config), "");
+  });
+}
+
+TEST(Codegen, Compiles) {
+  if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
+  const std::vector<std::string> architectures = everything() ? std::vector<std::string>{"sm_80", "sm_90a", "sm_100a"} : std::vector<std::string>{"sm_90a"};
+  for_each_candidate([&](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
+    if (codegen::is_empty(problem)) return;
+    const std::string source = codegen::source(tactic.generate(problem, kHopper, config));
+    for (const std::string& arch : architectures) EXPECT_GT(compile_uncached(source, arch, {}).size(), 0u);
+  });
+}
+
+TEST(Codegen, LargeTensorsUse64BitIndices) {
+  const Problem small = parse_problem("pointwise program={relu(i0:f32)} types=[f32] | f32[1000,1000] -> f32[1000,1000]");
+  const Problem large = parse_problem("pointwise program={relu(i0:f32)} types=[f32] | f32[50000,50000] -> f32[50000,50000]");
+  const auto* tactic = own_tactics(small, kHopper).back();
+  EXPECT_FALSE(tactic->generate(small, kHopper, "").kernels[0].wide());
+  EXPECT_TRUE(tactic->generate(large, kHopper, "").kernels[0].wide());
+}
+
+TEST(Codegen, CompileErrorsQuoteTheSource) {
+  if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
+  try {
+    compile_uncached("extern \"C\" __global__ void k() {\n  nonsense;\n}\n", "sm_90a", {});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("2 |   nonsense;"), std::string::npos) << e.what();
+  }
+}
+
+}  // namespace
+}  // namespace tuyere
