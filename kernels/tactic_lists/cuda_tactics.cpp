@@ -1,9 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/api/tactics.h"
+#include "kernels/attention/attention_tactics.h"
+#include "kernels/conv/conv_tactics.h"
+#include "kernels/cublaslt/cublaslt_tactics.h"
+#include "kernels/cumulate/cumulate_tactics.h"
+#include "kernels/fill/fill_tactics.h"
 #include "kernels/gather/gather_tactics.h"
 #include "kernels/layout/layout_tactics.h"
+#include "kernels/matmul/matmul_tactics.h"
+#include "kernels/norm/norm_tactics.h"
 #include "kernels/pointwise/pointwise_tactics.h"
+#include "kernels/pool/pool_tactics.h"
 #include "kernels/reduce/reduce_tactics.h"
+#include "kernels/resize/resize_tactics.h"
+#include "kernels/softmax/softmax_tactics.h"
+#include "kernels/sort/sort_tactics.h"
 #include "kernels/tactic_lists/list_table.h"
 
 namespace tuyere {
@@ -22,6 +33,22 @@ struct CudaLists {
   void operator()(const Index&) { add_gather_cuda_tactics(list); }
   void operator()(const ScatterElements&) { add_gather_cuda_tactics(list); }
   void operator()(const IndexPut&) { add_gather_cuda_tactics(list); }
+  void operator()(const MatMul&) {
+    add_cublaslt_tactics(list);
+    add_matmul_cuda_tactics(list);
+  }
+  void operator()(const Conv&) { add_conv_cuda_tactics(list); }
+  void operator()(const Attention&) { add_attention_cuda_tactics(list); }
+  void operator()(const Softmax&) { add_softmax_cuda_tactics(list); }
+  void operator()(const Norm&) { add_norm_cuda_tactics(list); }
+  void operator()(const Pool&) { add_pool_cuda_tactics(list); }
+  void operator()(const AdaptivePool&) { add_pool_cuda_tactics(list); }
+  void operator()(const Resize&) { add_resize_cuda_tactics(list); }
+  void operator()(const Iota&) { add_fill_cuda_tactics(list); }
+  void operator()(const Fill&) { add_fill_cuda_tactics(list); }
+  void operator()(const Cumulate&) { add_cumulate_cuda_tactics(list); }
+  void operator()(const TopK&) { add_sort_cuda_tactics(list); }
+  void operator()(const Sort&) { add_sort_cuda_tactics(list); }
   template <class ViewOrControl>
   void operator()(const ViewOrControl&) {}
 };
