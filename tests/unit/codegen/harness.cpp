@@ -181,7 +181,9 @@ std::vector<const codegen::CudaTactic*> own_tactics(const Problem& problem, cons
 std::string compare_with_reference(const Problem& problem, const codegen::CudaTactic& tactic, const Target& target, const Config& config) {
   if (codegen::is_empty(problem)) return "";
   const codegen::Generated generated = tactic.generate(problem, target, config);
-  const emulator::Module module(codegen::source(generated), codegen::cuda_step(generated));
+  std::string source = codegen::source(generated);
+  for (const codegen::Kernel& kernel : generated.kernels) source += "using namespace " + kernel.name() + "_ns;\n";  // for the entry points that follow
+  const emulator::Module module(source, codegen::cuda_step(generated));
   std::string text = run_once(problem, module, generated, problem.hints);
   if (!text.empty() || problem.hints.values.empty()) return text;
   Symbols larger = problem.hints;
