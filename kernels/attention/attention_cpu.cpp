@@ -12,7 +12,7 @@
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kQueries = 64, kKeys = 128;
+constexpr int64_t kQueries = 128, kKeys = 128;
 constexpr int64_t kFewQueries = 3;  // below, keys are not worth transposing
 
 struct Buffers {
@@ -22,7 +22,14 @@ struct Buffers {
 class TileAttention {
  public:
   TileAttention(const Attention& op, const CpuProblem& p)
-      : op_(op), q_(p.args.in[0]), k_(p.args.in[1]), v_(p.args.in[2]), out_(p.args.out[0]), depth_(q_.shape[3]), width_(v_.shape[3]), padded_(padded_columns(width_)),
+      : op_(op),
+        q_(p.args.in[0]),
+        k_(p.args.in[1]),
+        v_(p.args.in[2]),
+        out_(p.args.out[0]),
+        depth_(q_.shape[3]),
+        width_(v_.shape[3]),
+        padded_(padded_columns(width_)),
         out_slot_(p.inputs()) {
     share_ = k_.shape[1] ? q_.shape[1] / k_.shape[1] : 1;
     if (op.has_mask) {

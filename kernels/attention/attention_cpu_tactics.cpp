@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "kernels/cpu/cpu_tactic.h"
 #include "kernels/attention/attention_tactics.h"
+#include "kernels/cpu/cpu_tactic.h"
 
 namespace tuyere {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/conv/conv_tactics.h"
 #include "kernels/cpu/cpu_tactic.h"
 #include "kernels/onednn/onednn_tactics.h"
-#include "kernels/conv/conv_tactics.h"
 
 namespace tuyere {
 namespace {

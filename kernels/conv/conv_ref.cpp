@@ -12,7 +12,8 @@ struct RefConv {
   int64_t group_in, group_out;  // channels per group
   Ix kernel{};
 
-  RefConv(const Conv& conv, const CpuProblem& p) : x(p.args.in[0]), w(p.args.in[1]), out(p.args.out[0]), op(conv), epilogue(conv.epilogue, p, 2), spatial(x.rank - 2) {
+  RefConv(const Conv& conv, const CpuProblem& p)
+      : x(p.args.in[0]), w(p.args.in[1]), out(p.args.out[0]), op(conv), epilogue(conv.epilogue, p, 2), spatial(x.rank - 2) {
     INTERNAL_CHECK(spatial >= 1 && w.rank == x.rank && out.rank == x.rank, "convolution of rank " << x.rank);
     group_in = x.shape[1] / op.groups;
     group_out = out.shape[1] / op.groups;

@@ -67,9 +67,8 @@ const S& attrs(const CpuProblem& p) {
 }
 
 // The kernels of each family, in kernels/<family>/.
-#define TUYERE_CPU_FAMILIES(X)                                                                                                       \
-  X(pointwise) X(reduce) X(softmax) X(norm) X(matmul) X(conv) X(pool) X(attention) X(layout) X(gather) X(fill) X(cumulate) X(sort) \
-  X(resize)
+#define TUYERE_CPU_FAMILIES(X) \
+  X(pointwise) X(reduce) X(softmax) X(norm) X(matmul) X(conv) X(pool) X(attention) X(layout) X(gather) X(fill) X(cumulate) X(sort) X(resize)
 #define TUYERE_DECLARE(family) void add_##family##_references(CpuKernelTable& table);
 TUYERE_CPU_FAMILIES(TUYERE_DECLARE)
 #undef TUYERE_DECLARE

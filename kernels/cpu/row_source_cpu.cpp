@@ -26,8 +26,12 @@ LoopNest part(const View& space, const Operands& operands, const std::array<bool
 }  // namespace
 
 RowSpace::RowSpace(const View& space, const Operands& operands, const std::array<bool, kMaxRank>& in_row, int64_t tile)
-    : outer_(part(space, operands, in_row, false)), tiles_(part(space, operands, in_row, true), tile), slots_(operands.slots), bytes_(operands.bytes),
-      rows_(outer_.numel()), length_(tiles_.nest().numel()) {
+    : outer_(part(space, operands, in_row, false)),
+      tiles_(part(space, operands, in_row, true), tile),
+      slots_(operands.slots),
+      bytes_(operands.bytes),
+      rows_(outer_.numel()),
+      length_(tiles_.nest().numel()) {
   INTERNAL_CHECK(operands.count() <= kMaxOperands, "a step of " << operands.count() << " operands");
 }
 

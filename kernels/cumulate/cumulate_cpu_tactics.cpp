@@ -4,8 +4,6 @@
 
 namespace tuyere {
 
-void add_cumulate_cpu_tactics(TacticList& list) {
-  add_reference_tactic<Cumulate>(list, "reference.cumulate");
-}
+void add_cumulate_cpu_tactics(TacticList& list) { add_reference_tactic<Cumulate>(list, "reference.cumulate"); }
 
 }  // namespace tuyere

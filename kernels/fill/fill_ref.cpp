@@ -18,9 +18,7 @@ std::unique_ptr<Executable> prepare_iota(const CpuProblem& p) {
   const auto& op = attrs<Iota>(p);
   const View out(p.args.out[0]);
   const int64_t start = evaluate_dim(op.start, p), step = evaluate_dim(op.step, p);
-  return executable([=](void* const* ptr) {
-    for_each_index(out.rank, out.shape, [&](const Ix& i) { store_integer(out, ptr[0], i, start + step * i[0]); });
-  });
+  return executable([=](void* const* ptr) { for_each_index(out.rank, out.shape, [&](const Ix& i) { store_integer(out, ptr[0], i, start + step * i[0]); }); });
 }
 
 std::unique_ptr<Executable> prepare_fill(const CpuProblem& p) {

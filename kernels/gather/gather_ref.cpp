@@ -111,11 +111,16 @@ void copy_base(const View& x, const View& out, void* const* ptr, int slot, int64
 
 double combine(ScatterKind kind, double a, double b) {
   switch (kind) {
-    case ScatterKind::set: return b;
-    case ScatterKind::add: return a + b;
-    case ScatterKind::mul: return a * b;
-    case ScatterKind::max: return a != a || a > b ? a : b;
-    case ScatterKind::min: return a != a || a < b ? a : b;
+    case ScatterKind::set:
+      return b;
+    case ScatterKind::add:
+      return a + b;
+    case ScatterKind::mul:
+      return a * b;
+    case ScatterKind::max:
+      return a != a || a > b ? a : b;
+    case ScatterKind::min:
+      return a != a || a < b ? a : b;
   }
   return b;
 }

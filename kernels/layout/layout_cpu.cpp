@@ -12,10 +12,14 @@ namespace {
 // An integer type of the same size: bits travel unchanged.
 DType carrier(DType type) {
   switch (element_bytes(type)) {
-    case 1: return DType::U8;
-    case 2: return DType::I16;
-    case 4: return DType::I32;
-    default: return DType::I64;
+    case 1:
+      return DType::U8;
+    case 2:
+      return DType::I16;
+    case 4:
+      return DType::I32;
+    default:
+      return DType::I64;
   }
 }
 

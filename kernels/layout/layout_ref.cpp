@@ -77,10 +77,14 @@ std::unique_ptr<Executable> prepare_concat(const CpuProblem& p) {
 int64_t padded_source(int64_t i, int64_t size, PadMode mode) {
   if (i >= 0 && i < size) return i;
   switch (mode) {
-    case PadMode::constant: return -1;
-    case PadMode::replicate: return i < 0 ? 0 : size - 1;
-    case PadMode::circular: return ((i % size) + size) % size;
-    case PadMode::reflect: return i < 0 ? -i : 2 * (size - 1) - i;
+    case PadMode::constant:
+      return -1;
+    case PadMode::replicate:
+      return i < 0 ? 0 : size - 1;
+    case PadMode::circular:
+      return ((i % size) + size) % size;
+    case PadMode::reflect:
+      return i < 0 ? -i : 2 * (size - 1) - i;
   }
   return -1;
 }

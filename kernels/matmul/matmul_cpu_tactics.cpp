@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu_tactic.h"
-#include "kernels/onednn/onednn_tactics.h"
 #include "kernels/matmul/matmul_tactics.h"
+#include "kernels/onednn/onednn_tactics.h"
 
 namespace tuyere {
 namespace {

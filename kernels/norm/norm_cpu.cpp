@@ -91,10 +91,19 @@ NormProblem make_problem(const Norm& op, const CpuProblem& p) {
 class TileNorm {
  public:
   TileNorm(const Norm& op, const NormProblem& n)
-      : first_(n.first), second_(n.second), stores_count_(n.stores), rms_(op.kind == NormKind::rms), eps_(op.eps), space_(n.space, joined(n), n.in_row),
-        prologue_(op.prologue, n.first.types(n.stores, n.first.count()), {}), finish_(finish_program(op), finish_types(n), {n.space.dtype}),
-        threads_(static_cast<int>(std::min<int64_t>(threads_for(n.space.numel() * 4), std::max<int64_t>(1, space_.rows())))), prologue_scratch_(prologue_, threads_),
-        finish_scratch_(finish_, threads_), row_stride_((space_.length() + 15) / 16 * 16), rows_(static_cast<size_t>(row_stride_ * threads_)) {
+      : first_(n.first),
+        second_(n.second),
+        stores_count_(n.stores),
+        rms_(op.kind == NormKind::rms),
+        eps_(op.eps),
+        space_(n.space, joined(n), n.in_row),
+        prologue_(op.prologue, n.first.types(n.stores, n.first.count()), {}),
+        finish_(finish_program(op), finish_types(n), {n.space.dtype}),
+        threads_(static_cast<int>(std::min<int64_t>(threads_for(n.space.numel() * 4), std::max<int64_t>(1, space_.rows())))),
+        prologue_scratch_(prologue_, threads_),
+        finish_scratch_(finish_, threads_),
+        row_stride_((space_.length() + 15) / 16 * 16),
+        rows_(static_cast<size_t>(row_stride_ * threads_)) {
     for (int k = 0; k < n.stores; ++k) stores_.push_back(tile_store(prologue_.result_type(k + 1), n.first.views[k].dtype));
   }
 

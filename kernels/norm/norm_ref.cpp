@@ -55,7 +55,11 @@ struct RefNorm {
   bool rms;
 
   RefNorm(const Norm& op, const CpuProblem& p)
-      : x(op.prologue, p), rows(x.shape(), op), inputs(p.inputs()), epilogue(op.epilogue, p, x.inputs() + op.has_weight + op.has_bias), eps(op.eps),
+      : x(op.prologue, p),
+        rows(x.shape(), op),
+        inputs(p.inputs()),
+        epilogue(op.epilogue, p, x.inputs() + op.has_weight + op.has_bias),
+        eps(op.eps),
         rms(op.kind == NormKind::rms) {
     int next = x.inputs();
     if (op.has_weight) weight_slot = next++;

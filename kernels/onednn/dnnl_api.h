@@ -13,14 +13,14 @@
 
 namespace tuyere::cpu {
 
-#define TUYERE_DNNL_FUNCTIONS(X)                                                                                                             \
-  X(engine_create) X(stream_create) X(stream_destroy) X(memory_desc_create_with_strides) X(memory_desc_create_with_tag) X(memory_desc_destroy) \
-  X(memory_desc_clone) X(memory_desc_get_size) X(memory_desc_equal) X(memory_desc_query) X(memory_create) X(memory_set_data_handle)          \
-  X(memory_destroy) X(primitive_attr_create) X(primitive_attr_destroy) X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode)  \
-  X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise) X(post_ops_append_binary) X(primitive_desc_destroy)                      \
-  X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_create) X(primitive_destroy) X(primitive_execute)                           \
-  X(reorder_primitive_desc_create) X(matmul_primitive_desc_create) X(convolution_forward_primitive_desc_create)                              \
-  X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
+#define TUYERE_DNNL_FUNCTIONS(X)                                                                                                                              \
+  X(engine_create)                                                                                                                                            \
+  X(stream_create) X(stream_destroy) X(memory_desc_create_with_strides) X(memory_desc_create_with_tag) X(memory_desc_destroy) X(memory_desc_clone)            \
+      X(memory_desc_get_size) X(memory_desc_equal) X(memory_desc_query) X(memory_create) X(memory_set_data_handle) X(memory_destroy) X(primitive_attr_create) \
+          X(primitive_attr_destroy) X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode) X(post_ops_create) X(post_ops_destroy)               \
+              X(post_ops_append_eltwise) X(post_ops_append_binary) X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md)               \
+                  X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)              \
+                      X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
 
 struct DnnlApi {
 #define TUYERE_MEMBER(f) decltype(&dnnl_##f) f = nullptr;
@@ -34,10 +34,10 @@ const DnnlApi& dnnl();
 /// Throws Error{Internal} with the call's name on failure.
 void dnnl_check(dnnl_status_t status, const char* what);
 
-#define TUYERE_DNNL_HANDLE(Name, type, destroy_function)                                      \
-  struct Name##Deleter {                                                                      \
-    void operator()(type* p) const { dnnl().destroy_function(p); }                            \
-  };                                                                                          \
+#define TUYERE_DNNL_HANDLE(Name, type, destroy_function)           \
+  struct Name##Deleter {                                           \
+    void operator()(type* p) const { dnnl().destroy_function(p); } \
+  };                                                               \
   using Name = std::unique_ptr<type, Name##Deleter>;
 TUYERE_DNNL_HANDLE(DnnlDesc, dnnl_memory_desc, memory_desc_destroy)
 TUYERE_DNNL_HANDLE(DnnlMemory, dnnl_memory, memory_destroy)

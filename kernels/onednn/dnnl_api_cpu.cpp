@@ -14,8 +14,8 @@ DnnlApi load_api() {
   void* library = open_dnnl();
   USER_CHECK(library != nullptr, "libdnnl.so.3 (oneDNN) cannot be opened: install onednn-cpu-gomp or set TUYERE_LIBRARY_PATH");
   DnnlApi api;
-#define TUYERE_LOOKUP(f)                                                     \
-  api.f = reinterpret_cast<decltype(api.f)>(dlsym(library, "dnnl_" #f));     \
+#define TUYERE_LOOKUP(f)                                                 \
+  api.f = reinterpret_cast<decltype(api.f)>(dlsym(library, "dnnl_" #f)); \
   USER_CHECK(api.f != nullptr, "libdnnl.so.3 has no function dnnl_" #f);
   TUYERE_DNNL_FUNCTIONS(TUYERE_LOOKUP)
 #undef TUYERE_LOOKUP
@@ -34,13 +34,20 @@ void dnnl_check(dnnl_status_t status, const char* what) { INTERNAL_CHECK(status 
 
 dnnl_data_type_t dnnl_type(DType type) {
   switch (type) {
-    case DType::F32: return dnnl_f32;
-    case DType::F16: return dnnl_f16;
-    case DType::BF16: return dnnl_bf16;
-    case DType::I32: return dnnl_s32;
-    case DType::I8: return dnnl_s8;
-    case DType::U8: return dnnl_u8;
-    default: return dnnl_data_type_undef;
+    case DType::F32:
+      return dnnl_f32;
+    case DType::F16:
+      return dnnl_f16;
+    case DType::BF16:
+      return dnnl_bf16;
+    case DType::I32:
+      return dnnl_s32;
+    case DType::I8:
+      return dnnl_s8;
+    case DType::U8:
+      return dnnl_u8;
+    default:
+      return dnnl_data_type_undef;
   }
 }
 

@@ -15,17 +15,16 @@
 namespace tuyere::cpu {
 
 /// Makes the primitive descriptor; false when the library does not implement it.
-using DnnlCreate =
-    std::function<dnnl_status_t(dnnl_primitive_desc_t*, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
-                                const_dnnl_memory_desc_t out, const_dnnl_primitive_attr_t attr)>;
+using DnnlCreate = std::function<dnnl_status_t(dnnl_primitive_desc_t*, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
+                                               const_dnnl_memory_desc_t out, const_dnnl_primitive_attr_t attr)>;
 
 /// The operands in the library's dimension order. Step inputs are x, w, extras; the output follows.
 struct DnnlRequest {
   View x, w, out;
   std::vector<View> extras;  // epilogue inputs beyond 0, broadcast to out (stride 0)
   Program epilogue;
-  int channel = 1;           // the dim of out that a bias runs along
-  bool channels_last = false;  // staged layout of x and out: channels innermost, otherwise row-major
+  int channel = 1;                 // the dim of out that a bias runs along
+  bool channels_last = false;      // staged layout of x and out: channels innermost, otherwise row-major
   std::vector<int64_t> bias_dims;  // dims of the bias descriptor (one of them -1: the channels)
   DnnlCreate create;
 };
@@ -39,12 +38,12 @@ class DnnlGemm {
 
  private:
   struct Attempt {
-    DType type;       // of x and w in the library
-    bool staged;      // x and out dense in the workspace
-    bool fused;       // epilogue as post-ops
+    DType type;   // of x and w in the library
+    bool staged;  // x and out dense in the workspace
+    bool fused;   // epilogue as post-ops
   };
   struct Stage {
-    View view;        // in the workspace
+    View view;  // in the workspace
     int64_t offset = -1;
     bool used() const { return offset >= 0; }
   };
@@ -56,7 +55,7 @@ class DnnlGemm {
 
   DnnlRequest request_;
   bool constant_weights_;
-  bool simple_ = false;         // the epilogue is one the library may take
+  bool simple_ = false;            // the epilogue is one the library may take
   int bias_ = -1, residual_ = -1;  // extras
   std::vector<std::pair<dnnl_alg_kind_t, std::pair<float, float>>> activation_;
   DnnlPrimitiveDesc desc_;

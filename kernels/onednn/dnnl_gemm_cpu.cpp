@@ -38,16 +38,26 @@ bool along_channel(const View& v, int channel) {
 using Activation = std::pair<dnnl_alg_kind_t, std::pair<float, float>>;
 std::optional<Activation> library_activation(const SimpleEpilogue& e) {
   switch (*e.act) {
-    case Fn::relu: return Activation{dnnl_eltwise_relu, {0.0f, 0.0f}};
-    case Fn::silu: return Activation{dnnl_eltwise_swish, {1.0f, 0.0f}};
-    case Fn::gelu_erf: return Activation{dnnl_eltwise_gelu_erf, {0.0f, 0.0f}};
-    case Fn::gelu_tanh: return Activation{dnnl_eltwise_gelu_tanh, {0.0f, 0.0f}};
-    case Fn::sigmoid: return Activation{dnnl_eltwise_logistic, {0.0f, 0.0f}};
-    case Fn::tanh: return Activation{dnnl_eltwise_tanh, {0.0f, 0.0f}};
-    case Fn::hardswish: return Activation{dnnl_eltwise_hardswish, {1.0f / 6, 0.5f}};
-    case Fn::hardsigmoid: return Activation{dnnl_eltwise_hardsigmoid, {1.0f / 6, 0.5f}};
-    case Fn::clamp: return Activation{dnnl_eltwise_clip, {static_cast<float>(e.act_alpha), static_cast<float>(e.act_beta)}};
-    default: return std::nullopt;
+    case Fn::relu:
+      return Activation{dnnl_eltwise_relu, {0.0f, 0.0f}};
+    case Fn::silu:
+      return Activation{dnnl_eltwise_swish, {1.0f, 0.0f}};
+    case Fn::gelu_erf:
+      return Activation{dnnl_eltwise_gelu_erf, {0.0f, 0.0f}};
+    case Fn::gelu_tanh:
+      return Activation{dnnl_eltwise_gelu_tanh, {0.0f, 0.0f}};
+    case Fn::sigmoid:
+      return Activation{dnnl_eltwise_logistic, {0.0f, 0.0f}};
+    case Fn::tanh:
+      return Activation{dnnl_eltwise_tanh, {0.0f, 0.0f}};
+    case Fn::hardswish:
+      return Activation{dnnl_eltwise_hardswish, {1.0f / 6, 0.5f}};
+    case Fn::hardsigmoid:
+      return Activation{dnnl_eltwise_hardsigmoid, {1.0f / 6, 0.5f}};
+    case Fn::clamp:
+      return Activation{dnnl_eltwise_clip, {static_cast<float>(e.act_alpha), static_cast<float>(e.act_beta)}};
+    default:
+      return std::nullopt;
   }
 }
 
@@ -190,7 +200,7 @@ TileStep tile_step(const Program& program, const std::vector<View>& operands, st
 struct DnnlArg {
   int id;
   DnnlMemory memory;
-  int slot;        // -1: the memory is fixed
+  int slot;  // -1: the memory is fixed
   int64_t offset;
 };
 
@@ -263,7 +273,8 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   const bool epilogue = !chosen_.fused && !r.epilogue.empty();
   if (epilogue || out_stage_.used()) {
     std::vector<View> operands{r.out, out_stage_.used() ? out_stage_.view : r.out};
-    std::vector<std::pair<int, int64_t>> where{{out_slot, 0}, out_stage_.used() ? std::pair<int, int64_t>{ws, out_stage_.offset} : std::pair<int, int64_t>{out_slot, 0}};
+    std::vector<std::pair<int, int64_t>> where{{out_slot, 0},
+                                               out_stage_.used() ? std::pair<int, int64_t>{ws, out_stage_.offset} : std::pair<int, int64_t>{out_slot, 0}};
     for (size_t k = 0; epilogue && k < r.extras.size(); ++k) {
       operands.push_back(r.extras[k]);
       where.push_back({2 + static_cast<int>(k), 0});

@@ -59,8 +59,8 @@ DnnlRequest make_request(const CpuProblem& p) {
   const Geometry g = geometry(op, r.x, r.w, r.out);
   const auto make = op.transposed ? dnnl().deconvolution_forward_primitive_desc_create : dnnl().convolution_forward_primitive_desc_create;
   const auto kind = op.transposed ? dnnl_deconvolution_direct : dnnl_convolution_direct;
-  r.create = [=](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias, const_dnnl_memory_desc_t out,
-                 const_dnnl_primitive_attr_t attr) {
+  r.create = [=](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
+                 const_dnnl_memory_desc_t out, const_dnnl_primitive_attr_t attr) {
     return make(desc, dnnl().cpu, dnnl_forward_inference, kind, x, w, bias, out, g.stride.data(), g.dilation.data(), g.before.data(), g.after.data(), attr);
   };
   return r;

@@ -89,7 +89,8 @@ DnnlRequest make_request(const CpuProblem& p) {
   r.channel = r.out.rank - 1;
   r.bias_dims.assign(r.out.rank, 1);
   r.bias_dims.back() = -1;
-  r.create = [](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias, const_dnnl_memory_desc_t out,
+  r.create = [](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
+                const_dnnl_memory_desc_t out,
                 const_dnnl_primitive_attr_t attr) { return dnnl().matmul_primitive_desc_create(desc, dnnl().cpu, x, w, bias, out, attr); };
   return r;
 }

@@ -12,7 +12,6 @@ Support tile_supports(const Problem& p) {
 
 }  // namespace
 
-
 void add_pointwise_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"own.pointwise.tile", tile_supports, 1.2});
   add_reference_tactic<Pointwise>(list, "reference.pointwise");

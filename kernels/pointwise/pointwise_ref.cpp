@@ -8,9 +8,8 @@ namespace {
 std::unique_ptr<Executable> prepare_copy(const CpuProblem& p) {
   const View out(p.args.out[0]), in = View(p.args.in[0]).broadcast_to(out);
   const int64_t bytes = element_bytes(out.dtype);
-  return executable([=](void* const* ptr) {
-    for_each_index(out.rank, out.shape, [&](const Ix& i) { copy_element(ptr[1], out.offset(i), ptr[0], in.offset(i), bytes); });
-  });
+  return executable(
+      [=](void* const* ptr) { for_each_index(out.rank, out.shape, [&](const Ix& i) { copy_element(ptr[1], out.offset(i), ptr[0], in.offset(i), bytes); }); });
 }
 
 std::unique_ptr<Executable> prepare_pointwise(const CpuProblem& p) {

@@ -7,10 +7,10 @@
 
 namespace tuyere::cpu {
 
-/// A rows x cols piece of memory; strides in elements, 0 repeats.
+/// A rows x cols piece of memory; strides in elements, 0 repeats. Without initializers: kernels keep arrays of patches on the stack.
 struct Patch {
-  const void* data = nullptr;
-  int64_t row_stride = 0, col_stride = 1;
+  const void* data;
+  int64_t row_stride, col_stride;
 };
 
 /// tile[r * cols + c] = convert(patch[r, c])
@@ -24,8 +24,8 @@ using ConvertFn = void (*)(const void* in, void* out, int64_t n);
 bool tile_storage(DType storage);
 LoadFn tile_load(DType storage, DType compute);
 StoreFn tile_store(DType compute, DType storage);
-ConvertFn tile_convert(DType from, DType to);               // both compute types
-ConvertFn tile_round(DType compute, DType storage);         // through storage to compute_type(storage)
+ConvertFn tile_convert(DType from, DType to);        // both compute types
+ConvertFn tile_round(DType compute, DType storage);  // through storage to compute_type(storage)
 inline int64_t tile_bytes(DType compute) { return compute == DType::Bool ? 1 : bits(compute) / 8; }
 
 }  // namespace tuyere::cpu

@@ -13,13 +13,13 @@ namespace {
 // How a storage type is read and written. Value: the C++ type that holds it without loss.
 template <DType D>
 struct Storage;
-#define TUYERE_PLAIN(D, T)                          \
-  template <>                                       \
-  struct Storage<DType::D> {                        \
-    using Raw = T;                                  \
-    using Value = T;                                \
-    static Value load(Raw r) { return r; }          \
-    static Raw store(Value v) { return v; }         \
+#define TUYERE_PLAIN(D, T)                  \
+  template <>                               \
+  struct Storage<DType::D> {                \
+    using Raw = T;                          \
+    using Value = T;                        \
+    static Value load(Raw r) { return r; }  \
+    static Raw store(Value v) { return v; } \
   };
 TUYERE_PLAIN(F32, float)
 TUYERE_PLAIN(F64, double)
@@ -36,13 +36,13 @@ struct Storage<DType::Bool> {
   static bool load(Raw r) { return r != 0; }
   static Raw store(bool v) { return v; }
 };
-#define TUYERE_SHORT(D, T, from, to)                \
-  template <>                                       \
-  struct Storage<DType::D> {                        \
-    using Raw = T;                                  \
-    using Value = float;                            \
-    static float load(Raw r) { return from(r); }    \
-    static Raw store(float v) { return to(v); }     \
+#define TUYERE_SHORT(D, T, from, to)             \
+  template <>                                    \
+  struct Storage<DType::D> {                     \
+    using Raw = T;                               \
+    using Value = float;                         \
+    static float load(Raw r) { return from(r); } \
+    static Raw store(float v) { return to(v); }  \
   };
 TUYERE_SHORT(F16, uint16_t, f16_to_f32, f32_to_f16)
 TUYERE_SHORT(BF16, uint16_t, bf16_to_f32, f32_to_bf16)
@@ -143,9 +143,17 @@ void change(const void* in, void* out, int64_t n) {
 // The compute type of a storage type, at compile time.
 constexpr DType computed(DType s) {
   switch (s) {
-    case DType::F64: case DType::I32: case DType::I64: case DType::Bool: return s;
-    case DType::I8: case DType::U8: case DType::I16: return DType::I32;
-    default: return DType::F32;
+    case DType::F64:
+    case DType::I32:
+    case DType::I64:
+    case DType::Bool:
+      return s;
+    case DType::I8:
+    case DType::U8:
+    case DType::I16:
+      return DType::I32;
+    default:
+      return DType::F32;
   }
 }
 
@@ -162,26 +170,40 @@ void round_trip(const void* in, void* out, int64_t n) {
 template <class F>
 auto with_compute(DType c, F f) {
   switch (c) {
-    case DType::F32: return f.template operator()<DType::F32>();
-    case DType::F64: return f.template operator()<DType::F64>();
-    case DType::I32: return f.template operator()<DType::I32>();
-    case DType::I64: return f.template operator()<DType::I64>();
-    case DType::Bool: return f.template operator()<DType::Bool>();
-    default: break;
+    case DType::F32:
+      return f.template operator()<DType::F32>();
+    case DType::F64:
+      return f.template operator()<DType::F64>();
+    case DType::I32:
+      return f.template operator()<DType::I32>();
+    case DType::I64:
+      return f.template operator()<DType::I64>();
+    case DType::Bool:
+      return f.template operator()<DType::Bool>();
+    default:
+      break;
   }
   INTERNAL_CHECK(false, name(c) << " is no compute type");
 }
 template <class F>
 auto with_storage(DType s, F f) {
   switch (s) {
-    case DType::F16: return f.template operator()<DType::F16>();
-    case DType::BF16: return f.template operator()<DType::BF16>();
-    case DType::I8: return f.template operator()<DType::I8>();
-    case DType::U8: return f.template operator()<DType::U8>();
-    case DType::I16: return f.template operator()<DType::I16>();
-    case DType::F8E4M3: return f.template operator()<DType::F8E4M3>();
-    case DType::F8E5M2: return f.template operator()<DType::F8E5M2>();
-    default: return with_compute(s, f);
+    case DType::F16:
+      return f.template operator()<DType::F16>();
+    case DType::BF16:
+      return f.template operator()<DType::BF16>();
+    case DType::I8:
+      return f.template operator()<DType::I8>();
+    case DType::U8:
+      return f.template operator()<DType::U8>();
+    case DType::I16:
+      return f.template operator()<DType::I16>();
+    case DType::F8E4M3:
+      return f.template operator()<DType::F8E4M3>();
+    case DType::F8E5M2:
+      return f.template operator()<DType::F8E5M2>();
+    default:
+      return with_compute(s, f);
   }
 }
 

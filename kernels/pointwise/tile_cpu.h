@@ -48,12 +48,12 @@ class TileProgram {
   void compute(const Patch* in, const void** values, int64_t rows, int64_t cols, std::byte* scratch, void* last) const;
 
   std::vector<LoadFn> loads_;
-  std::vector<bool> direct_;      // input k may be read in place when dense
+  std::vector<bool> direct_;  // input k may be read in place when dense
   std::vector<StoreFn> stores_;
-  bool direct_store_ = false;     // the last instruction may write output 0 in place when dense
+  bool direct_store_ = false;  // the last instruction may write output 0 in place when dense
   std::vector<Code> code_;
   std::vector<Constant> constants_;
-  std::vector<int> slots_;        // value -> slot
+  std::vector<int> slots_;  // value -> slot
   std::vector<int> outputs_;
   std::vector<DType> output_types_;
   size_t values_bytes_ = 0, scratch_bytes_ = 0;

@@ -20,8 +20,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 
-#define TUYERE_MAP_FUNCTION(fn, vector)                                                                    \
-  void map_##fn(const void* a, const void*, const void*, void* out, int64_t n) {                           \
+#define TUYERE_MAP_FUNCTION(fn, vector)                                                                                       \
+  void map_##fn(const void* a, const void*, const void*, void* out, int64_t n) {                                              \
     map_row(static_cast<const float*>(a), static_cast<float*>(out), n, [](auto d, auto x) HWY_ATTR { return vector(d, x); }); \
   }
 TUYERE_MAP_FUNCTION(exp, exp_v)
@@ -68,13 +68,13 @@ HWY_INLINE void scalar_loop(const void* pa, const void* pb, const void* pc, void
     for (int64_t i = 0; i < n; ++i) r[i] = static_cast<R>(f(a[i], 0.0f, 0.0f));
   }
 }
-#define FN(name, arity, result, cuda, cpp)                                                                                              \
-  void scalar_##name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                                            \
-    using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, float>;                                                  \
-    scalar_loop<R>(pa, pb, pc, out, n, []<class T>([[maybe_unused]] T a, [[maybe_unused]] T b, [[maybe_unused]] T c) {                  \
-      if constexpr (!is_bitwise(#name)) return static_cast<R>(cpp);                                                                     \
-      return R(0);                                                                                                                      \
-    });                                                                                                                                 \
+#define FN(name, arity, result, cuda, cpp)                                                                             \
+  void scalar_##name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                           \
+    using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, float>;                                 \
+    scalar_loop<R>(pa, pb, pc, out, n, []<class T>([[maybe_unused]] T a, [[maybe_unused]] T b, [[maybe_unused]] T c) { \
+      if constexpr (!is_bitwise(#name)) return static_cast<R>(cpp);                                                    \
+      return R(0);                                                                                                     \
+    });                                                                                                                \
   }
 #include "kernels/api/functions.def"
 #undef FN
@@ -88,20 +88,34 @@ void where_f32(const void* pa, const void* pb, const void* pc, void* out, int64_
 
 TileFn function(Fn fn) {
   switch (fn) {
-    case Fn::exp: return map_exp;
-    case Fn::tanh: return map_tanh;
-    case Fn::erf: return map_erf;
-    case Fn::sigmoid: return map_sigmoid;
-    case Fn::silu: return map_silu;
-    case Fn::gelu_erf: return map_gelu_erf;
-    case Fn::gelu_tanh: return map_gelu_tanh;
-    case Fn::log: return map_log;
-    case Fn::softplus: return map_softplus;
-    case Fn::mish: return map_mish;
-    case Fn::sin: return map_sin;
-    case Fn::cos: return map_cos;
-    case Fn::where: return where_f32;
-    default: break;
+    case Fn::exp:
+      return map_exp;
+    case Fn::tanh:
+      return map_tanh;
+    case Fn::erf:
+      return map_erf;
+    case Fn::sigmoid:
+      return map_sigmoid;
+    case Fn::silu:
+      return map_silu;
+    case Fn::gelu_erf:
+      return map_gelu_erf;
+    case Fn::gelu_tanh:
+      return map_gelu_tanh;
+    case Fn::log:
+      return map_log;
+    case Fn::softplus:
+      return map_softplus;
+    case Fn::mish:
+      return map_mish;
+    case Fn::sin:
+      return map_sin;
+    case Fn::cos:
+      return map_cos;
+    case Fn::where:
+      return where_f32;
+    default:
+      break;
   }
   static constexpr TileFn scalar[] = {
 #define FN(name, arity, result, cuda, cpp) scalar_##name,

@@ -37,16 +37,16 @@ constexpr bool exists(std::string_view name) {
 
 template <class S, class T>
 struct Table {
-#define FN(name, arity, result, cuda, cpp)                                                                        \
-  static void name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                        \
-    using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, S>;                                \
+#define FN(name, arity, result, cuda, cpp)                                                                            \
+  static void name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                            \
+    using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, S>;                                    \
     loop<S, T, R>(pa, pb, pc, out, n, []<class U>([[maybe_unused]] U a, [[maybe_unused]] U b, [[maybe_unused]] U c) { \
-      if constexpr (exists<U>(#name)) {                                                                           \
-        return cpp;                                                                                               \
-      } else {                                                                                                    \
-        return U(0);                                                                                              \
-      }                                                                                                           \
-    });                                                                                                           \
+      if constexpr (exists<U>(#name)) {                                                                               \
+        return cpp;                                                                                                   \
+      } else {                                                                                                        \
+        return U(0);                                                                                                  \
+      }                                                                                                               \
+    });                                                                                                               \
   }
 #include "kernels/api/functions.def"
 #undef FN
@@ -76,11 +76,16 @@ TileFn find_over_integers(Fn fn) {
 
 TileFn generic_function(Fn fn, DType type) {
   switch (type) {
-    case DType::F64: return Table<double, double>::find(fn);
-    case DType::I32: return find_over_integers<int32_t, int32_t>(fn);
-    case DType::I64: return find_over_integers<int64_t, int64_t>(fn);
-    case DType::Bool: return find_over_integers<uint8_t, bool>(fn);
-    default: break;
+    case DType::F64:
+      return Table<double, double>::find(fn);
+    case DType::I32:
+      return find_over_integers<int32_t, int32_t>(fn);
+    case DType::I64:
+      return find_over_integers<int64_t, int64_t>(fn);
+    case DType::Bool:
+      return find_over_integers<uint8_t, bool>(fn);
+    default:
+      break;
   }
   INTERNAL_CHECK(false, "no pointwise functions over " << name(type));
 }

@@ -6,8 +6,11 @@
 namespace tuyere::cpu {
 
 TileLoop::TileLoop(TileProgram program, const View& space, const std::vector<View>& operands, int outputs, int64_t cost)
-    : program_(std::move(program)), tiles_(nest_of(space, operands), TileProgram::kTile), outputs_(outputs),
-      threads_(threads_for(space.numel() * std::max<int64_t>(2, cost) / 2)), scratch_(program_, threads_) {
+    : program_(std::move(program)),
+      tiles_(nest_of(space, operands), TileProgram::kTile),
+      outputs_(outputs),
+      threads_(threads_for(space.numel() * std::max<int64_t>(2, cost) / 2)),
+      scratch_(program_, threads_) {
   INTERNAL_CHECK(operands.size() <= kMaxOperands, "a pointwise step of " << operands.size() << " operands");
   for (const View& v : operands) bytes_.push_back(bits(v.dtype) / 8);
 }

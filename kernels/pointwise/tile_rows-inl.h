@@ -26,9 +26,9 @@ HWY_INLINE void map_row(const float* in, float* out, int64_t n, F f) {
   std::memcpy(out + i, tail, static_cast<size_t>(n - i) * 4);
 }
 
-/// Folds f over the vectors of a row with four accumulators that start at `init`; the tail is padded with `pad`.
-template <class F>
-HWY_INLINE void fold_row(const float* x, int64_t n, float init, float pad, F f, float* lanes_out, int64_t* lane_count) {
+/// Folds f over the vectors of a row with four accumulators that start at `init` and are joined at the end; the tail is padded with `pad`.
+template <class F, class J>
+HWY_INLINE hn::Vec<Df> fold_row(const float* x, int64_t n, float init, float pad, F f, J join) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   auto a0 = hn::Set(d, init), a1 = a0, a2 = a0, a3 = a0;
@@ -46,11 +46,7 @@ HWY_INLINE void fold_row(const float* x, int64_t n, float init, float pad, F f, 
     std::memcpy(tail, x + i, static_cast<size_t>(n - i) * 4);
     a1 = f(d, a1, hn::LoadU(d, tail));
   }
-  hn::StoreU(a0, d, lanes_out);
-  hn::StoreU(a1, d, lanes_out + lanes);
-  hn::StoreU(a2, d, lanes_out + 2 * lanes);
-  hn::StoreU(a3, d, lanes_out + 3 * lanes);
-  *lane_count = 4 * lanes;
+  return join(d, join(d, a0, a1), join(d, a2, a3));
 }
 
 // Long rows are cut so that no f32 lane adds up more than a few dozen values.
@@ -58,12 +54,11 @@ constexpr int64_t kSumBlock = 2048;
 
 template <class F>
 HWY_INLINE double sum_blocks(const float* x, int64_t n, float pad, F f) {
+  const Df d;
   double total = 0;
   for (int64_t i = 0; i < n; i += kSumBlock) {
-    float lanes[4 * kMaxLanes];
-    int64_t count;
-    fold_row(x + i, HWY_MIN(kSumBlock, n - i), 0.0f, pad, f, lanes, &count);
-    for (int64_t k = 0; k < count; ++k) total += lanes[k];
+    const auto sum = fold_row(x + i, HWY_MIN(kSumBlock, n - i), 0.0f, pad, f, [](auto, auto a, auto b) HWY_ATTR { return hn::Add(a, b); });
+    total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
   }
   return total;
 }
@@ -77,21 +72,26 @@ double row_sum_squared_difference(const float* x, int64_t n, float mean) {
     return hn::MulAdd(e, e, acc);
   });
 }
-float row_max(const float* x, int64_t n) {
-  float lanes[4 * kMaxLanes];
-  int64_t count;
-  fold_row(x, n, -INFINITY, -INFINITY, [](auto, auto acc, auto v) HWY_ATTR { return hn::IfThenElse(hn::Or(hn::Gt(v, acc), hn::IsNaN(v)), v, acc); }, lanes, &count);
-  float best = -INFINITY;
-  for (int64_t k = 0; k < count; ++k) best = lanes[k] > best || lanes[k] != lanes[k] ? lanes[k] : best;
+
+// The extreme of a row where NaN wins: vectors keep NaN apart from the comparison.
+template <class F>
+HWY_INLINE float extreme(const float* x, int64_t n, float init, F better) {
+  const Df d;
+  const auto fold = [better](auto, auto acc, auto v) HWY_ATTR { return hn::IfThenElse(hn::Or(better(v, acc), hn::IsNaN(v)), v, acc); };
+  float lanes[kMaxLanes];
+  hn::StoreU(fold_row(x, n, init, init, fold, fold), d, lanes);
+  float best = init;
+  for (int64_t k = 0; k < static_cast<int64_t>(hn::Lanes(d)); ++k) {
+    const bool take = init < 0 ? lanes[k] > best : lanes[k] < best;
+    best = take || lanes[k] != lanes[k] ? lanes[k] : best;
+  }
   return best;
 }
+float row_max(const float* x, int64_t n) {
+  return extreme(x, n, -INFINITY, [](auto a, auto b) HWY_ATTR { return hn::Gt(a, b); });
+}
 float row_min(const float* x, int64_t n) {
-  float lanes[4 * kMaxLanes];
-  int64_t count;
-  fold_row(x, n, INFINITY, INFINITY, [](auto, auto acc, auto v) HWY_ATTR { return hn::IfThenElse(hn::Or(hn::Lt(v, acc), hn::IsNaN(v)), v, acc); }, lanes, &count);
-  float best = INFINITY;
-  for (int64_t k = 0; k < count; ++k) best = lanes[k] < best || lanes[k] != lanes[k] ? lanes[k] : best;
-  return best;
+  return extreme(x, n, INFINITY, [](auto a, auto b) HWY_ATTR { return hn::Lt(a, b); });
 }
 double row_exp_sum(const float* x, int64_t n, float top, float* out) {
   map_row(x, out, n, [top](auto d, auto v) HWY_ATTR { return exp_negative(d, hn::Sub(v, hn::Set(d, top))); });
@@ -103,9 +103,7 @@ void row_shift_scale(const float* x, int64_t n, float shift, float scale, float*
 void row_add_columns(const float* x, double* sums, int64_t n) {
   for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(x[i]);
 }
-RowFunctions rows() {
-  return {row_sum, row_sum_squared_difference, row_max, row_min, row_exp_sum, row_shift_scale, row_add_columns};
-}
+RowFunctions rows() { return {row_sum, row_sum_squared_difference, row_max, row_min, row_exp_sum, row_shift_scale, row_add_columns}; }
 
 HWY_INLINE void load_f16(const uint16_t* in, float* out, int64_t n) {
   int64_t i = 0;

@@ -30,9 +30,9 @@ struct RowFunctions {
   double (*sum_squared_difference)(const float* x, int64_t n, float mean);
   float (*max)(const float* x, int64_t n);  // NaN wins
   float (*min)(const float* x, int64_t n);
-  double (*exp_sum)(const float* x, int64_t n, float top, float* out);  // out = exp(x - top); the sum of out
+  double (*exp_sum)(const float* x, int64_t n, float top, float* out);                   // out = exp(x - top); the sum of out
   void (*shift_scale)(const float* x, int64_t n, float shift, float scale, float* out);  // out = (x - shift) * scale
-  void (*add_columns)(const float* x, double* sums, int64_t n);  // sums += x
+  void (*add_columns)(const float* x, double* sums, int64_t n);                          // sums += x
 };
 const RowFunctions& row_functions();
 

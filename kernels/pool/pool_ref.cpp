@@ -38,7 +38,8 @@ struct RefPool {
 };
 
 template <class GetWindow>
-void pool_at(const View& x, const View& out, int spatial, bool max, const GetWindow& get, const void* in, void* result, int64_t* indices, const View* index_view) {
+void pool_at(const View& x, const View& out, int spatial, bool max, const GetWindow& get, const void* in, void* result, int64_t* indices,
+             const View* index_view) {
   const int lead = x.rank - spatial;
   for_each_index(out.rank, out.shape, [&](const Ix& o) {
     const Window w = get(o);

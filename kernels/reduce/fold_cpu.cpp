@@ -12,21 +12,31 @@ namespace {
 
 double fold_real(ReduceKind kind, double a, double x) {
   switch (kind) {
-    case ReduceKind::prod: return a * x;
-    case ReduceKind::max: return x > a || x != x ? x : a;
-    case ReduceKind::min: return x < a || x != x ? x : a;
-    case ReduceKind::any: return a != 0 || x != 0;
-    case ReduceKind::all: return a != 0 && x != 0;
-    default: return a + x;
+    case ReduceKind::prod:
+      return a * x;
+    case ReduceKind::max:
+      return x > a || x != x ? x : a;
+    case ReduceKind::min:
+      return x < a || x != x ? x : a;
+    case ReduceKind::any:
+      return a != 0 || x != 0;
+    case ReduceKind::all:
+      return a != 0 && x != 0;
+    default:
+      return a + x;
   }
 }
 
 int64_t fold_exact(ReduceKind kind, int64_t a, int64_t x) {
   switch (kind) {
-    case ReduceKind::prod: return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(x));
-    case ReduceKind::max: return x > a ? x : a;
-    case ReduceKind::min: return x < a ? x : a;
-    default: return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(x));
+    case ReduceKind::prod:
+      return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(x));
+    case ReduceKind::max:
+      return x > a ? x : a;
+    case ReduceKind::min:
+      return x < a ? x : a;
+    default:
+      return static_cast<int64_t>(static_cast<uint64_t>(a) + static_cast<uint64_t>(x));
   }
 }
 
@@ -47,11 +57,16 @@ void fold_values(ReduceKind kind, bool exact, const T* values, int64_t n, Cell* 
 
 void fold_any(DType type, ReduceKind kind, bool exact, const void* values, int64_t n, Cell* cells, const Cell* means, int64_t step) {
   switch (type) {
-    case DType::F32: return fold_values(kind, exact, static_cast<const float*>(values), n, cells, means, step);
-    case DType::F64: return fold_values(kind, exact, static_cast<const double*>(values), n, cells, means, step);
-    case DType::I32: return fold_values(kind, exact, static_cast<const int32_t*>(values), n, cells, means, step);
-    case DType::I64: return fold_values(kind, exact, static_cast<const int64_t*>(values), n, cells, means, step);
-    default: return fold_values(kind, exact, static_cast<const uint8_t*>(values), n, cells, means, step);
+    case DType::F32:
+      return fold_values(kind, exact, static_cast<const float*>(values), n, cells, means, step);
+    case DType::F64:
+      return fold_values(kind, exact, static_cast<const double*>(values), n, cells, means, step);
+    case DType::I32:
+      return fold_values(kind, exact, static_cast<const int32_t*>(values), n, cells, means, step);
+    case DType::I64:
+      return fold_values(kind, exact, static_cast<const int64_t*>(values), n, cells, means, step);
+    default:
+      return fold_values(kind, exact, static_cast<const uint8_t*>(values), n, cells, means, step);
   }
 }
 
@@ -65,7 +80,10 @@ Fold::Fold(ReduceKind kind, DType type) : kind_(kind), type_(type) {
 Cell Fold::identity() const {
   Cell c;
   if (exact_) {
-    c.exact = kind_ == ReduceKind::prod ? 1 : kind_ == ReduceKind::max ? std::numeric_limits<int64_t>::min() : kind_ == ReduceKind::min ? std::numeric_limits<int64_t>::max() : 0;
+    c.exact = kind_ == ReduceKind::prod  ? 1
+              : kind_ == ReduceKind::max ? std::numeric_limits<int64_t>::min()
+              : kind_ == ReduceKind::min ? std::numeric_limits<int64_t>::max()
+                                         : 0;
   } else {
     c.real = kind_ == ReduceKind::prod || kind_ == ReduceKind::all ? 1 : kind_ == ReduceKind::max ? -INFINITY : kind_ == ReduceKind::min ? INFINITY : 0;
   }
@@ -78,11 +96,20 @@ void Fold::row(const void* values, int64_t n, Cell* cell, const Cell* mean) cons
     const RowFunctions& f = row_functions();
     switch (kind_) {
       case ReduceKind::sum:
-      case ReduceKind::mean: cell->real += f.sum(x, n); return;
-      case ReduceKind::var: cell->real += mean ? f.sum_squared_difference(x, n, static_cast<float>(mean->real)) : f.sum(x, n); return;
-      case ReduceKind::max: cell->real = fold_real(kind_, cell->real, static_cast<double>(f.max(x, n))); return;
-      case ReduceKind::min: cell->real = fold_real(kind_, cell->real, static_cast<double>(f.min(x, n))); return;
-      default: break;
+      case ReduceKind::mean:
+        cell->real += f.sum(x, n);
+        return;
+      case ReduceKind::var:
+        cell->real += mean ? f.sum_squared_difference(x, n, static_cast<float>(mean->real)) : f.sum(x, n);
+        return;
+      case ReduceKind::max:
+        cell->real = fold_real(kind_, cell->real, static_cast<double>(f.max(x, n)));
+        return;
+      case ReduceKind::min:
+        cell->real = fold_real(kind_, cell->real, static_cast<double>(f.min(x, n)));
+        return;
+      default:
+        break;
     }
   }
   fold_any(type_, kind_, exact_, values, n, cell, mean, 0);

@@ -13,9 +13,9 @@ namespace tuyere::cpu {
 namespace {
 
 struct ReduceProblem {
-  View space;             // the prologue's index space
-  Operands inputs;        // of the prologue, broadcast to space
-  Operands outputs;       // output, then epilogue extras, in the dims of space (reduced dims: size 1)
+  View space;        // the prologue's index space
+  Operands inputs;   // of the prologue, broadcast to space
+  Operands outputs;  // output, then epilogue extras, in the dims of space (reduced dims: size 1)
   std::array<bool, kMaxRank> reduced{};
 };
 
@@ -63,8 +63,13 @@ bool prefer_columns(const ReduceProblem& r) {
 class TileReduce {
  public:
   TileReduce(const Reduce& op, const ReduceProblem& r, DType type)
-      : fold_(op.kind, type), correction_(op.correction), columns_(prefer_columns(r)), inputs_(r.inputs), outputs_(r.outputs),
-        prologue_(op.prologue, r.inputs.types(0, r.inputs.count()), {}), epilogue_(op.epilogue, epilogue_types(r), {r.outputs.views[0].dtype}) {
+      : fold_(op.kind, type),
+        correction_(op.correction),
+        columns_(prefer_columns(r)),
+        inputs_(r.inputs),
+        outputs_(r.outputs),
+        prologue_(op.prologue, r.inputs.types(0, r.inputs.count()), {}),
+        epilogue_(op.epilogue, epilogue_types(r), {r.outputs.views[0].dtype}) {
     Operands all = r.outputs;
     for (int k = 0; k < r.inputs.count(); ++k) all.add(r.inputs.views[k], r.inputs.slots[k]);
     const View kept = restrict_dims(r.space, r.reduced, false);

@@ -9,7 +9,7 @@ namespace {
 // Splits an index space into kept and reduced dims: `kept` maps an output index to an index of x, the odometer runs over the reduced dims.
 struct Axes {
   int rank = 0;
-  Ix reduced_shape{};              // size of the reduced dims, 1 for the kept ones
+  Ix reduced_shape{};               // size of the reduced dims, 1 for the kept ones
   std::array<int, kMaxRank> out{};  // output dim of each dim of x, -1 when it is reduced away
   int64_t count = 1;
 
@@ -45,11 +45,15 @@ struct Accumulator {
   Accumulator(ReduceKind k, bool is_integer) : kind(k), value(identity(k)), exact(k == ReduceKind::prod), integer(is_integer) {}
   static double identity(ReduceKind k) {
     switch (k) {
-      case ReduceKind::max: return -INFINITY;
-      case ReduceKind::min: return INFINITY;
+      case ReduceKind::max:
+        return -INFINITY;
+      case ReduceKind::min:
+        return INFINITY;
       case ReduceKind::prod:
-      case ReduceKind::all: return 1;
-      default: return 0;
+      case ReduceKind::all:
+        return 1;
+      default:
+        return 0;
     }
   }
   void add(double x) {
@@ -57,12 +61,26 @@ struct Accumulator {
     switch (kind) {
       case ReduceKind::sum:
       case ReduceKind::mean:
-      case ReduceKind::var: value += x; exact = static_cast<int64_t>(static_cast<uint64_t>(exact) + u); break;
-      case ReduceKind::prod: value *= x; exact = static_cast<int64_t>(static_cast<uint64_t>(exact) * u); break;
-      case ReduceKind::max: value = x != x || x > value ? x : value; break;
-      case ReduceKind::min: value = x != x || x < value ? x : value; break;
-      case ReduceKind::any: value = value != 0 || x != 0; break;
-      case ReduceKind::all: value = value != 0 && x != 0; break;
+      case ReduceKind::var:
+        value += x;
+        exact = static_cast<int64_t>(static_cast<uint64_t>(exact) + u);
+        break;
+      case ReduceKind::prod:
+        value *= x;
+        exact = static_cast<int64_t>(static_cast<uint64_t>(exact) * u);
+        break;
+      case ReduceKind::max:
+        value = x != x || x > value ? x : value;
+        break;
+      case ReduceKind::min:
+        value = x != x || x < value ? x : value;
+        break;
+      case ReduceKind::any:
+        value = value != 0 || x != 0;
+        break;
+      case ReduceKind::all:
+        value = value != 0 && x != 0;
+        break;
     }
     if (x != x && (kind == ReduceKind::max || kind == ReduceKind::min)) value = x;
   }

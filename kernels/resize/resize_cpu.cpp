@@ -13,15 +13,19 @@ constexpr int kMaxTaps = 64;  // cubic in three dims
 constexpr int64_t kChannels = 256;
 
 struct Position {
-  int count = 1;
-  std::array<int64_t, kMaxTaps> offset{};
-  std::array<float, kMaxTaps> weight{1};
+  int count;
+  std::array<int64_t, kMaxTaps> offset;
+  std::array<float, kMaxTaps> weight;
 };
 
 class TapResize {
  public:
   TapResize(const Resize& op, const CpuProblem& p)
-      : x_(p.args.in[0]), out_(p.args.out[0]), spatial_(static_cast<int>(op.size.size())), lead_(x_.rank - spatial_), load_(tile_load(x_.dtype, DType::F32)),
+      : x_(p.args.in[0]),
+        out_(p.args.out[0]),
+        spatial_(static_cast<int>(op.size.size())),
+        lead_(x_.rank - spatial_),
+        load_(tile_load(x_.dtype, DType::F32)),
         store_(tile_store(DType::F32, out_.dtype)) {
     for (int d = 0; d < spatial_; ++d) {
       auto& list = taps_.emplace_back();
@@ -52,6 +56,9 @@ class TapResize {
  private:
   void run_position(void* const* ptr, const Ix& index) const {
     Position at;
+    at.count = 1;
+    at.offset[0] = 0;
+    at.weight[0] = 1;
     int64_t from = 0, to = 0;
     for (int d = 0; d < lead_ - 1; ++d) {
       from += index[d] * x_.strides[d];
@@ -76,16 +83,15 @@ class TapResize {
     }
   }
 
+  // Every tap so far with every tap of one more dim, in place: the first group is written last.
   static void combine(Position& at, const Taps& taps, int64_t stride) {
-    Position r;
-    r.count = 0;
-    for (int i = 0; i < at.count; ++i) {
-      for (int k = 0; k < taps.count; ++k) {
-        r.offset[r.count] = at.offset[i] + taps.at[k] * stride;
-        r.weight[r.count++] = at.weight[i] * static_cast<float>(taps.weight[k]);
+    for (int k = taps.count - 1; k >= 0; --k) {
+      for (int i = 0; i < at.count; ++i) {
+        at.offset[k * at.count + i] = at.offset[i] + taps.at[k] * stride;
+        at.weight[k * at.count + i] = at.weight[i] * static_cast<float>(taps.weight[k]);
       }
     }
-    at = r;
+    at.count *= taps.count;
   }
 
   View x_, out_;

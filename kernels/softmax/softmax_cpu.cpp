@@ -12,9 +12,14 @@ namespace {
 class TileSoftmax {
  public:
   TileSoftmax(const Softmax& op, const View& out, const Operands& operands, const std::array<bool, kMaxRank>& in_row)
-      : space_(out, operands, in_row), prologue_(op.prologue, operands.types(1, operands.count()), {}), store_(tile_store(DType::F32, out.dtype)), log_(op.log),
-        threads_(static_cast<int>(std::min<int64_t>(threads_for(out.numel() * 8), std::max<int64_t>(1, space_.rows())))), scratch_(prologue_, threads_),
-        row_stride_((space_.length() + 15) / 16 * 16), rows_(static_cast<size_t>(row_stride_ * threads_)),
+      : space_(out, operands, in_row),
+        prologue_(op.prologue, operands.types(1, operands.count()), {}),
+        store_(tile_store(DType::F32, out.dtype)),
+        log_(op.log),
+        threads_(static_cast<int>(std::min<int64_t>(threads_for(out.numel() * 8), std::max<int64_t>(1, space_.rows())))),
+        scratch_(prologue_, threads_),
+        row_stride_((space_.length() + 15) / 16 * 16),
+        rows_(static_cast<size_t>(row_stride_ * threads_)),
         out_bytes_(operands.bytes[0]) {}
 
   void operator()(void* const* ptr) {

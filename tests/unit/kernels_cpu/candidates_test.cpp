@@ -83,7 +83,8 @@ const char* const kRows[] = {
     "norm kind=layer axes=2 has_weight=true | f32[7,5,100], f32[5,100] -> f32[7,5,100]",
     "norm kind=rms has_weight=true type=f16 | f16[7,1000], f16[1000] -> f16[7,1000]",
     "norm kind=group groups=4 has_weight=true has_bias=true | f32[2,12,5,7], f32[12], f32[12] -> f32[2,12,5,7]",
-    "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> f32[2,12,5,7]{420,1,84,12}",
+    "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
+    "f32[2,12,5,7]{420,1,84,12}",
     "norm kind=layer has_weight=true has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} epilogue={add(relu(i0:f32), i1:f32)}"
     " | f32[7,100], f32[7,100], f32[100], f32[100], f32[7,1] -> f32[7,100], f32[7,100]",
 };
@@ -116,17 +117,21 @@ INSTANTIATE_TEST_SUITE_P(MatMul, Candidates, ::testing::ValuesIn(kMatMul));
 const char* const kConv[] = {
     "conv " GEOMETRY2 "| f32[2,8,9,11], const f32[16,8,3,3] -> f32[2,16,9,11]",
     "conv " GEOMETRY2 "epilogue={relu(add(i0:f32, i1:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1] -> f32[2,16,9,11]{1584,1,176,16}",
-    "conv " STRIDED2 "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1], f32[2,16,5,6]{480,1,96,16}"
+    "conv " STRIDED2
+    "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1], f32[2,16,5,6]{480,1,96,16}"
     " -> f32[2,16,5,6]{480,1,96,16}",
     "conv " GEOMETRY2 "groups=8 epilogue={silu(i0:f32)} | f32[2,8,9,11]{792,1,88,8}, const f32[8,1,3,3] -> f32[2,8,9,11]{792,1,88,8}",
     "conv " GEOMETRY2 "groups=2 | f32[2,8,9,11], const f32[16,4,3,3] -> f32[2,16,9,11]",
     "conv " GEOMETRY2 "groups=2 | f32[2,8,9,11], f32[16,4,3,3] -> f32[2,16,9,11]",
-    "conv stride=[2] pad_before=[2] pad_after=[2] dilation=[2] epilogue={mul(i0:f32, sigmoid(i1:f32))} | f32[2,8,30], const f32[5,8,3], f32[2,1,15] -> f32[2,5,15]",
+    "conv stride=[2] pad_before=[2] pad_after=[2] dilation=[2] epilogue={mul(i0:f32, sigmoid(i1:f32))} | f32[2,8,30], const f32[5,8,3], f32[2,1,15] -> "
+    "f32[2,5,15]",
     "conv stride=[1,1,1] pad_before=[0,1,1] pad_after=[0,1,1] dilation=[1,1,1] | f32[1,4,5,6,7], const f32[8,4,3,3,3] -> f32[1,8,3,6,7]",
     "conv stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] transposed=true output_padding=[1,1] epilogue={add(i0:f32, i1:f32)}"
     " | f32[2,8,5,6], const f32[8,6,3,3], f32[6,1,1] -> f32[2,6,10,12]",
-    "conv stride=[2,2] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] transposed=true output_padding=[0,0] groups=2 | f32[2,8,5,6], const f32[8,3,2,2] -> f32[2,6,10,12]",
-    "conv " GEOMETRY2 "type=bf16 epilogue={relu(add(i0:f32, i1:f32))} | bf16[2,8,9,11]{792,1,88,8}, const bf16[16,8,3,3], bf16[16,1,1] -> bf16[2,16,9,11]{1584,1,176,16}",
+    "conv stride=[2,2] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] transposed=true output_padding=[0,0] groups=2 | f32[2,8,5,6], const f32[8,3,2,2] -> "
+    "f32[2,6,10,12]",
+    "conv " GEOMETRY2
+    "type=bf16 epilogue={relu(add(i0:f32, i1:f32))} | bf16[2,8,9,11]{792,1,88,8}, const bf16[16,8,3,3], bf16[16,1,1] -> bf16[2,16,9,11]{1584,1,176,16}",
     "conv " GEOMETRY2 "type=f16 | f16[2,8,9,11], const f16[16,8,3,3] -> f16[2,16,9,11]",
     "conv " GEOMETRY2 "| f32[2,8,9,11]{1584,99,11,1}, const f32[16,8,3,3] -> f32[2,16,9,11]{3168,99,11,1}",
     "conv " GEOMETRY2 "| f32[0,8,9,11], const f32[16,8,3,3] -> f32[0,16,9,11]",

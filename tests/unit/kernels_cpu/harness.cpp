@@ -47,11 +47,16 @@ void each_offset(const TensorView& t, F f) {
 
 double tolerance_of(DType type) {
   switch (type) {
-    case DType::F32: return 2e-5;
-    case DType::F16: return 4e-3;
-    case DType::BF16: return 2e-2;
-    case DType::F64: return 1e-10;
-    default: return 0;
+    case DType::F32:
+      return 2e-5;
+    case DType::F16:
+      return 4e-3;
+    case DType::BF16:
+      return 2e-2;
+    case DType::F64:
+      return 1e-10;
+    default:
+      return 0;
   }
 }
 
@@ -105,7 +110,8 @@ const Tactic& find_tactic(const std::string& name) {
   INTERNAL_CHECK(false, "no tactic " << name);
 }
 
-std::vector<std::vector<double>> run_tactic(const Tactic& tactic, const Problem& problem, const RunOptions& options, const std::vector<std::vector<double>>* inputs) {
+std::vector<std::vector<double>> run_tactic(const Tactic& tactic, const Problem& problem, const RunOptions& options,
+                                            const std::vector<std::vector<double>>* inputs) {
   std::vector<GuardedTensor> in, out;
   PrepareArgs args;
   MapStore store;

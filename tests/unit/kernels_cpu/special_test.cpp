@@ -93,13 +93,11 @@ TEST(Tile, MaxPropagatesNan) {
 
 TEST(Fill, SymbolsEnterTheData) {
   const auto iota = run_tactic(find_tactic("reference.iota"), parse_problem("iota count=n start=m step=2 |  -> i64[n] | m=5 n=4"), {});
-  if (!iota.empty()) {
-    EXPECT_EQ(iota[0], (std::vector<double>{5, 7, 9, 11}));
-  }
+  ASSERT_EQ(iota.size(), 1u);
+  EXPECT_EQ(iota[0], (std::vector<double>{5, 7, 9, 11}));
   const auto fill = run_tactic(find_tactic("reference.fill"), parse_problem("fill type=i64 shape=[2] use_dim=true dim=n |  -> i64[2] | n=9"), {});
-  if (!fill.empty()) {
-    EXPECT_EQ(fill[0], (std::vector<double>{9, 9}));
-  }
+  ASSERT_EQ(fill.size(), 1u);
+  EXPECT_EQ(fill[0], (std::vector<double>{9, 9}));
 }
 
 TEST(Errors, UnknownKernelIsNamed) {
