@@ -254,9 +254,7 @@ TensorId Convert::cast(TensorId x, DType to) {
 
 TensorId Convert::reshape(TensorId x, Shape shape) { return type(x).shape == shape ? x : add(Reshape{std::move(shape)}, {x}); }
 
-TensorId Convert::permute(TensorId x, std::vector<int64_t> perm) {
-  return std::is_sorted(perm.begin(), perm.end()) ? x : add(Permute{std::move(perm)}, {x});
-}
+TensorId Convert::permute(TensorId x, std::vector<int64_t> perm) { return std::is_sorted(perm.begin(), perm.end()) ? x : add(Permute{std::move(perm)}, {x}); }
 
 TensorId Convert::expand(TensorId x, Shape shape) { return type(x).shape == shape ? x : add(Expand{std::move(shape)}, {x}); }
 
@@ -267,7 +265,7 @@ TensorId Convert::slice(TensorId x, int64_t axis, Dim start, Dim end, int64_t st
 
 void Convert::out(TensorId id, int k) {
   const TensorType& wanted = out_type(k);
-  const TensorType& made = type(id);
+  const TensorType made = type(id);
   INTERNAL_CHECK(made.dtype == wanted.dtype && same_shape(made.shape, wanted.shape),
                  "output " << k << " was recorded as " << str(wanted) << " but converts to " << str(made));
   tensors_.at(node.outputs[k]) = id;

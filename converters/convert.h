@@ -21,11 +21,12 @@ class Convert {
   const SourceGraph& graph;
   const SourceNode& node;
 
-  Convert(Network& net, const SourceGraph& graph, const SourceNode& node, std::vector<TensorId>& tensors) : net(net), graph(graph), node(node), tensors_(tensors) {}
+  Convert(Network& net, const SourceGraph& graph, const SourceNode& node, std::vector<TensorId>& tensors)
+      : net(net), graph(graph), node(node), tensors_(tensors) {}
 
   bool has(std::string_view arg) const;  // given and not None
   bool is_tensor(std::string_view arg) const;
-  bool is_number(std::string_view arg) const;  // int, float, bool or a size
+  bool is_number(std::string_view arg) const;    // int, float, bool or a size
   bool is_integral(std::string_view arg) const;  // int or a size
   bool is_bool(std::string_view arg) const;
   TensorId tensor(std::string_view arg);
@@ -33,13 +34,13 @@ class Convert {
   std::vector<TensorId> tensors(std::string_view arg);
   /// The tensor an item of a list argument names.
   TensorId tensor_at(const Arg& item, std::string_view arg) const;
-  int64_t integer(std::string_view arg) const;      // a constant int
-  double number(std::string_view arg) const;        // int, float or bool
+  int64_t integer(std::string_view arg) const;  // a constant int
+  double number(std::string_view arg) const;    // int, float or bool
   bool boolean(std::string_view arg) const;
   std::string text(std::string_view arg) const;
   std::optional<DType> dtype(std::string_view arg) const;
   std::vector<int64_t> integers(std::string_view arg) const;
-  Dim dim(std::string_view arg) const;              // int or symbolic
+  Dim dim(std::string_view arg) const;  // int or symbolic
   Shape dims(std::string_view arg) const;
   /// A list argument; one number stands for a list of one. Empty when None.
   ArgList list(std::string_view arg) const;
@@ -60,7 +61,8 @@ class Convert {
   TensorId pointwise(Fn fn, std::vector<TensorId> inputs, DType type);
   TensorId cast(TensorId x, DType type);
   TensorId reshape(TensorId x, Shape shape);
-  const TensorType& type(TensorId id) const { return net.type(id); }
+  /// A copy: adding layers moves the tensors of the network.
+  TensorType type(TensorId id) const { return net.type(id); }
   TensorId permute(TensorId x, std::vector<int64_t> perm);
   TensorId expand(TensorId x, Shape shape);
   /// x[start:end] along axis.
@@ -79,9 +81,9 @@ class Convert {
 };
 
 struct ConverterRow {
-  std::string op;  // "aten::add.Tensor"
+  std::string op;                                                          // "aten::add.Tensor"
   std::function<Support(const SourceGraph&, const SourceNode&)> supports;  // empty: whatever `convert` accepts
-  bool dynamic = true;  // whether symbolic shapes are fine
+  bool dynamic = true;                                                     // whether symbolic shapes are fine
   std::function<void(Convert&)> convert;
 };
 

@@ -20,7 +20,8 @@ Support check_value(const SourceGraph& graph, ValueId id, const char* role, cons
   const SourceValue& value = graph.values.at(id);
   if (value.is_dim) return Support::yes();
   REQUIRE(value.has_type, std::string(role) + " '" + name + "' has a dtype or layout that has no counterpart (complex, sparse or not a tensor)");
-  REQUIRE(is_plain(value.type.dtype), std::string(role) + " '" + name + "' is " + std::string(tuyere::name(value.type.dtype)) + ", which is only supported in constants");
+  REQUIRE(is_plain(value.type.dtype),
+          std::string(role) + " '" + name + "' is " + std::string(tuyere::name(value.type.dtype)) + ", which is only supported in constants");
   return Support::yes();
 }
 
@@ -62,7 +63,8 @@ Support try_row(const ConverterRow& row, const SourceGraph& graph, const SourceN
     }
     Convert convert(scratch, graph, node, tensors);
     row.convert(convert);
-    for (ValueId id : node.outputs) INTERNAL_CHECK(tensors[id] != kNone || !is_used(graph, id), "the row of " << node.op << " left output '" << graph.values[id].name << "' out");
+    for (ValueId id : node.outputs)
+      INTERNAL_CHECK(tensors[id] != kNone || !is_used(graph, id), "the row of " << node.op << " left output '" << graph.values[id].name << "' out");
   } catch (const Error& error) {
     if (error.fault() == Fault::Internal) TUYERE_LOG(Warning, "converter of " << node.op << " (node '" << node.name << "'): " << error.message());
     return Support::no(error.message());

@@ -14,8 +14,8 @@ namespace tuyere {
 enum class Placement : uint8_t { native, hosted, outside };
 
 struct PartitionOptions {
-  int min_block_size = 1;                // segments with fewer native nodes stay outside
-  std::set<std::string> run_in_torch;    // op names ("aten::add", "aten::add.Tensor") or module paths ("encoder.layers.0")
+  int min_block_size = 1;              // segments with fewer native nodes stay outside
+  std::set<std::string> run_in_torch;  // op names ("aten::add", "aten::add.Tensor") or module paths ("encoder.layers.0")
   bool allow_hosted = true;
   std::set<std::string> hosted_namespaces{"aten", "torchvision"};
 };

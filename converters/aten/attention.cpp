@@ -23,7 +23,7 @@ TensorId rank4(Convert& c, TensorId x) {
 
 /// The mask for rank-4 queries: dimensions joined in q are expanded and joined in the mask.
 TensorId mask4(Convert& c, TensorId mask, const Shape& q) {
-  const Shape& s = c.type(mask).shape;
+  const Shape s = c.type(mask).shape;
   if (q.size() == 3 && s.size() == 3) return c.reshape(mask, {s[0], 1, s[1], s[2]});
   if (q.size() <= 4 || s.size() <= 3) return mask;
   Shape full(q.begin(), q.end() - 2);
@@ -74,7 +74,8 @@ void sdpa(Convert& c) { c.out(attend(c, request_of(c, "attn_mask"))); }
 
 /// The fused ops also give what their backward needs.
 void fused(Convert& c) {
-  for (int k = 1; k < static_cast<int>(c.node.outputs.size()); ++k) USER_CHECK(!c.used(k), "output " << k << " (logsumexp or random state) of the attention is used");
+  for (int k = 1; k < static_cast<int>(c.node.outputs.size()); ++k)
+    USER_CHECK(!c.used(k), "output " << k << " (logsumexp or random state) of the attention is used");
   c.out(attend(c, request_of(c, c.has("attn_mask") ? "attn_mask" : "attn_bias")));
 }
 
@@ -82,8 +83,9 @@ void fused(Convert& c) {
 
 void add_attention(ConverterTable& t) {
   t.add("aten::scaled_dot_product_attention", sdpa);
-  add_each(t, {"aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_efficient_attention",
-               "aten::_scaled_dot_product_cudnn_attention", "aten::_scaled_dot_product_fused_attention_overrideable", "aten::_scaled_dot_product_attention_math"},
+  add_each(t,
+           {"aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_efficient_attention",
+            "aten::_scaled_dot_product_cudnn_attention", "aten::_scaled_dot_product_fused_attention_overrideable", "aten::_scaled_dot_product_attention_math"},
            fused);
 }
 

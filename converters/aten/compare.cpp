@@ -13,8 +13,8 @@ struct Row {
   const char* name;
   Fn fn;
 };
-constexpr Row kComparisons[] = {{"eq", Fn::eq},         {"ne", Fn::ne},       {"lt", Fn::lt},   {"le", Fn::le},          {"gt", Fn::gt},    {"ge", Fn::ge},
-                                {"not_equal", Fn::ne},  {"less", Fn::lt},     {"less_equal", Fn::le}, {"greater", Fn::gt}, {"greater_equal", Fn::ge}};
+constexpr Row kComparisons[] = {{"eq", Fn::eq},        {"ne", Fn::ne},   {"lt", Fn::lt},         {"le", Fn::le},      {"gt", Fn::gt},           {"ge", Fn::ge},
+                                {"not_equal", Fn::ne}, {"less", Fn::lt}, {"less_equal", Fn::le}, {"greater", Fn::gt}, {"greater_equal", Fn::ge}};
 constexpr Row kLogic[] = {{"logical_and", Fn::logical_and}, {"logical_or", Fn::logical_or}, {"logical_xor", Fn::logical_xor}};
 
 void add_comparison(ConverterTable& t, const std::string& op, Fn fn) {

@@ -71,7 +71,7 @@ void conv_padding(Convert& c) {
   op.pad_before.assign(spatial, 0);
   op.pad_after.assign(spatial, 0);
   for (size_t k = 0; padding == "same" && k < spatial; ++k) {
-    const Dim& kernel = c.type(w).shape[2 + k];
+    const Dim kernel = c.type(w).shape[2 + k];
     USER_CHECK(kernel.is_const(), "padding 'same' with a kernel of symbolic size");
     int64_t total = op.dilation[k] * (kernel.value() - 1);
     op.pad_before[k] = total / 2;

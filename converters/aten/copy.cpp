@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copies and casts (values have no identity here, so a copy is the value), and checks that hold by construction.
+#include <algorithm>
+
 #include "common/error.h"
 #include "converters/aten/rows.h"
 
@@ -8,12 +10,25 @@ namespace {
 
 void same(Convert& c) { c.out(c.tensor("self")); }
 
+/// Whether a value depends on constants only: such a value has no device of its own.
+bool is_fixed(const SourceGraph& graph, const Arg& arg) {
+  if (auto* list = std::get_if<ArgList>(&arg.v)) return std::all_of(list->begin(), list->end(), [&](const Arg& a) { return is_fixed(graph, a); });
+  auto* value = std::get_if<Arg::Value>(&arg.v);
+  if (!value || graph.values[value->id].is_dim) return true;
+  if (std::any_of(graph.constants.begin(), graph.constants.end(), [&](const SourceConstant& k) { return k.value == value->id; })) return true;
+  for (const SourceNode& node : graph.nodes) {
+    if (std::find(node.outputs.begin(), node.outputs.end(), value->id) == node.outputs.end()) continue;
+    return std::all_of(node.args.begin(), node.args.end(), [&](const auto& a) { return is_fixed(graph, a.second); });
+  }
+  return false;
+}
+
 /// Casts; a move to another device is a border.
 void to(Convert& c) {
-  const ArgList self = c.list("self");
-  const SourceValue& from = c.graph.values.at(std::get<Arg::Value>(self.at(0).v).id);
+  const Arg self = c.list("self").at(0);
+  const SourceValue& from = c.graph.values.at(std::get<Arg::Value>(self.v).id);
   const SourceValue& result = c.graph.values.at(c.node.outputs.at(0));
-  USER_CHECK(from.device == result.device, "moves data from " << from.device << " to " << result.device);
+  USER_CHECK(from.device == result.device || is_fixed(c.graph, self), "moves data from " << from.device << " to " << result.device);
   c.out(c.cast(c.tensor("self"), c.out_type().dtype));
 }
 
@@ -33,9 +48,11 @@ void assert_scalar(Convert& c) {
 }  // namespace
 
 void add_copy(ConverterTable& t) {
-  add_each(t, {"aten::clone", "aten::contiguous", "aten::detach", "aten::detach_copy", "aten::alias", "aten::alias_copy", "aten::lift_fresh", "aten::lift_fresh_copy", "aten::lift",
-               "aten::resolve_conj", "aten::resolve_neg", "aten::conj", "aten::_conj", "aten::_conj_physical", "aten::conj_physical"},
-           same);
+  add_each(
+      t,
+      {"aten::clone", "aten::contiguous", "aten::detach", "aten::detach_copy", "aten::alias", "aten::alias_copy", "aten::lift_fresh", "aten::lift_fresh_copy",
+       "aten::lift", "aten::resolve_conj", "aten::resolve_neg", "aten::conj", "aten::_conj", "aten::_conj_physical", "aten::conj_physical"},
+      same);
   add_each(t, {"aten::_to_copy", "aten::to.dtype", "aten::to.device", "aten::to.dtype_layout", "aten::to.other", "aten::type_as"}, to);
   t.add("aten::copy", copy);
   add_each(t, {"aten::_assert_tensor_metadata", "aten::sym_constrain_range", "aten::sym_constrain_range_for_size"}, nothing);

@@ -24,7 +24,8 @@ void full(Convert& c, std::string_view arg) {
 
 /// Memory that nobody reads before it is written may hold anything.
 void empty(Convert& c) {
-  static constexpr const char* kOverwriting[] = {"aten::fill.Scalar", "aten::fill.Tensor", "aten::copy", "aten::full_like", "aten::zeros_like", "aten::ones_like"};
+  static constexpr const char* kOverwriting[] = {"aten::fill.Scalar", "aten::fill.Tensor", "aten::copy",
+                                                 "aten::full_like",   "aten::zeros_like",  "aten::ones_like"};
   const Arg self{Arg::Value{c.node.outputs.at(0)}};
   for (const SourceNode& reader : c.graph.nodes) {
     for (const auto& [name, arg] : reader.args) {
@@ -42,7 +43,9 @@ void arange(Convert& c) {
   const TensorType type = c.out_type();
   const Dim& count = type.shape.at(0);
   auto whole = [&](const char* arg) { return !c.has(arg) || c.is_integral(arg) || c.number(arg) == static_cast<double>(static_cast<int64_t>(c.number(arg))); };
-  auto value = [&](const char* arg, int64_t otherwise) { return !c.has(arg) ? Dim(otherwise) : c.is_integral(arg) ? c.dim(arg) : Dim(static_cast<int64_t>(c.number(arg))); };
+  auto value = [&](const char* arg, int64_t otherwise) {
+    return !c.has(arg) ? Dim(otherwise) : c.is_integral(arg) ? c.dim(arg) : Dim(static_cast<int64_t>(c.number(arg)));
+  };
   if (whole("start") && whole("step")) return c.out(c.add(Iota{.type = type.dtype, .count = count, .start = value("start", 0), .step = value("step", 1)}, {}));
   USER_CHECK(is_float(type.dtype), "an integer range with a fractional start or step");
   Pw p(c, type.dtype);
@@ -69,7 +72,7 @@ void linspace(Convert& c) {
 struct Grid {
   TensorId rows, columns;
 };
-Grid grid(Convert& c, const Shape& shape) {
+Grid grid(Convert& c, Shape shape) {
   const Dim& height = shape.at(shape.size() - 2);
   return {c.reshape(along(c, 0, height), {height, 1}), along(c, 0, shape.back())};
 }
@@ -101,7 +104,8 @@ void add_create(ConverterTable& t) {
   t.add("aten::scalar_tensor", [](Convert& c) { full(c, "s"); });
   add_each(t, {"aten::zeros", "aten::zeros_like", "aten::new_zeros"}, [](Convert& c) { c.out(filled(c, 0)); });
   add_each(t, {"aten::ones", "aten::ones_like", "aten::new_ones"}, [](Convert& c) { c.out(filled(c, 1)); });
-  add_each(t, {"aten::empty.memory_format", "aten::empty_like", "aten::new_empty", "aten::empty_strided", "aten::new_empty_strided", "aten::empty_permuted"}, empty);
+  add_each(t, {"aten::empty.memory_format", "aten::empty_like", "aten::new_empty", "aten::empty_strided", "aten::new_empty_strided", "aten::empty_permuted"},
+           empty);
   add_each(t, {"aten::arange", "aten::arange.start", "aten::arange.start_step"}, arange);
   t.add("aten::linspace", linspace);
   t.add("aten::tril", triangle<Fn::le>);

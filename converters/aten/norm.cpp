@@ -82,8 +82,9 @@ void add_norms(ConverterTable& t) {
   add_each(t, {"aten::rms_norm", "aten::_fused_rms_norm"}, rms_norm);
   t.add("aten::group_norm", group_norm);
   t.add("aten::native_group_norm", native_group_norm);
-  add_each(t, {"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::_native_batch_norm_legit", "aten::native_batch_norm",
-               "aten::_batch_norm_no_update"},
+  add_each(t,
+           {"aten::batch_norm", "aten::_native_batch_norm_legit_no_training", "aten::_native_batch_norm_legit", "aten::native_batch_norm",
+            "aten::_batch_norm_no_update"},
            batch_norm);
 }
 

@@ -44,7 +44,7 @@ DType promoted(Convert& c, std::initializer_list<std::string_view> args) {
   for (std::string_view arg : args) {
     if (!c.has(arg)) continue;
     if (c.is_tensor(arg)) {
-      const TensorType& type = c.type(c.tensor(arg));
+      const TensorType type = c.type(c.tensor(arg));
       std::optional<DType>& slot = type.shape.empty() ? scalars : dims;
       slot = join(slot, type.dtype);
     } else {

@@ -132,7 +132,8 @@ void vector_norm(Convert& c) {
   } else if (order == 1) {
     norm = total(ReduceKind::sum, [](Pw& p, V v, double) { return p(Fn::abs, {v}); });
   } else if (order == 2) {
-    norm = mapped(c, total(ReduceKind::sum, [](Pw& p, V v, double) { return p(Fn::square, {v}); }), wide, order, [](Pw& p, V v, double) { return p(Fn::sqrt, {v}); });
+    norm = mapped(c, total(ReduceKind::sum, [](Pw& p, V v, double) { return p(Fn::square, {v}); }), wide, order,
+                  [](Pw& p, V v, double) { return p(Fn::sqrt, {v}); });
   } else {
     norm = total(ReduceKind::sum, [](Pw& p, V v, double e) { return p(Fn::pow, {p(Fn::abs, {v}), p.num(e)}); });
     norm = mapped(c, norm, wide, 1 / order, [](Pw& p, V v, double e) { return p(Fn::pow, {v, p.num(e)}); });

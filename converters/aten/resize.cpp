@@ -27,7 +27,10 @@ template <ResizeMode mode, int spatial>
 void upsample(Convert& c) {
   TensorId x = c.tensor(c.has("self") ? "self" : "input");
   const Shape& out = c.out_type().shape;
-  Resize op{.mode = mode, .align_corners = c.has("align_corners") && c.boolean("align_corners"), .size = Shape(out.end() - spatial, out.end()), .scales = scales(c, spatial)};
+  Resize op{.mode = mode,
+            .align_corners = c.has("align_corners") && c.boolean("align_corners"),
+            .size = Shape(out.end() - spatial, out.end()),
+            .scales = scales(c, spatial)};
   c.out(c.add(op, {x}));
 }
 
@@ -41,7 +44,7 @@ void add_upsample(ConverterTable& t, const std::string& name) {
 void pixel_shuffle(Convert& c) {
   TensorId x = c.tensor("self");
   const int64_t r = c.integer("upscale_factor"), lead = rank_of(c, x) - 3;
-  const Shape &in = c.type(x).shape, &out = c.out_type().shape;
+  const Shape in = c.type(x).shape, out = c.out_type().shape;
   Shape split(in.begin(), in.begin() + lead);
   split.insert(split.end(), {out[lead], r, r, in[lead + 1], in[lead + 2]});
   std::vector<int64_t> perm;
@@ -54,7 +57,7 @@ void pixel_shuffle(Convert& c) {
 void pixel_unshuffle(Convert& c) {
   TensorId x = c.tensor("self");
   const int64_t r = c.integer("downscale_factor"), lead = rank_of(c, x) - 3;
-  const Shape &in = c.type(x).shape, &out = c.out_type().shape;
+  const Shape in = c.type(x).shape, out = c.out_type().shape;
   Shape split(in.begin(), in.begin() + lead + 1);
   split.insert(split.end(), {out[lead + 1], r, out[lead + 2], r});
   std::vector<int64_t> perm;
@@ -67,7 +70,7 @@ void pixel_unshuffle(Convert& c) {
 void channel_shuffle(Convert& c) {
   TensorId x = c.tensor("self");
   const int64_t groups = c.integer("groups"), rank = rank_of(c, x);
-  const Shape& in = c.type(x).shape;
+  const Shape in = c.type(x).shape;
   Shape split(in);
   split[1] = floordiv(in[1], groups);
   split.insert(split.begin() + 1, Dim(groups));

@@ -81,8 +81,9 @@ void add_slices(ConverterTable& t) {
   add_each(t, {"aten::select.int", "aten::select_copy.int"}, select);
   add_each(t, {"aten::slice.Tensor", "aten::slice_copy.Tensor"}, slice);
   add_each(t, {"aten::narrow", "aten::narrow_copy"}, narrow);
-  add_each(t, {"aten::split.Tensor", "aten::split.sizes", "aten::split_with_sizes", "aten::split_copy.Tensor", "aten::split_with_sizes_copy", "aten::chunk", "aten::unsafe_chunk",
-               "aten::unsafe_split.Tensor", "aten::unsafe_split_with_sizes", "aten::tensor_split.sections", "aten::tensor_split.indices"},
+  add_each(t,
+           {"aten::split.Tensor", "aten::split.sizes", "aten::split_with_sizes", "aten::split_copy.Tensor", "aten::split_with_sizes_copy", "aten::chunk",
+            "aten::unsafe_chunk", "aten::unsafe_split.Tensor", "aten::unsafe_split_with_sizes", "aten::tensor_split.sections", "aten::tensor_split.indices"},
            split);
   add_each(t, {"aten::unbind.int", "aten::unbind_copy.int"}, unbind);
   t.add("aten::diff", diff);

@@ -16,11 +16,36 @@ struct Row {
 };
 
 constexpr Row kFunctions[] = {
-    {"abs", Fn::abs},         {"acos", Fn::acos},       {"acosh", Fn::acosh},      {"asin", Fn::asin},     {"asinh", Fn::asinh},   {"atan", Fn::atan},
-    {"atanh", Fn::atanh},     {"cos", Fn::cos},         {"cosh", Fn::cosh},        {"erf", Fn::erf},       {"exp", Fn::exp},       {"exp2", Fn::exp2},
-    {"expm1", Fn::expm1},     {"log", Fn::log},         {"log10", Fn::log10},      {"log1p", Fn::log1p},   {"log2", Fn::log2},     {"neg", Fn::neg},
-    {"reciprocal", Fn::recip}, {"relu", Fn::relu},      {"rsqrt", Fn::rsqrt},      {"sigmoid", Fn::sigmoid}, {"sign", Fn::sign},   {"sgn", Fn::sign},
-    {"sin", Fn::sin},         {"sinh", Fn::sinh},       {"sqrt", Fn::sqrt},        {"square", Fn::square}, {"tan", Fn::tan},       {"tanh", Fn::tanh},
+    {"abs", Fn::abs},
+    {"acos", Fn::acos},
+    {"acosh", Fn::acosh},
+    {"asin", Fn::asin},
+    {"asinh", Fn::asinh},
+    {"atan", Fn::atan},
+    {"atanh", Fn::atanh},
+    {"cos", Fn::cos},
+    {"cosh", Fn::cosh},
+    {"erf", Fn::erf},
+    {"exp", Fn::exp},
+    {"exp2", Fn::exp2},
+    {"expm1", Fn::expm1},
+    {"log", Fn::log},
+    {"log10", Fn::log10},
+    {"log1p", Fn::log1p},
+    {"log2", Fn::log2},
+    {"neg", Fn::neg},
+    {"reciprocal", Fn::recip},
+    {"relu", Fn::relu},
+    {"rsqrt", Fn::rsqrt},
+    {"sigmoid", Fn::sigmoid},
+    {"sign", Fn::sign},
+    {"sgn", Fn::sign},
+    {"sin", Fn::sin},
+    {"sinh", Fn::sinh},
+    {"sqrt", Fn::sqrt},
+    {"square", Fn::square},
+    {"tan", Fn::tan},
+    {"tanh", Fn::tanh},
     {"bitwise_not", Fn::bitwise_not},
 };
 constexpr Row kRounding[] = {{"ceil", Fn::ceil}, {"floor", Fn::floor}, {"trunc", Fn::trunc}, {"fix", Fn::trunc}, {"round", Fn::round}};
@@ -82,7 +107,10 @@ void nan_to_num(Convert& c) {
   TensorId x = c.tensor("self");
   DType type = c.type(x).dtype;
   if (!is_float(type)) return c.out(x);
-  double largest = type == DType::F16 ? 65504.0 : type == DType::BF16 ? 3.3895313892515355e38 : type == DType::F32 ? 3.4028234663852886e38 : 1.7976931348623157e308;
+  double largest = type == DType::F16    ? 65504.0
+                   : type == DType::BF16 ? 3.3895313892515355e38
+                   : type == DType::F32  ? 3.4028234663852886e38
+                                         : 1.7976931348623157e308;
   Pw p(c, type);
   Pw::Value v = p.in(x);
   Pw::Value zero = p.num(c.has("nan") ? c.number("nan") : 0.0);

@@ -98,22 +98,26 @@ void repeat_interleave(Convert& c) {
   c.out(c.reshape(c.expand(c.reshape(x, split), wide), c.out_type().shape));
 }
 
-std::vector<int64_t> ints(const std::vector<Dim>& dims) {
-  USER_CHECK(is_static(dims), "as_strided with symbolic sizes");
-  return to_ints(dims);
+/// Every symbol has the same large value: good for ordering strides, which differ by factors of sizes.
+int64_t sample(const Dim& dim) {
+  std::vector<std::string> names;
+  dim.collect(names);
+  Symbols symbols;
+  for (const std::string& name : names) symbols.set(name, 97);
+  return dim.eval(symbols);
 }
 
-/// Dimensions from the outermost to the innermost in memory, for strides that cover memory densely; empty when they do not.
-std::vector<int64_t> memory_order(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
+/// Dimensions from the outermost to the innermost in memory, for strides that cover memory densely; none when they do not.
+std::optional<std::vector<int64_t>> memory_order(const Shape& sizes, const std::vector<Dim>& strides) {
   std::vector<int64_t> order = identity(static_cast<int64_t>(sizes.size()));
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    if ((sizes[a] == 1) != (sizes[b] == 1)) return sizes[a] == 1;
-    return strides[a] > strides[b];
+    if (sizes[a].is_const(1) != sizes[b].is_const(1)) return sizes[a].is_const(1);
+    return sample(strides[a]) > sample(strides[b]);
   });
-  int64_t expected = 1;
+  Dim expected = 1;
   for (size_t k = order.size(); k-- > 0;) {
-    if (sizes[order[k]] == 1) continue;
-    if (strides[order[k]] != expected) return {};
+    if (sizes[order[k]].is_const(1)) continue;
+    if (strides[order[k]] != expected) return std::nullopt;
     expected *= sizes[order[k]];
   }
   return order;
@@ -123,22 +127,18 @@ std::vector<int64_t> memory_order(const std::vector<int64_t>& sizes, const std::
 void as_strided(Convert& c) {
   TensorId x = c.tensor("self");
   const SourceValue& source = c.graph.values[std::get<Arg::Value>(c.list("self").at(0).v).id];
-  std::vector<int64_t> sizes = ints(c.type(x).shape);
-  std::vector<int64_t> strides = source.strides.empty() ? contiguous_strides(sizes) : ints(source.strides);
-  std::vector<int64_t> out_sizes = ints(c.dims("size")), out_strides = ints(c.dims("stride"));
+  const Shape sizes = c.type(x).shape, out_sizes = c.dims("size"), out_strides = c.dims("stride");
   USER_CHECK(!c.has("storage_offset") || c.integer("storage_offset") == 0, "as_strided with an offset");
   USER_CHECK(out_sizes.size() == out_strides.size(), "as_strided with " << out_sizes.size() << " sizes and " << out_strides.size() << " strides");
-  auto count = [](const std::vector<int64_t>& v) { return std::accumulate(v.begin(), v.end(), int64_t{1}, std::multiplies<>()); };
-  std::vector<int64_t> order = memory_order(sizes, strides), out_order = memory_order(out_sizes, out_strides);
-  USER_CHECK(order.size() == sizes.size() && out_order.size() == out_sizes.size() && count(sizes) == count(out_sizes),
-             "as_strided that overlaps, skips or changes the number of elements");
+  auto order = memory_order(sizes, source.strides.empty() ? contiguous_strides(sizes) : source.strides), out_order = memory_order(out_sizes, out_strides);
+  USER_CHECK(order && out_order && numel(sizes) == numel(out_sizes), "as_strided that overlaps, skips or changes the number of elements");
   Shape in_memory;
-  std::vector<int64_t> back(out_order.size());
-  for (size_t k = 0; k < out_order.size(); ++k) {
-    in_memory.push_back(out_sizes[out_order[k]]);
-    back[out_order[k]] = static_cast<int64_t>(k);
+  std::vector<int64_t> back(out_order->size());
+  for (size_t k = 0; k < out_order->size(); ++k) {
+    in_memory.push_back(out_sizes[(*out_order)[k]]);
+    back[(*out_order)[k]] = static_cast<int64_t>(k);
   }
-  c.out(c.permute(c.reshape(c.permute(x, order), in_memory), back));
+  c.out(c.permute(c.reshape(c.permute(x, *order), in_memory), back));
 }
 
 /// view(dtype): the same bits, which only equal types can mean here.
@@ -151,9 +151,11 @@ void view_dtype(Convert& c) {
 }  // namespace
 
 void add_views(ConverterTable& t) {
-  add_each(t, {"aten::view", "aten::_unsafe_view", "aten::reshape", "aten::view_copy", "aten::_reshape_alias", "aten::flatten.using_ints", "aten::unflatten.int", "aten::view_as",
-               "aten::reshape_as", "aten::squeeze", "aten::squeeze.dim", "aten::squeeze.dims", "aten::squeeze_copy", "aten::squeeze_copy.dim", "aten::squeeze_copy.dims", "aten::unsqueeze",
-               "aten::unsqueeze_copy", "aten::ravel", "aten::atleast_1d", "aten::atleast_2d"},
+  add_each(t,
+           {"aten::view",          "aten::_unsafe_view",     "aten::reshape",           "aten::view_copy", "aten::_reshape_alias", "aten::flatten.using_ints",
+            "aten::unflatten.int", "aten::view_as",          "aten::reshape_as",        "aten::squeeze",   "aten::squeeze.dim",    "aten::squeeze.dims",
+            "aten::squeeze_copy",  "aten::squeeze_copy.dim", "aten::squeeze_copy.dims", "aten::unsqueeze", "aten::unsqueeze_copy", "aten::ravel",
+            "aten::atleast_1d",    "aten::atleast_2d"},
            reshape);
   add_each(t, {"aten::permute", "aten::permute_copy"}, permute);
   add_each(t, {"aten::transpose.int", "aten::transpose_copy.int"}, [](Convert& c) { swap(c, "dim0", "dim1"); });

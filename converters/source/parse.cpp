@@ -67,9 +67,7 @@ class Line {
     skip();
     return out;
   }
-  bool next_is_number() const {
-    return at_ < text_.size() && (std::isdigit(static_cast<unsigned char>(text_[at_])) || text_[at_] == '-');
-  }
+  bool next_is_number() const { return at_ < text_.size() && (std::isdigit(static_cast<unsigned char>(text_[at_])) || text_[at_] == '-'); }
   Arg number() {
     size_t begin = at_;
     while (at_ < text_.size() && (is_word(text_[at_]) || text_[at_] == '-' || text_[at_] == '+')) ++at_;
@@ -98,9 +96,7 @@ class Line {
   size_t at_ = 0;
 };
 
-std::vector<Dim> parse_dims(std::string_view inside) {
-  return parse_shape("[" + std::string(inside) + "]");
-}
+std::vector<Dim> parse_dims(std::string_view inside) { return parse_shape("[" + std::string(inside) + "]"); }
 
 class Parser {
  public:
@@ -127,7 +123,8 @@ class Parser {
     if (defined.empty() && head == "graph") {
       graph_.name = line.string();
     } else if (defined.empty() && head == "return") {
-      if (!line.done()) do graph_.outputs.push_back(output(line));
+      if (!line.done()) do
+          graph_.outputs.push_back(output(line));
         while (line.take(','));
     } else if (head == "input") {
       graph_.inputs.insert(graph_.inputs.end(), defined.begin(), defined.end());
@@ -212,12 +209,18 @@ class Parser {
       std::string key = line.word();
       line.expect('=');
       std::string text = line.string();
-      if (key == "name") node.name = text;
-      else if (key == "module") node.origin.module = text;
-      else if (key == "source") node.origin.source = text;
-      else if (key == "origin") node.origin.op = text, has_op = true;
-      else if (key == "node") node.origin.node = text, has_node = true;
-      else line.check(false, "unknown attribute '" + key + "'");
+      if (key == "name")
+        node.name = text;
+      else if (key == "module")
+        node.origin.module = text;
+      else if (key == "source")
+        node.origin.source = text;
+      else if (key == "origin")
+        node.origin.op = text, has_op = true;
+      else if (key == "node")
+        node.origin.node = text, has_node = true;
+      else
+        line.check(false, "unknown attribute '" + key + "'");
     }
     if (!has_op) node.origin.op = node.op;
     if (!has_node) node.origin.node = node.name;

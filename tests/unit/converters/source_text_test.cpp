@@ -46,7 +46,8 @@ TEST(SourceText, Fields) {
 }
 
 TEST(SourceText, ErrorsNameTheLine) {
-  for (const char* text : {"graph \"a\"\n%x: f32[2] = aten::relu(self=%y)", "graph \"a\"\n%x: q32[2] = input", "graph \"a\"\n%x: f32[2 = input", "graph \"a\"\nreturn x"}) {
+  for (const char* text :
+       {"graph \"a\"\n%x: f32[2] = aten::relu(self=%y)", "graph \"a\"\n%x: q32[2] = input", "graph \"a\"\n%x: f32[2 = input", "graph \"a\"\nreturn x"}) {
     try {
       parse_source_graph(text);
       ADD_FAILURE() << "accepted: " << text;

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// Grouping by levels. The level of a node counts how often a path to it goes from the group's nodes to others and back:
+//   member:  max over predecessors p of (p is a member ? level(p) : level(p) + 1), at least 0
+//   other:   max over predecessors of level(p), -1 without any
+// Members of one level form a segment. A path that leaves a segment through another node comes back on a higher level, so segments are convex and their levels
+// order them. Every level above 0 has a node that another level-below member reaches through an outside node, so no two segments could be one. Devices are
+// grouped one after the other; a finished segment counts as one node then, which keeps cycles out.
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <queue>
+
+#include "common/error.h"
+#include "partitioning/dag.h"
+
+namespace tuyere {
+
+std::vector<int> Dag::topological(const std::vector<int>& unit, int count) const {
+  std::vector<int> waiting(count, 0), first(count, -1), order;
+  std::vector<std::vector<int>> next(count);
+  for (size_t n = 0; n < unit.size(); ++n) {
+    if (first[unit[n]] < 0) first[unit[n]] = static_cast<int>(n);
+    for (int to : succs_[n]) {
+      if (unit[to] == unit[n]) continue;
+      next[unit[n]].push_back(unit[to]);
+      ++waiting[unit[to]];
+    }
+  }
+  using Item = std::pair<int, int>;  // first node, unit: the order of the graph where there is a choice
+  std::priority_queue<Item, std::vector<Item>, std::greater<>> ready;
+  int units = 0;
+  for (int u = 0; u < count; ++u) {
+    units += first[u] >= 0;
+    if (first[u] >= 0 && waiting[u] == 0) ready.push({first[u], u});
+  }
+  while (!ready.empty()) {
+    const int u = ready.top().second;
+    ready.pop();
+    order.push_back(u);
+    for (int to : next[u]) {
+      if (--waiting[to] == 0) ready.push({first[to], to});
+    }
+  }
+  INTERNAL_CHECK(static_cast<int>(order.size()) == units, "segments form a cycle");
+  return order;
+}
+
+/// Level by node; members are units of their own.
+std::vector<int> Dag::levels(const std::vector<bool>& member, const std::vector<int>& unit, int count) const {
+  std::vector<std::vector<int>> nodes(count);
+  for (size_t n = 0; n < unit.size(); ++n) nodes[unit[n]].push_back(static_cast<int>(n));
+  std::vector<int> level(unit.size(), -1);
+  for (int u : topological(unit, count)) {
+    int reached = -1;
+    for (int n : nodes[u]) {
+      for (int from : preds_[n]) {
+        if (unit[from] != u) reached = std::max(reached, level[from] + (member[n] && !member[from] ? 1 : 0));
+      }
+    }
+    for (int n : nodes[u]) level[n] = member[n] ? std::max(reached, 0) : reached;
+  }
+  return level;
+}
+
+/// What depends on constants only moves to the first segment that reads it, so that weights are transformed where they are used and stay constants there.
+void Dag::sink_fixed(const std::vector<bool>& member, std::vector<int>& level) const {
+  for (size_t n = level.size(); n-- > 0;) {
+    if (!fixed_[n] || !member[n] || succs_[n].empty()) continue;
+    if (!std::all_of(succs_[n].begin(), succs_[n].end(), [&](int to) { return member[to]; })) continue;
+    int lowest = level[succs_[n][0]];
+    for (int to : succs_[n]) lowest = std::min(lowest, level[to]);
+    level[n] = std::max(level[n], lowest);
+  }
+}
+
+std::vector<int> Dag::segments(const std::vector<Placement>& kind) const {
+  const int count = static_cast<int>(kind.size());
+  std::vector<int> segment(count, -1), unit(count);
+  std::vector<std::string> devices;
+  for (int n = 0; n < count; ++n) {
+    unit[n] = n;
+    if (kind[n] != Placement::outside && std::find(devices.begin(), devices.end(), device_[n]) == devices.end()) devices.push_back(device_[n]);
+  }
+  int made = 0;
+  for (const std::string& device : devices) {
+    std::vector<bool> member(count);
+    for (int n = 0; n < count; ++n) member[n] = kind[n] != Placement::outside && device_[n] == device;
+    std::vector<int> level = levels(member, unit, count + made);
+    sink_fixed(member, level);
+    std::map<int, int> number;
+    for (int n = 0; n < count; ++n) {
+      if (!member[n]) continue;
+      auto [found, is_new] = number.emplace(level[n], made);
+      made += is_new;
+      segment[n] = found->second;
+      unit[n] = count + segment[n];
+    }
+  }
+  return segment;
+}
+
+std::vector<int> Dag::rim(const std::vector<Placement>& kind, const std::vector<int>& segment) const {
+  const size_t count = kind.size();
+  std::vector<bool> after(count, false), before(count, false);
+  auto reaches = [&](int from, int to, const std::vector<bool>& further) {
+    return segment[from] >= 0 && segment[from] == segment[to] && (kind[from] == Placement::native || further[from]);
+  };
+  for (size_t n = 0; n < count; ++n) after[n] = std::any_of(preds_[n].begin(), preds_[n].end(), [&](int p) { return reaches(p, static_cast<int>(n), after); });
+  for (size_t n = count; n-- > 0;) before[n] = std::any_of(succs_[n].begin(), succs_[n].end(), [&](int s) { return reaches(s, static_cast<int>(n), before); });
+  std::vector<int> out;
+  for (size_t n = 0; n < count; ++n) {
+    if (kind[n] == Placement::hosted && segment[n] >= 0 && !(after[n] && before[n])) out.push_back(static_cast<int>(n));
+  }
+  return out;
+}
+
+std::vector<int> Dag::segment_order(const std::vector<int>& segment, int count) const {
+  const int nodes = static_cast<int>(segment.size());
+  std::vector<int> unit(nodes), out;
+  for (int n = 0; n < nodes; ++n) unit[n] = segment[n] >= 0 ? nodes + segment[n] : n;
+  for (int u : topological(unit, nodes + count)) {
+    if (u >= nodes) out.push_back(u - nodes);
+  }
+  return out;
+}
+
+}  // namespace tuyere
