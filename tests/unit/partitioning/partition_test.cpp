@@ -236,7 +236,9 @@ void check(const SourceGraph& g, const Partition& p, bool maximal) {
       for (int n : p.segments[b].nodes) {
         for (int m : p.segments[a].nodes) EXPECT_FALSE(reach[n][m]) << "segment " << b << " feeds the earlier " << a;
       }
-      if (maximal) EXPECT_FALSE(convex(reach, set_of({a, b}))) << "segments " << a << " and " << b << " could be one";
+      if (maximal) {
+        EXPECT_FALSE(convex(reach, set_of({a, b}))) << "segments " << a << " and " << b << " could be one";
+      }
     }
   }
 }
