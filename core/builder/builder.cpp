@@ -71,7 +71,7 @@ class Build {
   void optimize() {
     report_progress(config_, "optimize", 0, 1, net_.name);
     validate(net_);
-    PassContext context{target_, config_.precision, own_only(), hints_};
+    PassContext context{target_, config_.precision, own_only(), hints_, config_.tf32_matmul, config_.tf32_conv};
     report_.passes = run_passes(net_, context, {config_.disabled_passes, true});
     USER_CHECK(net_.bodies.size() == 1, "networks with control flow cannot be built: keep If, While and Call outside");
     report_progress(config_, "optimize", 1, 1, net_.name);
@@ -185,7 +185,7 @@ class Build {
   }
 
   std::string options_text() const {
-    nlohmann::ordered_json options{{"precision", config_.precision}, {"optimization_level", config_.optimization_level}, {"deterministic", config_.deterministic},
+    nlohmann::ordered_json options{{"precision", config_.precision}, {"tf32_matmul", config_.tf32_matmul}, {"tf32_conv", config_.tf32_conv}, {"optimization_level", config_.optimization_level}, {"deterministic", config_.deterministic},
                                    {"cuda_graphs", config_.cuda_graphs}, {"tactic_sources", config_.tactic_sources}};
     return options.dump();
   }

@@ -35,6 +35,7 @@ struct BuilderConfig {
   std::vector<std::string> disabled_passes;
   bool deterministic = true;
   bool cuda_graphs = true;
+  bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: TF32 for f32 data under precision "as_is"
   int num_threads = 0;            // of parallel compilation; 0: all cores
   ProgressFn progress;
 };

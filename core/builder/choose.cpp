@@ -92,11 +92,11 @@ class Chooser {
   /// Earlier builds may have timed more than this level would.
   void add_cached(Question& question) {
     for (const TimedCandidate& timed : cache_.find(question.key)) {
-      for (const Trial& trial : std::vector<Trial>(question.trials)) {
-        bool same_tactic = trial.candidate.tactic->name() == timed.tactic;
-        if (!same_tactic || known(question, timed)) continue;
-        question.trials.push_back({{trial.candidate.tactic, timed.config, 0}, std::nullopt, timed.micros, ""});
-      }
+      if (known(question, timed)) continue;
+      auto same = std::find_if(question.trials.begin(), question.trials.end(), [&](const Trial& t) { return t.candidate.tactic->name() == timed.tactic; });
+      if (same == question.trials.end()) continue;
+      const Tactic* tactic = same->candidate.tactic;
+      question.trials.push_back({{tactic, timed.config, 0}, std::nullopt, timed.micros, ""});
     }
   }
   static bool known(const Question& question, const TimedCandidate& timed) {

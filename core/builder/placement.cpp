@@ -27,6 +27,7 @@ class Placer {
       place_layer(id);
     }
     place_outputs();
+    reorder_layers();
     if (options_.share_in_place) share_in_place(net_, body_, result_);
     return std::move(result_);
   }
@@ -98,7 +99,7 @@ class Placer {
     if (auto it = copies_.find(key); it != copies_.end()) return it->second;
     TensorId to = net_.add1(copy_op(type(from).dtype), {from}, origins, body_);
     body().tensors[to].type.layout = layout;
-    result_.steps.push_back(body().tensors[to].producer);
+    add_step(body().tensors[to].producer);
     place_output(to);
     return copies_[key] = to;
   }
@@ -116,11 +117,16 @@ class Placer {
     put(id, whole.buffer, whole.strides, whole.offset + where.start * whole.strides[where.axis]);
   }
 
+  void add_step(LayerId id) {
+    result_.steps.push_back(id);
+    order_.push_back(id);
+  }
+
   void place_layer(LayerId id) {
     if (group(layer(id).op) == OpGroup::view) return place_view(id);
     if (concats_.written_in_place.count(id)) return fill_concat(id);
     for (size_t slot = 0; slot < layer(id).inputs.size(); ++slot) meet_access(id, static_cast<int>(slot));
-    result_.steps.push_back(id);
+    add_step(id);
     for (TensorId out : std::vector<TensorId>(layer(id).outputs)) place_output(out);
   }
 
@@ -143,6 +149,7 @@ class Placer {
       INTERNAL_CHECK(view, "a dense tensor has every reshape");
     }
     put(to, placed(from).buffer, view->strides, view->offset);
+    order_.push_back(id);
   }
 
   /// A Concat without a kernel: inputs that are not written in place are copied into their slice.
@@ -159,13 +166,14 @@ class Placer {
       if (!there) net_.set_input(id, static_cast<int>(slot), copy_into(part, {whole, axis, start}, Origins(layer(id).origins)), body_);
       start += size;
     }
+    order_.push_back(id);
   }
 
   TensorId copy_into(TensorId part, const ConcatSlot& where, const Origins& origins) {
     TensorId to = net_.add1(copy_op(type(part).dtype), {part}, origins, body_);
     body().tensors[to].type.layout = type(where.whole).layout;
     concats_.slots[to] = where;
-    result_.steps.push_back(body().tensors[to].producer);
+    add_step(body().tensors[to].producer);
     place_output(to);
     return to;
   }
@@ -183,6 +191,25 @@ class Placer {
     }
   }
 
+  /// Layers in the order of the steps: copies stand before their reader, where a later sort() leaves them.
+  void reorder_layers() {
+    std::vector<LayerId> moved(body().layers.size(), kNone);
+    std::vector<Layer> layers;
+    auto move = [&](LayerId id) {
+      moved[id] = static_cast<LayerId>(layers.size());
+      layers.push_back(std::move(layer(id)));
+    };
+    for (LayerId id : order_) move(id);
+    for (size_t i = 0; i < moved.size(); ++i) {
+      if (moved[i] == kNone) move(static_cast<LayerId>(i));
+    }
+    body().layers = std::move(layers);
+    for (Tensor& tensor : body().tensors) {
+      if (tensor.producer != kNone) tensor.producer = moved[tensor.producer];
+    }
+    for (LayerId& id : result_.steps) id = moved[id];
+  }
+
   bool owns_dense_buffer(TensorId id) {
     const PlacedBuffer& buffer = result_.buffers[placed(id).buffer];
     return buffer.kind == BufferKind::arena && buffer.elements == layout_elements(type(id).shape, type(id).layout) && placed(id).offset.is_const(0) &&
@@ -193,6 +220,7 @@ class Placer {
   int body_;
   const PlacementOptions& options_;
   Placement result_;
+  std::vector<LayerId> order_;  // steps, views and Concats without a kernel
   ConcatPlan concats_;
   std::map<std::pair<TensorId, std::string>, TensorId> copies_;
 };
