@@ -34,7 +34,7 @@ TGM_DEV float tga_row_sum(float v) {
   return v + __shfl_xor_sync(0xffffffffu, v, 2);
 }
 
-extern "C" __global__ void __launch_bounds__(TGA_THREADS) tg_flash(TG_PARAMS) {
+extern "C" __global__ void __launch_bounds__(TGA_THREADS, 1) tg_flash(TG_PARAMS) {
   extern __shared__ __align__(128) unsigned char tg_smem[];
   tgm_grid_launch_next();
   const int size_q = $SQ, size_k = $SK, heads = $H;

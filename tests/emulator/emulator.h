@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -22,7 +23,6 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
   std::string text = std::regex_replace(source, std::regex("extern __shared__[^;]*?([A-Za-z_0-9]+)\\[\\];"), "unsigned char* $1 = emu::shared_base;");
   // The one line of inline assembly in the prelude of pointwise programs.
   text = std::regex_replace(text, std::regex("asm\\(\"\\{ \\.reg \\.b16 h;[^;]*;[^;]*; \\}\"[^;]*;"), "r = emu::f16_value(emu::f16_bits((float)a));");
-  text = "#include \"tests/emulator/device.h\"\n" + text;
   if (source.find("struct tg_half") != std::string::npos)
     text += "\nfloat tg_value(tg_half h) { return emu::f16_value(h.x); }\ntg_half tg_to_half(float f) { tg_half h; h.x = emu::f16_bits(f); return h; }\n"
             "tg_bf16 tg_to_bf16(float f) { tg_bf16 h; h.x = emu::bf16_bits(f); return h; }\n";
@@ -35,6 +35,27 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
   return text;
 }
 
+/// Compiler command up to the sources, with device.h precompiled once per process.
+inline const std::string& compiler() {
+  struct Precompiled {
+    std::filesystem::path folder = std::filesystem::temp_directory_path() / ("tuyere_emulator_" + std::to_string(getpid()));
+    std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -fPIC -fno-gnu-unique -fvisibility=hidden -I" TUYERE_SOURCE_DIR;
+    Precompiled() {
+      std::filesystem::create_directories(folder);
+      const std::string header = (folder / "device.h").string();
+      std::ofstream(header) << "#include \"tests/emulator/device.h\"\n";
+      INTERNAL_CHECK(std::system((command + " -x c++-header -o " + header + ".gch " + header).c_str()) == 0, "the host compiler refused device.h");
+      command += " -shared -include " + header;
+    }
+    ~Precompiled() {
+      std::error_code ignored;
+      std::filesystem::remove_all(folder, ignored);
+    }
+  };
+  static const Precompiled precompiled;
+  return precompiled.command;
+}
+
 /// A compiled source, loaded into this process.
 class Module {
  public:
@@ -43,7 +64,7 @@ class Module {
     const std::filesystem::path base = std::filesystem::temp_directory_path() / ("tuyere_emulator_" + std::to_string(getpid()) + "_" + std::to_string(count++));
     const std::string cpp = base.string() + ".cpp", so = base.string() + ".so";
     std::ofstream(cpp) << host_source(source, step);
-    const std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -shared -fPIC -fno-gnu-unique -fvisibility=hidden -I" TUYERE_SOURCE_DIR " -o " + so + " " + cpp;
+    const std::string command = compiler() + " -o " + so + " " + cpp;
     INTERNAL_CHECK(std::system(command.c_str()) == 0, "the host compiler refused " << cpp);
     handle_ = dlopen(so.c_str(), RTLD_NOW | RTLD_LOCAL);
     INTERNAL_CHECK(handle_, dlerror());

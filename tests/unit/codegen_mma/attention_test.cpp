@@ -44,10 +44,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-class AttentionKernel : public ::testing::TestWithParam<Case> {};
-
-TEST_P(AttentionKernel, MatchesReference) {
-  const Case& c = GetParam();
+Problem problem(const Case& c) {
   Problem p;
   Attention op;
   op.scale = 0.3;
@@ -56,11 +53,26 @@ TEST_P(AttentionKernel, MatchesReference) {
   op.type = c.out[0].dtype;
   p.op = op;
   p.in = c.in, p.out = c.out, p.hints = c.hints;
-  const mma::KernelSource source = c.queries ? attention::flash_source(p, kHopper, {c.queries, c.keys}) : attention::generic_source(p, kHopper);
-  EXPECT_EQ(testing::check_attention(p, source), "");
+  return p;
 }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, AttentionKernel, ::testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
+mma::KernelSource generate(const Case& c) {
+  const Problem p = problem(c);
+  return c.queries ? attention::flash_source(p, kHopper, {c.queries, c.keys}) : attention::generic_source(p, kHopper);
+}
+
+class AttentionKernel : public ::testing::TestWithParam<Case> {};
+
+TEST_P(AttentionKernel, MatchesReference) { EXPECT_EQ(testing::check_attention(problem(GetParam()), generate(GetParam())), ""); }
+
+INSTANTIATE_TEST_SUITE_P(Emulated, AttentionKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
+
+std::vector<testing::NamedSource> testing::attention_sources() {
+  std::vector<NamedSource> sources;
+  for (const Case& c : cases()) sources.push_back({std::string("attention ") + c.name, generate(c)});
+  return sources;
+}
+
 }  // namespace tuyere

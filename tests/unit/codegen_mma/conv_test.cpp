@@ -71,6 +71,14 @@ std::vector<Case> cases() {
   return all;
 }
 
+Problem problem(const Case& c) {
+  Problem p;
+  p.op = parse_op(c.op);
+  std::get<Conv>(p.op).type = c.out[0].dtype;
+  p.in = c.in, p.out = c.out, p.hints = c.hints;
+  return p;
+}
+
 mma::KernelSource generate(const Case& c, const Problem& p) {
   const std::string config = c.config;
   if (config == "generic") return conv::generic_source(p, kHopper);
@@ -82,14 +90,18 @@ class ConvKernel : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ConvKernel, MatchesReference) {
   const Case& c = GetParam();
-  Problem p;
-  p.op = parse_op(c.op);
-  std::get<Conv>(p.op).type = c.out[0].dtype;
-  p.in = c.in, p.out = c.out, p.hints = c.hints;
+  const Problem p = problem(c);
   EXPECT_EQ(testing::check_conv(p, generate(c, p)), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, ConvKernel, ::testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, ConvKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
+
+std::vector<testing::NamedSource> testing::conv_sources() {
+  std::vector<NamedSource> sources;
+  for (const Case& c : cases()) sources.push_back({std::string("conv ") + c.name, generate(c, problem(c))});
+  return sources;
+}
+
 }  // namespace tuyere

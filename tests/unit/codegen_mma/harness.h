@@ -115,6 +115,25 @@ inline void emulate(const mma::KernelSource& source, const Problem& p, Tensors& 
   module.run(source.step, pointers.data(), p.hints);
 }
 
+/// Every second case, all with TUYERE_TEST_ALL=1: emulation takes about a second each.
+template <class T>
+std::vector<T> sample(std::vector<T> cases) {
+  if (std::getenv("TUYERE_TEST_ALL")) return cases;
+  std::vector<T> some;
+  for (size_t i = 0; i < cases.size(); i += 2) some.push_back(std::move(cases[i]));
+  return some;
+}
+
+/// The sources of all emulated cases, for the compiler test.
+struct NamedSource {
+  std::string name;
+  mma::KernelSource source;
+};
+std::vector<NamedSource> matmul_sources();
+std::vector<NamedSource> conv_sources();
+std::vector<NamedSource> attention_sources();
+
+/// Empty, or the first difference from the float64 reference.
 std::string check_matmul(const Problem& p, const mma::KernelSource& source);
 std::string check_conv(const Problem& p, const mma::KernelSource& source);
 std::string check_attention(const Problem& p, const mma::KernelSource& source);

@@ -91,7 +91,14 @@ class MatMulKernel : public ::testing::TestWithParam<Case> {};
 
 TEST_P(MatMulKernel, MatchesReference) { EXPECT_EQ(testing::check_matmul(GetParam().problem, generate(GetParam())), ""); }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, MatMulKernel, ::testing::ValuesIn(cases()), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, MatMulKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
+
+std::vector<testing::NamedSource> testing::matmul_sources() {
+  std::vector<NamedSource> sources;
+  for (const Case& c : cases()) sources.push_back({std::string("matmul ") + c.name, generate(c)});
+  return sources;
+}
+
 }  // namespace tuyere
