@@ -3,6 +3,7 @@
 #include "kernels/attention/attention_tactics.h"
 #include "kernels/conv/conv_tactics.h"
 #include "kernels/cublaslt/cublaslt_tactics.h"
+#include "kernels/cudnn/cudnn_tactics.h"
 #include "kernels/cumulate/cumulate_tactics.h"
 #include "kernels/fill/fill_tactics.h"
 #include "kernels/gather/gather_tactics.h"
@@ -37,7 +38,10 @@ struct CudaLists {
     add_cublaslt_tactics(list);
     add_matmul_cuda_tactics(list);
   }
-  void operator()(const Conv&) { add_conv_cuda_tactics(list); }
+  void operator()(const Conv&) {
+    add_cudnn_tactics(list);
+    add_conv_cuda_tactics(list);
+  }
   void operator()(const Attention&) { add_attention_cuda_tactics(list); }
   void operator()(const Softmax&) { add_softmax_cuda_tactics(list); }
   void operator()(const Norm&) { add_norm_cuda_tactics(list); }

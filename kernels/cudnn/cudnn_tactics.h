@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolutions by cuDNN.
+#pragma once
+#include <vector>
+
+#include "kernels/api/tactic.h"
+#include "kernels/run/cudnn_step.h"
+
+namespace tuyere {
+
+/// "cudnn.conv".
+void add_cudnn_tactics(TacticList& list);
+
+/// How the epilogue is computed: in the convolution's graph, or by a kernel of our own afterwards.
+enum class ConvForm { fused, split };
+struct ConvForms {
+  std::vector<ConvForm> forms;  // the most promising first
+  bool precompiled = false;     // the fused form is one that cuDNN ships machine code for
+};
+/// The forms in which cuDNN can compute a Conv problem; no with the reason when there is none.
+Support conv_forms(const Problem& problem, const Target& target, ConvForms* forms);
+/// The step without a configuration and without `then`, for a form that conv_forms gave.
+CudnnStep make_cudnn_step(const Problem& problem, ConvForm form);
+
+}  // namespace tuyere
