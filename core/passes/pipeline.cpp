@@ -12,6 +12,10 @@ const std::vector<Pass>& pipeline() {
       {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},
       {"simplify_folded", simplify},
+      // After the folding, so that folded weights are rounded once. From here on storage types are final.
+      {"precision", precision},
+      {"simplify_typed", simplify},
+      {"merge_matmuls", merge_matmuls},
       // From here on per-channel scales are in the weights: an epilogue only sees bias, residual and activation.
       {"fuse_epilogue", fuse_epilogue},
       {"fuse_pointwise", fuse_pointwise},
