@@ -103,10 +103,14 @@ class CopyExecutor final : public Executor {
     axes.pop_back();
     if (row.in == unit && row.out == unit) return make(std::move(axes), {row.size * unit, 1, 1}, copy_bytes);
     switch (unit) {
-      case 1: return make(std::move(axes), row, copy_row<uint8_t>);
-      case 2: return make(std::move(axes), row, copy_row<uint16_t>);
-      case 4: return make(std::move(axes), row, copy_row<uint32_t>);
-      default: return make(std::move(axes), row, copy_row<uint64_t>);
+      case 1:
+        return make(std::move(axes), row, copy_row<uint8_t>);
+      case 2:
+        return make(std::move(axes), row, copy_row<uint16_t>);
+      case 4:
+        return make(std::move(axes), row, copy_row<uint32_t>);
+      default:
+        return make(std::move(axes), row, copy_row<uint64_t>);
     }
   }
 

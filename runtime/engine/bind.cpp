@@ -35,7 +35,8 @@ bool same_strides(const TensorRef& ref, const TensorView& view) noexcept {
 }
 
 bool same_shape(const TensorRef& ref, const TensorView& view) noexcept {
-  return ref.shape.size() == view.shape.size() && ref.strides.size() == view.shape.size() && std::equal(view.shape.begin(), view.shape.end(), ref.shape.begin());
+  return ref.shape.size() == view.shape.size() && ref.strides.size() == view.shape.size() &&
+         std::equal(view.shape.begin(), view.shape.end(), ref.shape.begin());
 }
 
 Status check_kind(const TensorRef& ref, DType dtype, size_t rank, int device, const std::string& what) {
@@ -59,7 +60,8 @@ Status solve(const PlanSymbol& symbol, const std::string& input, int64_t dim, in
   if ((dim - at[0]) % slope != 0) return invalid(what + ", which '" + symbol.expr.str() + "' never is");
   *value = (dim - at[0]) / slope;
   if (*value >= symbol.min && *value <= symbol.max) return Status::ok();
-  const std::string range = symbol.max == INT64_MAX ? ">= " + std::to_string(symbol.min) : "in [" + std::to_string(symbol.min) + "," + std::to_string(symbol.max) + "]";
+  const std::string range =
+      symbol.max == INT64_MAX ? ">= " + std::to_string(symbol.min) : "in [" + std::to_string(symbol.min) + "," + std::to_string(symbol.max) + "]";
   return invalid(what + ", so " + symbol.name + " = " + std::to_string(*value) + "; the engine was built for " + symbol.name + " " + range);
 }
 
@@ -77,7 +79,8 @@ Status explain(const TensorRef& ref, const IoSlot& slot, int device, const std::
   const TensorView& view = slot.view;
   TRY(check_kind(ref, view.dtype, view.shape.size(), device, what));
   if (!same_shape(ref, view)) return invalid(what + " has shape " + list_text(ref.shape) + ", the engine needs " + list_text(view.shape));
-  if (!same_strides(ref, view)) return invalid(what + " has strides " + list_text(ref.strides) + ", the engine needs " + list_text(view.strides) + " for shape " + list_text(view.shape));
+  if (!same_strides(ref, view))
+    return invalid(what + " has strides " + list_text(ref.strides) + ", the engine needs " + list_text(view.strides) + " for shape " + list_text(view.shape));
   return Status::ok();
 }
 

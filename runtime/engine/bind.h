@@ -11,8 +11,8 @@ namespace tuyere {
 /// What a body expects of one input or output, for concrete sizes.
 struct IoSlot {
   TensorView view;
-  int64_t extent = 0;       // bytes that the view spans
-  int64_t alignment = 1;    // of its address
+  int64_t extent = 0;           // bytes that the view spans
+  int64_t alignment = 1;        // of its address
   bool bound_by_caller = true;  // false: an output that aliases an input
 };
 

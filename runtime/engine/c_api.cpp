@@ -83,14 +83,20 @@ Status wrap(Result<std::shared_ptr<Engine>> loaded, tuyere_engine** out) {
 
 int describe(const PlanBody& body, const std::vector<PlanIo>& ios, const std::vector<std::vector<int64_t>>& shapes, int index, tuyere_io* out) {
   if (index < 0 || index >= static_cast<int>(ios.size())) return report(invalid("no such input or output"));
-  *out = {ios[index].name.c_str(), tuyere::name(body.tensors[ios[index].tensor].dtype).data(), static_cast<int>(shapes[index].size()), shapes[index].data(), nullptr, -1};
+  *out = {ios[index].name.c_str(),
+          tuyere::name(body.tensors[ios[index].tensor].dtype).data(),
+          static_cast<int>(shapes[index].size()),
+          shapes[index].data(),
+          nullptr,
+          -1};
   return 0;
 }
 
 int describe(const std::vector<PlanIo>& ios, const std::vector<IoSlot>& slots, int index, tuyere_io* out) {
   if (index < 0 || index >= static_cast<int>(slots.size())) return report(invalid("no such input or output, or tuyere_context_prepare was not called"));
   const tuyere::TensorView& view = slots[index].view;
-  *out = {ios[index].name.c_str(), tuyere::name(view.dtype).data(), static_cast<int>(view.shape.size()), view.shape.data(), view.strides.data(), slots[index].extent};
+  *out = {ios[index].name.c_str(), tuyere::name(view.dtype).data(), static_cast<int>(view.shape.size()), view.shape.data(), view.strides.data(),
+          slots[index].extent};
   return 0;
 }
 
@@ -171,12 +177,17 @@ int tuyere_context_prepare(tuyere_context* context) {
   return guarded([&] { return prepare(*context); });
 }
 
-int tuyere_context_input(const tuyere_context* context, int index, tuyere_io* io) { return describe(context->engine->body().inputs, context->inputs, index, io); }
-int tuyere_context_output(const tuyere_context* context, int index, tuyere_io* io) { return describe(context->engine->body().outputs, context->outputs, index, io); }
+int tuyere_context_input(const tuyere_context* context, int index, tuyere_io* io) {
+  return describe(context->engine->body().inputs, context->inputs, index, io);
+}
+int tuyere_context_output(const tuyere_context* context, int index, tuyere_io* io) {
+  return describe(context->engine->body().outputs, context->outputs, index, io);
+}
 
 int tuyere_context_execute(tuyere_context* context, void* const* inputs, void* const* outputs, void* stream) {
   const PlanBody& body = context->engine->body();
-  if (context->inputs.size() != body.inputs.size() || context->outputs.size() != body.outputs.size()) return report(invalid("tuyere_context_prepare was not called"));
+  if (context->inputs.size() != body.inputs.size() || context->outputs.size() != body.outputs.size())
+    return report(invalid("tuyere_context_prepare was not called"));
   for (size_t i = 0; i < context->inputs.size(); ++i) context->input_refs[i].data = inputs[i];
   for (size_t i = 0; i < context->outputs.size(); ++i) context->output_refs[i].data = outputs[i];
   return guarded([&] { return context->context->execute(context->input_refs, context->output_refs, stream); });

@@ -196,7 +196,8 @@ class ContextImpl final : public Context {
     TRY(select(inputs, stream));
     const Prepared& prepared = *shapes_.front().prepared;
     if (outputs.size() != prepared.outputs.size())
-      return {Code::InvalidArgument, "the engine has " + std::to_string(prepared.outputs.size()) + " outputs, " + std::to_string(outputs.size()) + " were given"};
+      return {Code::InvalidArgument,
+              "the engine has " + std::to_string(prepared.outputs.size()) + " outputs, " + std::to_string(outputs.size()) + " were given"};
     for (size_t i = 0; i < outputs.size(); ++i) {
       const IoSlot& slot = prepared.outputs[i];
       if (slot.bound_by_caller && !(fits(outputs[i], slot, device_) && good_address(outputs[i], slot))) {

@@ -38,12 +38,14 @@ Status check_runnable(const Plan& plan) {
   if (host_ops.empty() || host_table().call) return Status::ok();
   std::string list;
   for (const std::string& op : host_ops) list += (list.empty() ? "" : ", ") + op;
-  return {Code::FailedPrecondition, "this engine calls operators of the framework it came from (" + list + "): run it there, or build it without hosted operators"};
+  return {Code::FailedPrecondition,
+          "this engine calls operators of the framework it came from (" + list + "): run it there, or build it without hosted operators"};
 }
 
 Status open_device(Engine::Impl& impl) {
   if (impl.plan.target == "cpu") return Status::ok();
-  if (!impl.plan.target.starts_with("sm_")) return {Code::FailedPrecondition, "this engine is for '" + impl.plan.target + "', which this runtime does not know"};
+  if (!impl.plan.target.starts_with("sm_"))
+    return {Code::FailedPrecondition, "this engine is for '" + impl.plan.target + "', which this runtime does not know"};
   impl.device = impl.options.device;
   TRY_ASSIGN(impl.api, cuda_device());
   if (impl.device < 0 || impl.device >= impl.api->count()) return {Code::InvalidArgument, "there is no GPU " + std::to_string(impl.device)};

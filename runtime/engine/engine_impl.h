@@ -16,7 +16,7 @@ struct Engine::Impl {
   DeviceApi* api = nullptr;          // GPU plans
   std::shared_ptr<const void> keep;  // the file's bytes
 
-  std::mutex refit_mutex;  // one refit at a time
+  std::mutex refit_mutex;    // one refit at a time
   mutable std::mutex mutex;  // guards constants_
   std::atomic<uint64_t> version{0};
 

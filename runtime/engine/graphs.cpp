@@ -33,7 +33,8 @@ void GraphCache::clear() noexcept {
 GraphCache::Captured* GraphCache::find(const Prepared& prepared, void* const* inputs, void* const* outputs) noexcept {
   const size_t split = prepared.inputs.size();
   for (Captured& entry : captured_)
-    if (std::equal(entry.addresses.begin(), entry.addresses.begin() + split, inputs) && std::equal(entry.addresses.begin() + split, entry.addresses.end(), outputs)) {
+    if (std::equal(entry.addresses.begin(), entry.addresses.begin() + split, inputs) &&
+        std::equal(entry.addresses.begin() + split, entry.addresses.end(), outputs)) {
       entry.used = ++clock_;
       return &entry;
     }

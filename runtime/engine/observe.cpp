@@ -22,7 +22,8 @@ Result<std::vector<std::byte>> copy_tensor(const Prepared& prepared, int index, 
   TensorView dense = view;
   dense.strides = contiguous_strides(view.shape);
   std::vector<std::byte> out(bytes_of(view.dtype, view.numel()));
-  TRY_ASSIGN(const std::unique_ptr<Executable> copy, copy_executor()->prepare({}, {.in = {view}, .out = {dense}, .constants = {}, .constant_keys = {}, .device = -1}));
+  TRY_ASSIGN(const std::unique_ptr<Executable> copy,
+             copy_executor()->prepare({}, {.in = {view}, .out = {dense}, .constants = {}, .constant_keys = {}, .device = -1}));
   void* pointers[] = {const_cast<std::byte*>(data), out.data()};
   TRY(copy->run(pointers, nullptr));
   return out;

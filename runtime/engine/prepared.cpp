@@ -7,7 +7,9 @@ namespace tuyere {
 namespace {
 
 /// Address arithmetic that is defined for null bases too (empty tensors).
-std::byte* at(const void* base, int64_t offset) noexcept { return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(offset)); }
+std::byte* at(const void* base, int64_t offset) noexcept {
+  return reinterpret_cast<std::byte*>(reinterpret_cast<uintptr_t>(base) + static_cast<uintptr_t>(offset));
+}
 
 Status in_step(const PlanStep& step, const Status& status) {
   return {status.code(), "step '" + step.name + "'" + (step.tactic.empty() ? "" : " (" + step.tactic + ")") + ": " + status.message()};
@@ -15,7 +17,8 @@ Status in_step(const PlanStep& step, const Status& status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Prepared>> Prepared::make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants, std::span<const TensorRef> inputs) {
+Result<std::unique_ptr<Prepared>> Prepared::make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants,
+                                                 std::span<const TensorRef> inputs) {
   std::unique_ptr<Prepared> made(new Prepared(body, device));
   TRY_ASSIGN(made->symbols_, solve_symbols(body, inputs, device));
   TRY_ASSIGN(made->sizes, eval_sizes(body, made->symbols_));
@@ -96,10 +99,18 @@ void Prepared::add_pointer(int tensor) {
   const PlanBuffer& buffer = body.buffers[number];
   const int64_t offset = sizes.offsets[tensor];
   switch (buffer.kind) {
-    case BufferKind::input: input_patches_.push_back({pointers.size(), buffer.index, offset}); break;
-    case BufferKind::output: output_patches_.push_back({pointers.size(), buffer.index, offset}); break;
-    case BufferKind::constant: constant_patches_.push_back({pointers.size(), number, offset}); break;
-    case BufferKind::arena: arena_patches_.push_back({pointers.size(), number, arena.buffers[number] + offset}); break;
+    case BufferKind::input:
+      input_patches_.push_back({pointers.size(), buffer.index, offset});
+      break;
+    case BufferKind::output:
+      output_patches_.push_back({pointers.size(), buffer.index, offset});
+      break;
+    case BufferKind::constant:
+      constant_patches_.push_back({pointers.size(), number, offset});
+      break;
+    case BufferKind::arena:
+      arena_patches_.push_back({pointers.size(), number, arena.buffers[number] + offset});
+      break;
   }
   pointers.push_back(nullptr);
 }
@@ -139,10 +150,14 @@ void Prepared::use_io(void* const* in, void* const* out) noexcept {
 std::byte* Prepared::address(int number) const {
   const PlanBuffer& buffer = body.buffers[number];
   switch (buffer.kind) {
-    case BufferKind::input: return at(bound_inputs_[buffer.index], 0);
-    case BufferKind::output: return at(bound_outputs_[buffer.index], 0);
-    case BufferKind::constant: return at(constants->address(buffer.constant, device >= 0), 0);
-    case BufferKind::arena: break;
+    case BufferKind::input:
+      return at(bound_inputs_[buffer.index], 0);
+    case BufferKind::output:
+      return at(bound_outputs_[buffer.index], 0);
+    case BufferKind::constant:
+      return at(constants->address(buffer.constant, device >= 0), 0);
+    case BufferKind::arena:
+      break;
   }
   return at(arena_base_, arena.buffers[number]);
 }

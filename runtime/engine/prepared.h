@@ -19,7 +19,8 @@ class Prepared {
     size_t first_pointer = 0;
   };
 
-  static Result<std::unique_ptr<Prepared>> make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants, std::span<const TensorRef> inputs);
+  static Result<std::unique_ptr<Prepared>> make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants,
+                                                std::span<const TensorRef> inputs);
   /// Moves to another version of the constants; steps whose constants are the same, and all steps of GPU plans, keep their code.
   Status use_constants(std::shared_ptr<const ConstantSet> constants);
   /// Writes arena addresses into the pointer table.

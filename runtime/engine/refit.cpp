@@ -13,12 +13,14 @@ Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; 
 /// Same dtype, same shape, row-major.
 Status check_value(const std::string& name, const TensorRef& value, const PlanConstant& constant) {
   const std::string what = "parameter '" + name + "'";
-  if (value.dtype != constant.dtype) return invalid(what + " has dtype " + std::string(tuyere::name(value.dtype)) + ", the engine has " + std::string(tuyere::name(constant.dtype)));
+  if (value.dtype != constant.dtype)
+    return invalid(what + " has dtype " + std::string(tuyere::name(value.dtype)) + ", the engine has " + std::string(tuyere::name(constant.dtype)));
   const std::vector<int64_t> shape(value.shape.begin(), value.shape.end());
   if (shape != constant.shape) return invalid(what + " has another shape than in the engine");
   const std::vector<int64_t> strides = contiguous_strides(shape);
   for (size_t i = 0; i < shape.size(); ++i)
-    if (value.strides.size() != shape.size() || (constant.bytes && shape[i] != 1 && value.strides[i] != strides[i])) return invalid(what + " is not contiguous");
+    if (value.strides.size() != shape.size() || (constant.bytes && shape[i] != 1 && value.strides[i] != strides[i]))
+      return invalid(what + " is not contiguous");
   if (constant.bytes && !value.data) return invalid(what + " has no data");
   return Status::ok();
 }

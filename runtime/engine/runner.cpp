@@ -9,7 +9,8 @@ namespace tuyere {
 namespace {
 
 Status in_step(const PlanStep& step, int index, const Status& status) {
-  return {status.code(), "step " + std::to_string(index) + " '" + step.name + "'" + (step.tactic.empty() ? "" : " (" + step.tactic + ")") + ": " + status.message()};
+  return {status.code(),
+          "step " + std::to_string(index) + " '" + step.name + "'" + (step.tactic.empty() ? "" : " (" + step.tactic + ")") + ": " + status.message()};
 }
 
 }  // namespace

@@ -48,7 +48,8 @@ void add_constants(const PlanConstants& constants, safetensors::File& file) {
 Result<safetensors::File> read_container(std::span<const std::byte> bytes, bool header_only) {
   TRY_ASSIGN(safetensors::File file, safetensors::read(bytes, header_only));
   auto format = file.metadata.find("format");
-  if (format == file.metadata.end() || format->second != kFormat || !file.metadata.count("tuyere")) return damaged("a safetensors file, but not a tuyere engine");
+  if (format == file.metadata.end() || format->second != kFormat || !file.metadata.count("tuyere"))
+    return damaged("a safetensors file, but not a tuyere engine");
   return file;
 }
 
@@ -162,7 +163,8 @@ Result<EngineFile> open_engine(const std::string& path) {
   const auto size = static_cast<size_t>(info.st_size);
   void* data = known && size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
   ::close(fd);
-  if (data == MAP_FAILED) return Status(known && !size ? Code::DataLoss : Code::InvalidArgument, "cannot read '" + path + "'" + (known && !size ? ": it is empty" : ""));
+  if (data == MAP_FAILED)
+    return Status(known && !size ? Code::DataLoss : Code::InvalidArgument, "cannot read '" + path + "'" + (known && !size ? ": it is empty" : ""));
   std::shared_ptr<const void> keep(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
   return read_engine({static_cast<const std::byte*>(data), size}, keep);
 }

@@ -158,8 +158,6 @@ class Packer {
 
 }  // namespace
 
-Packing pack_memory(const std::vector<PackItem>& items, int64_t alignment) {
-  return items.empty() ? Packing{} : Packer(items, alignment).run();
-}
+Packing pack_memory(const std::vector<PackItem>& items, int64_t alignment) { return items.empty() ? Packing{} : Packer(items, alignment).run(); }
 
 }  // namespace tuyere

@@ -100,7 +100,7 @@ Json list_json(const std::vector<T>& items, Json (*one)(const T&)) {
 }
 
 Json body_json(const PlanBody& body) {
-  return {{"symbols", list_json(body.symbols, symbol_json)}, {"inputs", list_json(body.inputs, io_json)},    {"outputs", list_json(body.outputs, io_json)},
+  return {{"symbols", list_json(body.symbols, symbol_json)}, {"inputs", list_json(body.inputs, io_json)},       {"outputs", list_json(body.outputs, io_json)},
           {"buffers", list_json(body.buffers, buffer_json)}, {"tensors", list_json(body.tensors, tensor_json)}, {"steps", list_json(body.steps, step_json)}};
 }
 

@@ -12,7 +12,7 @@
 
 namespace tuyere::safetensors {
 
-inline constexpr int64_t kAlignment = 64;  // of the data section and of every tensor in it
+inline constexpr int64_t kAlignment = 64;           // of the data section and of every tensor in it
 inline constexpr int64_t kMaxHeader = 100'000'000;  // the limit of the format's own library
 
 struct Tensor {

@@ -54,8 +54,7 @@ Result<BodySizes> eval_sizes(const PlanBody& body, const Symbols& symbols) {
   sizes.offsets.resize(body.tensors.size());
   sizes.buffer_bytes.resize(body.buffers.size());
   sizes.workspaces.resize(body.steps.size());
-  for (size_t i = 0; i < body.buffers.size(); ++i)
-    TRY(eval_dim(body.buffers[i].bytes, symbols, 0, "buffer " + std::to_string(i), &sizes.buffer_bytes[i]));
+  for (size_t i = 0; i < body.buffers.size(); ++i) TRY(eval_dim(body.buffers[i].bytes, symbols, 0, "buffer " + std::to_string(i), &sizes.buffer_bytes[i]));
   for (size_t i = 0; i < body.tensors.size(); ++i) TRY(eval_tensor(body.tensors[i], symbols, sizes.tensors[i], &sizes.offsets[i]));
   for (size_t i = 0; i < body.steps.size(); ++i)
     TRY(eval_dim(body.steps[i].spec.workspace, symbols, 0, "workspace of step '" + body.steps[i].name + "'", &sizes.workspaces[i]));
@@ -64,7 +63,8 @@ Result<BodySizes> eval_sizes(const PlanBody& body, const Symbols& symbols) {
   for (size_t i = 0; i < body.tensors.size(); ++i) {
     const TensorView& view = sizes.tensors[i];
     if (!view_fits(view.dtype, view.shape, view.strides, sizes.offsets[i], sizes.buffer_bytes[body.tensors[i].buffer]))
-      return bad("tensor '" + body.tensors[i].name + "' leaves its buffer of " + std::to_string(sizes.buffer_bytes[body.tensors[i].buffer]) + " bytes", symbols);
+      return bad("tensor '" + body.tensors[i].name + "' leaves its buffer of " + std::to_string(sizes.buffer_bytes[body.tensors[i].buffer]) + " bytes",
+                 symbols);
     sizes.offsets[i] = sizes.offsets[i] * bits(view.dtype) / 8;
   }
   return sizes;

@@ -120,7 +120,8 @@ class BodyCheck {
       if (!in_range(id, body_.tensors)) return fail(item, "no such tensor");
       const PlanBuffer& buffer = body_.buffers[body_.tensors[id].buffer];
       if (buffer.kind == BufferKind::constant) return fail(item, "writes a constant");
-      if (buffer.kind == BufferKind::input && !body_.inputs[buffer.index].mutated) return fail(item, "writes input '" + body_.inputs[buffer.index].name + "', which is not marked mutated");
+      if (buffer.kind == BufferKind::input && !body_.inputs[buffer.index].mutated)
+        return fail(item, "writes input '" + body_.inputs[buffer.index].name + "', which is not marked mutated");
     }
     TRY(schedule(step, item));
     return step.spec.executor == "cuda" ? cuda(step, item) : Status::ok();

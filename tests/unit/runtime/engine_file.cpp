@@ -134,9 +134,11 @@ TEST(EngineFile, NewerVersion) {
 }
 
 TEST(EngineFile, MalformedPlanText) {
-  for (const char* text : {"", "[]", "{}", R"({"version":1})", R"({"version":"1","target":"cpu","bodies":[]})", R"({"version":1,"target":"cpu","bodies":3})",
-                           R"({"version":1,"target":"cpu","bodies":[],"extra":1})", R"({"version":99999999999999999999,"target":"cpu","bodies":[]})",
-                           R"({"version":1,"target":"cpu","bodies":[{"symbols":[],"inputs":[],"outputs":[],"buffers":[{"kind":"arena","bytes":"n +* 2"}],"tensors":[],"steps":[]}]})"})
+  for (
+      const char* text :
+      {"", "[]", "{}", R"({"version":1})", R"({"version":"1","target":"cpu","bodies":[]})", R"({"version":1,"target":"cpu","bodies":3})",
+       R"({"version":1,"target":"cpu","bodies":[],"extra":1})", R"({"version":99999999999999999999,"target":"cpu","bodies":[]})",
+       R"({"version":1,"target":"cpu","bodies":[{"symbols":[],"inputs":[],"outputs":[],"buffers":[{"kind":"arena","bytes":"n +* 2"}],"tensors":[],"steps":[]}]})"})
     EXPECT_EQ(parse_plan(text).status().code(), Code::DataLoss) << text;
 }
 

@@ -42,9 +42,10 @@ inline EngineFile transpose_plan() {
   const Dim n = Dim::symbol("n"), bytes = n * Dim(12);
   EngineFile file;
   PlanBody& body = file.plan.bodies[0];
-  body.buffers = {buffer(BufferKind::input, bytes, 0), buffer(BufferKind::arena, bytes), buffer(BufferKind::output, bytes, 0), buffer(BufferKind::constant, 16, -1, "w"),
-                  buffer(BufferKind::output, 16, 1)};
-  body.tensors = {tensor("x", {n, 3}, 0), tensor("t", {n, 3}, 1), tensor("t.T", {3, n}, 1, {1, 3}), tensor("y", {3, n}, 2), tensor("w", {4}, 3), tensor("v", {4}, 4)};
+  body.buffers = {buffer(BufferKind::input, bytes, 0), buffer(BufferKind::arena, bytes), buffer(BufferKind::output, bytes, 0),
+                  buffer(BufferKind::constant, 16, -1, "w"), buffer(BufferKind::output, 16, 1)};
+  body.tensors = {tensor("x", {n, 3}, 0), tensor("t", {n, 3}, 1), tensor("t.T", {3, n}, 1, {1, 3}),
+                  tensor("y", {3, n}, 2), tensor("w", {4}, 3),    tensor("v", {4}, 4)};
   body.steps = {copy_step(0, 1, "x"), copy_step(2, 3, "transpose"), copy_step(4, 5, "weight")};
   body.inputs = {io("x", 0)};
   body.outputs = {io("y", 3), io("v", 5)};
