@@ -19,6 +19,8 @@ std::string str(const RowPlan& plan);
 RowPlan parse_row_plan(const Config& config, const RowPlan& fallback);
 /// A plan for rows of `inputs` tensors; in registers when the row's length is constant and fits `budget` values per thread.
 RowPlan default_row_plan(const Rows& rows, int inputs, const Target& target, const Symbols& hints, int budget);
+/// Time relative to one read and one write at full bandwidth, when `rows` rows do not fill the device or are read again.
+double row_slowdown(const Rows& rows, const RowPlan& plan, const Target& target, const Symbols& hints);
 
 class RowWriter {
  public:

@@ -33,6 +33,12 @@ RowPlan default_row_plan(const Rows& rows, int inputs, const Target& target, con
   return plan;
 }
 
+double row_slowdown(const Rows& rows, const RowPlan& plan, const Target& target, const Symbols& hints) {
+  const double blocks = static_cast<double>(std::max<int64_t>(hint(numel(rows.outer.size), hints), 1)) / plan.tx * plan.split;
+  const double threads = blocks * plan.tx * plan.ty, wanted = 1024.0 * std::max(target.multiprocessors, 1);  // half of the threads saturate the memory
+  return std::max(1.0, wanted / std::max(threads, 1.0) * (plan.keep > 0 ? 0.5 : 1.0)) * (plan.keep > 0 ? 1.0 : 1.5);
+}
+
 RowWriter::RowWriter(Kernel& kernel, const Rows& rows, const RowPlan& plan) : kernel_(kernel), rows_(rows), plan_(plan), inner_(rows.inner.size) {
   if (plan_.vec > 1) inner_.back() = floordiv(inner_.back(), plan_.vec);
 }

@@ -28,6 +28,12 @@ class NormTactic : public CudaTactic {
     if (level >= 3) widen(form, problem, best, out);
     return out;
   }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    const double floor = Tactic::estimate(problem, target, config);
+    if (is_empty(problem)) return floor;
+    const NormForm form = norm_form(problem);
+    return floor * row_slowdown(form.rows, parse_row_plan(config, plan(form, problem, target)), target, problem.hints);
+  }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {
     const NormForm form = norm_form(problem);
     return norm_kernels(form, parse_row_plan(config, plan(form, problem, target)), static_cast<int>(problem.in.size() + problem.out.size()));

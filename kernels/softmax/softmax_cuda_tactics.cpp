@@ -87,6 +87,13 @@ class LoopSoftmax final : public SoftmaxTactic {
     plan.keep = 0;
     return {{softmax_row_kernel(form, plan)}, 0};
   }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    const SoftmaxForm form = softmax_form(problem);
+    RowPlan plan = default_row_plan(form.rows, form.inputs, target, problem.hints, kRegisterValues);
+    plan.keep = 0;
+    const bool strided = form.rows.inner.rank() > 0 && !form.rows.inner.strides[0].back().is_const(1);
+    return Tactic::estimate(problem, target, config) * row_slowdown(form.rows, plan, target, problem.hints) * (strided ? 4 : 1);
+  }
 };
 
 }  // namespace
