@@ -8,6 +8,8 @@ const std::vector<Pass>& pipeline() {
   static const std::vector<Pass> passes = {
       {"simplify", simplify},
       {"cse", cse},
+      {"match_norm", match_norm},
+      {"match_attention", match_attention},
       {"sink_views", sink_views},
       {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},

@@ -53,6 +53,39 @@ std::optional<PlainCall> plain_call(const Program& program) {
   return result;
 }
 
+std::optional<Called> called(const Network& net, TensorId id, int body) {
+  const auto* op = made_by<Pointwise>(net, id, body);
+  const auto call = op && op->types.size() == 1 ? plain_call(op->program) : std::nullopt;
+  if (!call) return std::nullopt;
+  const Layer& layer = *net.producer(id, body);
+  Called result{call->fn, {}, call->literals};
+  for (size_t k = 0; k < call->inputs.size(); ++k) {
+    TensorId in = call->inputs[k] < 0 ? kNone : layer.inputs[call->inputs[k]];
+    const int constant = in == kNone ? -1 : net.tensor(in, body).constant;
+    if (constant >= 0 && !net.constants[constant].param && numel(net.type(in, body).shape).is_const(1)) {
+      const std::vector<double> values = net.constant_values(in, body);
+      if (values.size() == 1) {
+        result.numbers[k] = values[0];
+        in = kNone;
+      }
+    }
+    result.tensors.push_back(in);
+  }
+  return result;
+}
+
+TensorId without_casts(const Network& net, TensorId id, int body) {
+  for (;;) {
+    const auto* op = made_by<Pointwise>(net, id, body);
+    if (!op || op->types.size() != 1 || op->program.inputs.size() != 1) return id;
+    const TensorId from = net.producer(id, body)->inputs[0];
+    const bool casts = std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
+    const DType before = net.type(from, body).dtype, after = net.type(id, body).dtype;
+    if (!casts || !is_float(before) || !is_float(after) || epsilon(before) < epsilon(after)) return id;
+    id = from;
+  }
+}
+
 bool varies_along(const Shape& shape, int rank, int dim) {
   const int offset = rank - static_cast<int>(shape.size());
   for (int k = 0; k < static_cast<int>(shape.size()); ++k) {

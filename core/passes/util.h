@@ -29,6 +29,17 @@ struct PlainCall {
 };
 std::optional<PlainCall> plain_call(const Program& program);
 
+/// What a pointwise layer computes when that is one function of tensors and numbers: literals and one-element constants that are no parameters.
+struct Called {
+  Fn fn;
+  std::vector<TensorId> tensors;  // kNone for a number
+  std::vector<double> numbers;
+};
+/// Of the layer that makes `id`; nothing when it is no such layer or has other outputs.
+std::optional<Called> called(const Network& net, TensorId id, int body);
+/// `id`, or what widening casts between float types made it from.
+TensorId without_casts(const Network& net, TensorId id, int body);
+
 /// Whether a tensor of this shape, broadcast to rank `rank`, varies along dimension `dim` only (one-element tensors do).
 bool varies_along(const Shape& shape, int rank, int dim);
 
