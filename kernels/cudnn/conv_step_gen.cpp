@@ -55,11 +55,13 @@ std::optional<SimpleEpilogue> fusable(const Problem& p) {
   return simple;
 }
 
+bool is_plain(const SimpleEpilogue& e) { return e.bias <= 0 && e.residual <= 0 && !e.act; }
+
+/// The precompiled set has a bias always, of the tensors' type.
 bool is_precompiled(const Problem& p, const SimpleEpilogue& e) {
-  const bool bias_fits = e.bias <= 0 || p.in[static_cast<size_t>(e.bias) + 1].dtype == p.in[0].dtype;
-  const bool plain = e.bias <= 0 && e.residual <= 0 && !e.act;
-  const Conv& op = std::get<Conv>(p.op);
-  return plain || (bias_fits && (!e.act || *e.act == Fn::relu) && op.groups == 1 && !op.transposed);
+  if (is_plain(e)) return true;
+  const bool bias_fits = e.bias > 0 && p.in[static_cast<size_t>(e.bias) + 1].dtype == p.in[0].dtype;
+  return bias_fits && (!e.act || *e.act == Fn::relu) && !std::get<Conv>(p.op).transposed;
 }
 
 class StepMaker {
@@ -145,10 +147,11 @@ Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
   REQUIRE(std::none_of(op->pad_before.begin(), op->pad_before.end(), negative) && std::none_of(op->pad_after.begin(), op->pad_after.end(), negative), "negative padding");
   const std::optional<SimpleEpilogue> epilogue = fusable(p);
   forms->precompiled = epilogue && is_precompiled(p, *epilogue);
-  if (forms->precompiled) forms->forms = {ConvForm::fused};
-  else if (epilogue && op->groups == 1) forms->forms = {ConvForm::fused, ConvForm::split};
-  else if (epilogue) forms->forms = {ConvForm::split, ConvForm::fused};
-  else forms->forms = {ConvForm::split};
+  const bool depthwise = op->groups > 1 && p.in[1].shape[1].is_const(1);  // its fused kernels are very slow
+  if (!epilogue) forms->forms = {ConvForm::split};
+  else if (is_plain(*epilogue) || (forms->precompiled && op->groups == 1)) forms->forms = {ConvForm::fused};
+  else if (depthwise) forms->forms = {ConvForm::split, ConvForm::fused};
+  else forms->forms = {ConvForm::fused, ConvForm::split};
   return Support::yes();
 }
 
