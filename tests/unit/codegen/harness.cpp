@@ -93,10 +93,15 @@ double tolerance(DType type) {
 
 std::string difference(Tensor& got, Tensor& want, size_t output) {
   const double tol = tolerance(got.view.dtype);
+  double squares = 0;
+  int64_t finite = 0;
+  for (int64_t i = 0; i < want.view.numel(); ++i)
+    if (const double v = want.get(i); std::isfinite(v)) squares += v * v, ++finite;
+  const double scale = finite ? std::sqrt(squares / static_cast<double>(finite)) : 1;
   for (int64_t i = 0; i < got.view.numel(); ++i) {
     const double a = got.get(i), b = want.get(i);
     if (a == b || (a != a && b != b)) continue;
-    if (std::abs(a - b) <= tol * (1 + std::abs(b))) continue;
+    if (std::abs(a - b) <= tol * (scale + std::abs(b))) continue;
     return "output " + std::to_string(output) + " element " + std::to_string(i) + ": " + std::to_string(a) + ", reference " + std::to_string(b);
   }
   return got.guards_intact() ? "" : "output " + std::to_string(output) + ": written outside";
