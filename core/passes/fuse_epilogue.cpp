@@ -95,6 +95,8 @@ bool fuse(Network& net, LayerId id, int body) {
   Origins origins = layer.origins;
   const TensorId old = after.outputs[0];
   net.replace(old, net.add1(std::move(op), std::move(inputs), std::move(origins), body), body);
+  net.erase(next, body);  // otherwise it would still read what is fused now
+  net.erase(id, body);
   return true;
 }
 

@@ -21,6 +21,7 @@ const std::vector<Pass>& pipeline() {
       // From here on per-channel scales are in the weights: an epilogue only sees bias, residual and activation.
       {"fuse_epilogue", fuse_epilogue},
       {"fuse_pointwise", fuse_pointwise},
+      {"match_activation", match_activation},
       {"fuse_epilogue_chains", fuse_epilogue},
       {"fuse_prologue", fuse_prologue},
       {"simplify_fused", simplify},

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// fuse_epilogue, fuse_pointwise, fuse_prologue
+#include "tests/unit/passes/pass_test.h"
+
+namespace tuyere {
+namespace {
+
+TEST(FuseEpilogue, BiasResidualActivation) {
+  expect_pass(fuse_epilogue,
+              "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\na = matmul(x, w)\nc = add(a, b)\nd = add(c, z)\ny = relu(d)\nreturn y",
+              "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\n"
+              "y = matmul(x, w, b, z) epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}\nreturn y");
+}
+
+TEST(FuseEpilogue, WhatLibrariesDoNotKnowStaysOutOfMatmul) {
+  expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\na = matmul(x, w)\ny = mul(a, z)\nreturn y\n");
+  expect_pass(fuse_epilogue, "x = input f32[n,8]\na = reduce(x) kind=sum axes=[1]\ny = sqrt(a)\nreturn y", "x = input f32[n,8]\ny = reduce(x) kind=sum axes=[1] epilogue={sqrt(i0:f32)}\nreturn y");
+}
+
+TEST(FuseEpilogue, ASecondReaderOrACircleStays) {
+  expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,4]\na = matmul(x, w)\ny = relu(a)\nreturn y, a\n");
+  expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\ns = softmax(a)\ny = add(a, s)\nreturn y\n");
+}
+
+TEST(FusePointwise, Chains) {
+  expect_pass(fuse_pointwise, "x = input f32[n]\nz = input f32[n]\na = add(x, z)\nb = exp(a)\ny = mul(b, z)\nreturn y",
+              "x = input f32[n]\nz = input f32[n]\ny = pointwise(x, z) program={mul(exp(add(i0:f32, i1:f32)), i1)} types=[f32]\nreturn y");
+}
+
+TEST(FusePointwise, ExpensiveWorkIsNotRepeated) {
+  expect_unchanged(fuse_pointwise, "x = input f32[n]\nz = input f32[m,n]\na = exp(x)\ny = mul(z, a)\nreturn y\n");
+  expect_unchanged(fuse_pointwise, "x = input f32[n]\nz = input f32[n]\na = exp(x)\nb = mul(z, a)\nc = add(z, a)\nreturn b, c\n");
+}
+
+TEST(FusePointwise, RoundingToIntegersStays) {
+  expect_pass(fuse_pointwise, "x = input f32[n]\na = cast(x) type=i32\ny = cast(a) type=f32\nreturn y",
+              "x = input f32[n]\ny = pointwise(x) program={cast(cast(i0:f32, i32), f32)} types=[f32]\nreturn y");
+}
+
+TEST(FusePrologue, MaskBeforeSoftmax) {
+  expect_pass(fuse_prologue, "x = input f32[n,8]\nm = input f32[8]\na = add(m, x)\ny = softmax(a) axis=1\nreturn y",
+              "x = input f32[n,8]\nm = input f32[8]\ny = softmax(x, m) axis=1 prologue={add(i1:f32, i0:f32)}\nreturn y");
+}
+
+TEST(FusePrologue, ResidualSumsAreStoredByTheNorm) {
+  const Network net = after(fuse_prologue, "x = input f32[n,8]\nz = input f32[n,8]\ns = add(x, z)\na = norm(s)\ny = add(a, s)\nreturn y");
+  ASSERT_EQ(net.main().layers.size(), 2u);
+  EXPECT_EQ(net.main().layers[0].outputs.size(), 2u);
+  EXPECT_TRUE(std::holds_alternative<Norm>(net.main().layers[0].op));
+}
+
+}  // namespace
+}  // namespace tuyere
