@@ -20,7 +20,7 @@ bool is_bare(const Dim& dim, std::string& name) {
   std::vector<std::string> names;
   dim.collect(names);
   if (names.size() != 1 || dim != Dim::symbol(names[0])) return false;
-  name = names[0];
+  name = std::move(names[0]);
   return true;
 }
 

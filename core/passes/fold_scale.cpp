@@ -88,6 +88,8 @@ void apply(Network& net, const Match& m, int body) {
     if constexpr (requires { op.epilogue; op.type; }) op.type = net.type(old, body).dtype;
   }, heavy.op);
   net.replace(old, net.add1(heavy.op, heavy.inputs, heavy.origins, body), body);
+  net.erase(m.scale, body);
+  net.erase(m.heavy, body);
 }
 
 /// One rewrite, or false. Tensors added by earlier rewrites need their own look at what is constant.

@@ -109,6 +109,7 @@ bool fuse_epilogue(Network& net, const PassContext&) {
       changed = false;
       const std::vector<bool> constant = constant_tensors(net.bodies[body]);
       for (LayerId id : live(net, body)) {
+        if (net.bodies[body].layers[id].dead) continue;
         const TensorId out = net.bodies[body].layers[id].outputs[0];
         if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
         if (net.uses(out, body) > 0) changed |= fuse(net, id, body);

@@ -35,7 +35,7 @@ bool fuse_into(Network& net, LayerId id, const std::vector<bool>& constant, int 
   for (TensorId via : std::vector<TensorId>(net.bodies[body].layers[id].inputs)) {
     const Layer& reader = net.bodies[body].layers[id];
     const Layer* producer = net.producer(via, body);
-    if (!producer || constant[via] || !std::holds_alternative<Pointwise>(producer->op) || producer->outputs.size() != 1) continue;
+    if (!producer || (via < static_cast<TensorId>(constant.size()) && constant[via]) || !std::holds_alternative<Pointwise>(producer->op) || producer->outputs.size() != 1) continue;
     if (net.type(via, body).layout != net.type(reader.outputs[0], body).layout && !net.type(via, body).layout.is_row_major()) continue;
     if (!worth(net, *producer, via, reader, body)) continue;
     const auto& outer = std::get<Pointwise>(reader.op);
@@ -52,6 +52,7 @@ bool fuse_into(Network& net, LayerId id, const std::vector<bool>& constant, int 
       net.bodies[body].tensors[fresh[k]].type.layout = net.type(old[k], body).layout;
       net.replace(old[k], fresh[k], body);
     }
+    net.erase(id, body);
     return true;
   }
   return false;

@@ -69,10 +69,8 @@ bool fuse(Network& net, LayerId id, const std::vector<bool>& constant, int body)
   origins.insert(producer->origins.begin(), producer->origins.end());
   const std::vector<TensorId> fresh = net.add(std::move(op), std::move(inputs), std::move(origins), body);
   net.replace(layer.outputs[0], fresh[0], body);
-  if (!single_use) {
-    net.bodies[body].layers[id].dead = true;  // it would read the stored sum and hold the new layer in a circle
-    net.replace(via, fresh[1], body);
-  }
+  net.erase(id, body);  // before the sum is replaced: it would read the stored sum and hold the new layer in a circle
+  if (!single_use) net.replace(via, fresh[1], body);
   return true;
 }
 
