@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -31,7 +32,7 @@ F find_symbol(const char* name) {
 }
 
 void* allocate(void*, int64_t bytes, int device, void*) {
-  if (device < 0) return nullptr;
+  if (device < 0) return std::aligned_alloc(256, static_cast<size_t>((bytes + 255) / 256 * 256));
   static const auto alloc = find_symbol<AOTITorchError (*)(uint64_t, void**)>("aoti_torch_cuda_caching_allocator_raw_alloc");
   void* data = nullptr;
   if (!alloc || alloc(static_cast<uint64_t>(bytes), &data) != 0) return nullptr;
@@ -39,8 +40,12 @@ void* allocate(void*, int64_t bytes, int device, void*) {
 }
 
 void release(void*, void* data, int device) {
-  static const auto free = find_symbol<AOTITorchError (*)(void*)>("aoti_torch_cuda_caching_allocator_raw_delete");
-  if (device >= 0 && free) free(data);
+  static const auto release_cuda = find_symbol<AOTITorchError (*)(void*)>("aoti_torch_cuda_caching_allocator_raw_delete");
+  if (device < 0) {
+    std::free(data);
+  } else if (release_cuda) {
+    release_cuda(data);
+  }
 }
 
 }  // namespace
