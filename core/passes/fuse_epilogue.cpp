@@ -57,7 +57,7 @@ bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape&
     const Shape& shape = net.type(c.inputs[k], body).shape;
     is_bias.push_back(varies_along(shape, rank, channel) && !numel(shape).is_const(1));
     if (!is_bias.back() && shape != out) return false;
-    if (numel(out) == numel(shape) && is_bias.back()) return false;  // a vector: bias and residual cannot be told apart
+    if (numel(out) == numel(shape) && is_bias.back() && c.inputs.size() > 2) return false;  // a vector: bias and residual cannot be told apart
   }
   const auto simple = match_simple_epilogue(c.program, is_bias);
   return simple.has_value();

@@ -3,7 +3,7 @@
 //   conv                                       channels-last, from an input in that order
 //   pool, resize, group norm, softmax, pad ... the order of their input
 //   pointwise, concat                          the order of their largest input, channels-last first
-//   attention before permute(0,2,1,3)          the order that makes the permute row-major
+//   attention before a permute                 the order that makes the permute row-major
 // A pointwise layer that only convolutions read writes channels-last itself; any other input of a convolution or pooling in the wrong order gets
 // one copy, which all its readers share. Views get the order their memory has, so that copies placement makes of them have it too.
 // On CUDA targets constant weights get a copy in channels-last order, which is evaluated in the weight program.
@@ -153,11 +153,11 @@ class LayoutPass {
     return copies_[key] = to;
   }
 
-  /// permute(attention, 0 2 1 3), usually before a reshape that joins the heads, is free when the attention writes in that order.
+  /// A permute after attention, usually before a reshape that joins the heads, is row-major when the attention writes in that order.
   void before_permute(TensorId out) {
     const LayerId reader = sole_consumer(net_, out, body_);
     const auto* permute = reader == kNone ? nullptr : std::get_if<Permute>(&layer(reader).op);
-    if (permute && permute->perm == std::vector<int64_t>{0, 2, 1, 3}) set_layout(out, Layout{{0, 2, 1, 3}, 1, 1});
+    if (permute && permute->perm.back() == 3) set_layout(out, Layout{{permute->perm.begin(), permute->perm.end()}, 1, 1});
   }
 
   void keep_promises(const std::vector<TensorId>& outputs, const std::vector<Layout>& promised) {

@@ -22,6 +22,9 @@ const std::vector<Pass>& pipeline() {
       {"fuse_epilogue", fuse_epilogue},
       {"fuse_pointwise", fuse_pointwise},
       {"match_activation", match_activation},
+      // A formula that was many readers of a view is one reader now.
+      {"sink_views_fused", sink_views},
+      {"simplify_activations", simplify},
       {"fuse_epilogue_chains", fuse_epilogue},
       {"fuse_prologue", fuse_prologue},
       {"simplify_fused", simplify},

@@ -65,6 +65,12 @@ TEST(Layout, AttentionWritesWhatThePermuteReads) {
               "q = input f32[b,4,s,16]\na@0213 = attention(q, q, q)\nc = permute(a) perm=[0,2,1,3]\nd = reshape(c) shape=[b,s,64]\nreturn d");
 }
 
+TEST(Layout, AttentionOfSequenceFirstModels) {
+  expect_pass(layout,
+              "q = input f32[b,4,s,16]\na = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d",
+              "q = input f32[b,4,s,16]\na@2013 = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d");
+}
+
 TEST(Layout, NothingToDo) { expect_unchanged(layout, "x = input f32[n,8]\nw = param f32[8,8]\ny = matmul(x, w)\nz = relu(y)\nreturn z\n"); }
 
 }  // namespace
