@@ -6,7 +6,7 @@ import contextlib
 import torch
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.export.exported_program import _override_composite_implicit_decomp
 
@@ -19,6 +19,7 @@ __all__ = [
     "export_decompositions",
     "free_unbacked_symbols",
     "keep_composite_ops",
+    "unset_fake_temporarily",
     "static_input_indices",
 ]
 

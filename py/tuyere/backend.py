@@ -48,14 +48,15 @@ class _Session:
         self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
 
     def compile_inference(self, gm, fakes):
-        constants = self.constants(gm, len(fakes))
-        lowered = lower(gm, constants, self.options, LowerSettings(), self.name)
-        return _boxed(_Runner(lowered, gm))
+        return self.compile(gm, self.constants(gm, len(fakes)))
 
     def compile_training(self, gm, fakes):
         """Forward or backward of a training step: parameters are inputs, so an optimizer step needs no rebuild."""
-        lowered = lower(gm, {}, self.options, LowerSettings(), self.name)
-        return _boxed(_Runner(lowered, gm))
+        return self.compile(gm, {})
+
+    def compile(self, gm, constants):
+        with _compat.unset_fake_temporarily():  # weights and engines are real
+            return _boxed(_Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm))
 
     def constants(self, gm, count) -> Dict[torch.fx.Node, Any]:
         """Parameters and buffers that may be built in: known, static, and not written by the graph."""
