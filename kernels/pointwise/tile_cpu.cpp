@@ -73,14 +73,16 @@ void TileProgram::compile(const Program& program) {
   slots_.assign(count, -1);
   SlotAllocator slots;
   for (int k = 0; k < inputs; ++k) slots_[k] = slots.take();
+  for (size_t i = 0; i < program.body.size(); ++i) {  // constants are written once by init(): no other value may ever share their slots
+    const Inst& inst = program.body[i];
+    if (inst.fn != Fn::constant) continue;
+    slots_[inputs + static_cast<int>(i)] = slots.take();
+    constants_.push_back({inputs + static_cast<int>(i), compute_type(inst.type), inst.value});
+  }
   for (size_t i = 0; i < program.body.size(); ++i) {
     const Inst& inst = program.body[i];
     const int value = inputs + static_cast<int>(i);
-    if (inst.fn == Fn::constant) {
-      slots_[value] = slots.take();  // kept: written once by init()
-      constants_.push_back({value, compute_type(inst.type), inst.value});
-      continue;
-    }
+    if (inst.fn == Fn::constant) continue;
     Code code;
     code.a = inst.args[0];
     code.b = inst.args[1];
