@@ -29,7 +29,15 @@ class BuildWithCMake(build_ext):
         self._install(output, build, Path(prebuilt).resolve() if prebuilt else build / "lib")
 
     def _configure(self, build, prebuilt):
-        arguments = ["cmake", "-S", str(ROOT), "-B", str(build), f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_BUILD_TYPE={os.environ.get('TUYERE_BUILD_TYPE', 'Release')}"]
+        arguments = [
+            "cmake",
+            "-S",
+            str(ROOT),
+            "-B",
+            str(build),
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DCMAKE_BUILD_TYPE={os.environ.get('TUYERE_BUILD_TYPE', 'Release')}",
+        ]
         arguments += ["-DTUYERE_BUILD_TESTS=OFF"]
         if shutil.which("ninja"):
             arguments += ["-G", "Ninja"]

@@ -12,9 +12,8 @@ import statistics
 import time
 
 import torch
-from models import make
-
 import tuyere
+from models import make
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -57,7 +56,9 @@ def run(name, args):
         start = time.perf_counter()
         program = tuyere.compile(model, inputs, progress=True)
         print(str(program.report()).splitlines()[0])
-        print(f"   built in {time.perf_counter() - start:.1f} s; relative L2 error against float64: tuyere {error(program(*inputs), want):.2e}, eager {error(model(*inputs), want):.2e}")
+        print(
+            f"   built in {time.perf_counter() - start:.1f} s; relative L2 error against float64: tuyere {error(program(*inputs), want):.2e}, eager {error(model(*inputs), want):.2e}"
+        )
         calls = {"eager": lambda: model(*inputs), "tuyere": lambda: program(*inputs)}
         if not args.no_inductor:
             inductor = torch.compile(model)

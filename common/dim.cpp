@@ -63,14 +63,14 @@ bool eval_atom(const DimAtom& atom, const Symbols& symbols, int64_t* out) noexce
       return value != nullptr;
     }
     case DimAtom::Kind::floordiv:
-    case DimAtom::Kind::mod: return eval_divide(atom, symbols, out);
-    default: return eval_extreme(atom, symbols, out);
+    case DimAtom::Kind::mod:
+      return eval_divide(atom, symbols, out);
+    default:
+      return eval_extreme(atom, symbols, out);
   }
 }
 
-bool eval_dim(const Dim& dim, const Symbols& symbols, int64_t* out) noexcept {
-  return dim.try_eval(symbols, out);
-}
+bool eval_dim(const Dim& dim, const Symbols& symbols, int64_t* out) noexcept { return dim.try_eval(symbols, out); }
 
 Dim rebuild(const DimAtom& atom, std::string_view name, const Dim& by) {
   if (atom.kind == DimAtom::Kind::symbol) return atom.name == name ? by : Dim::symbol(atom.name);
@@ -78,10 +78,18 @@ Dim rebuild(const DimAtom& atom, std::string_view name, const Dim& by) {
   for (size_t i = 1; i < atom.args.size(); ++i) {
     Dim arg = atom.args[i].substitute(name, by);
     switch (atom.kind) {
-      case DimAtom::Kind::floordiv: result = floordiv(result, arg); break;
-      case DimAtom::Kind::mod: result = mod(result, arg); break;
-      case DimAtom::Kind::min: result = min(result, arg); break;
-      default: result = max(result, arg); break;
+      case DimAtom::Kind::floordiv:
+        result = floordiv(result, arg);
+        break;
+      case DimAtom::Kind::mod:
+        result = mod(result, arg);
+        break;
+      case DimAtom::Kind::min:
+        result = min(result, arg);
+        break;
+      default:
+        result = max(result, arg);
+        break;
     }
   }
   return result;

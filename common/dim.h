@@ -51,7 +51,7 @@ class Dim {
   friend bool operator==(const Dim& a, const Dim& b);
   friend Dim floordiv(const Dim& a, const Dim& b);  // rounds towards minus infinity, as Python's //
   friend Dim ceildiv(const Dim& a, const Dim& b);
-  friend Dim mod(const Dim& a, const Dim& b);       // sign of the divisor, as Python's %
+  friend Dim mod(const Dim& a, const Dim& b);  // sign of the divisor, as Python's %
   friend Dim min(const Dim& a, const Dim& b);
   friend Dim max(const Dim& a, const Dim& b);
 

@@ -18,7 +18,8 @@ bool is_division(const DimAtom& atom) { return atom.kind == DimAtom::Kind::floor
 /// As an operand of //, % and *: anything but a name, a call and a plain number is put in parentheses.
 std::string operand_text(const Dim& dim) {
   std::vector<DimTerm> terms = dim_terms(dim);
-  bool plain = dim.is_const() ? dim.value() >= 0 : terms.size() == 1 && terms[0].coefficient == 1 && terms[0].atoms.size() == 1 && !is_division(*terms[0].atoms[0]);
+  bool plain =
+      dim.is_const() ? dim.value() >= 0 : terms.size() == 1 && terms[0].coefficient == 1 && terms[0].atoms.size() == 1 && !is_division(*terms[0].atoms[0]);
   return plain ? dim.str() : "(" + dim.str() + ")";
 }
 

@@ -19,18 +19,10 @@ struct TypeInfo {
 
 /// In the order of DType.
 constexpr TypeInfo kTypes[] = {
-    {"f32", "F32", 32, DType::F32, 23, false},
-    {"f16", "F16", 16, DType::F32, 10, false},
-    {"bf16", "BF16", 16, DType::F32, 7, false},
-    {"f64", "F64", 64, DType::F64, 52, false},
-    {"i8", "I8", 8, DType::I32, 0, true},
-    {"u8", "U8", 8, DType::I32, 0, true},
-    {"i16", "I16", 16, DType::I32, 0, true},
-    {"i32", "I32", 32, DType::I32, 0, true},
-    {"i64", "I64", 64, DType::I64, 0, true},
-    {"bool", "BOOL", 8, DType::Bool, 0, false},
-    {"f8e4m3", "F8_E4M3", 8, DType::F32, 3, false},
-    {"f8e5m2", "F8_E5M2", 8, DType::F32, 2, false},
+    {"f32", "F32", 32, DType::F32, 23, false},  {"f16", "F16", 16, DType::F32, 10, false},      {"bf16", "BF16", 16, DType::F32, 7, false},
+    {"f64", "F64", 64, DType::F64, 52, false},  {"i8", "I8", 8, DType::I32, 0, true},           {"u8", "U8", 8, DType::I32, 0, true},
+    {"i16", "I16", 16, DType::I32, 0, true},    {"i32", "I32", 32, DType::I32, 0, true},        {"i64", "I64", 64, DType::I64, 0, true},
+    {"bool", "BOOL", 8, DType::Bool, 0, false}, {"f8e4m3", "F8_E4M3", 8, DType::F32, 3, false}, {"f8e5m2", "F8_E5M2", 8, DType::F32, 2, false},
     {"i4", "I4", 4, DType::I32, 0, true},
 };
 constexpr int kTypeCount = static_cast<int>(std::size(kTypes));
@@ -166,38 +158,64 @@ uint16_t f32_to_bf16(float value) {
 
 double load_as_double(DType type, const void* data, int64_t i) {
   switch (type) {
-    case DType::F32: return read<float>(data, i);
-    case DType::F16: return f16_to_f32(read<uint16_t>(data, i));
-    case DType::BF16: return bf16_to_f32(read<uint16_t>(data, i));
-    case DType::F64: return read<double>(data, i);
-    case DType::I8: return read<int8_t>(data, i);
-    case DType::U8: return read<uint8_t>(data, i);
-    case DType::I16: return read<int16_t>(data, i);
-    case DType::I32: return read<int32_t>(data, i);
-    case DType::I64: return static_cast<double>(read<int64_t>(data, i));
-    case DType::Bool: return read<uint8_t>(data, i) != 0;
-    case DType::F8E4M3: return f8e4m3_to_f32(read<uint8_t>(data, i));
-    case DType::F8E5M2: return f8e5m2_to_f32(read<uint8_t>(data, i));
-    case DType::I4: return read_i4(data, i);
+    case DType::F32:
+      return read<float>(data, i);
+    case DType::F16:
+      return f16_to_f32(read<uint16_t>(data, i));
+    case DType::BF16:
+      return bf16_to_f32(read<uint16_t>(data, i));
+    case DType::F64:
+      return read<double>(data, i);
+    case DType::I8:
+      return read<int8_t>(data, i);
+    case DType::U8:
+      return read<uint8_t>(data, i);
+    case DType::I16:
+      return read<int16_t>(data, i);
+    case DType::I32:
+      return read<int32_t>(data, i);
+    case DType::I64:
+      return static_cast<double>(read<int64_t>(data, i));
+    case DType::Bool:
+      return read<uint8_t>(data, i) != 0;
+    case DType::F8E4M3:
+      return f8e4m3_to_f32(read<uint8_t>(data, i));
+    case DType::F8E5M2:
+      return f8e5m2_to_f32(read<uint8_t>(data, i));
+    case DType::I4:
+      return read_i4(data, i);
   }
   return 0;
 }
 
 void store_from_double(DType type, void* data, int64_t i, double value) {
   switch (type) {
-    case DType::F32: return write(data, i, static_cast<float>(value));
-    case DType::F16: return write(data, i, f32_to_f16(to_float_odd(value)));
-    case DType::BF16: return write(data, i, f32_to_bf16(to_float_odd(value)));
-    case DType::F64: return write(data, i, value);
-    case DType::I8: return write(data, i, static_cast<int8_t>(to_int64(value)));
-    case DType::U8: return write(data, i, static_cast<uint8_t>(to_int64(value)));
-    case DType::I16: return write(data, i, static_cast<int16_t>(to_int64(value)));
-    case DType::I32: return write(data, i, static_cast<int32_t>(to_int64(value)));
-    case DType::I64: return write(data, i, to_int64(value));
-    case DType::Bool: return write<uint8_t>(data, i, value != 0);
-    case DType::F8E4M3: return write(data, i, f32_to_f8e4m3(to_float_odd(value)));
-    case DType::F8E5M2: return write(data, i, f32_to_f8e5m2(to_float_odd(value)));
-    case DType::I4: return write_i4(data, i, to_int64(value));
+    case DType::F32:
+      return write(data, i, static_cast<float>(value));
+    case DType::F16:
+      return write(data, i, f32_to_f16(to_float_odd(value)));
+    case DType::BF16:
+      return write(data, i, f32_to_bf16(to_float_odd(value)));
+    case DType::F64:
+      return write(data, i, value);
+    case DType::I8:
+      return write(data, i, static_cast<int8_t>(to_int64(value)));
+    case DType::U8:
+      return write(data, i, static_cast<uint8_t>(to_int64(value)));
+    case DType::I16:
+      return write(data, i, static_cast<int16_t>(to_int64(value)));
+    case DType::I32:
+      return write(data, i, static_cast<int32_t>(to_int64(value)));
+    case DType::I64:
+      return write(data, i, to_int64(value));
+    case DType::Bool:
+      return write<uint8_t>(data, i, value != 0);
+    case DType::F8E4M3:
+      return write(data, i, f32_to_f8e4m3(to_float_odd(value)));
+    case DType::F8E5M2:
+      return write(data, i, f32_to_f8e5m2(to_float_odd(value)));
+    case DType::I4:
+      return write_i4(data, i, to_int64(value));
   }
 }
 

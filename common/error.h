@@ -38,20 +38,20 @@ class ErrorFrame {
 }  // namespace tuyere
 
 /// USER_CHECK(axis < rank, "axis " << axis << " out of range for rank " << rank): throws Error{User} when the condition does not hold.
-#define USER_CHECK(cond, text)                                                                  \
-  do {                                                                                          \
-    if (!(cond)) {                                                                              \
-      std::ostringstream check_text_;                                                           \
-      check_text_ << text;                                                                      \
-      ::tuyere::throw_error(::tuyere::Fault::User, __FILE__, __LINE__, check_text_.str());      \
-    }                                                                                           \
+#define USER_CHECK(cond, text)                                                             \
+  do {                                                                                     \
+    if (!(cond)) {                                                                         \
+      std::ostringstream check_text_;                                                      \
+      check_text_ << text;                                                                 \
+      ::tuyere::throw_error(::tuyere::Fault::User, __FILE__, __LINE__, check_text_.str()); \
+    }                                                                                      \
   } while (0)
 /// The same for what can only be our own mistake.
-#define INTERNAL_CHECK(cond, text)                                                              \
-  do {                                                                                          \
-    if (!(cond)) {                                                                              \
-      std::ostringstream check_text_;                                                           \
-      check_text_ << text << " [" #cond "]";                                                    \
-      ::tuyere::throw_error(::tuyere::Fault::Internal, __FILE__, __LINE__, check_text_.str());  \
-    }                                                                                           \
+#define INTERNAL_CHECK(cond, text)                                                             \
+  do {                                                                                         \
+    if (!(cond)) {                                                                             \
+      std::ostringstream check_text_;                                                          \
+      check_text_ << text << " [" #cond "]";                                                   \
+      ::tuyere::throw_error(::tuyere::Fault::Internal, __FILE__, __LINE__, check_text_.str()); \
+    }                                                                                          \
   } while (0)

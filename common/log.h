@@ -23,11 +23,11 @@ void dump(std::string_view topic, std::string_view name, const std::string& text
 
 }  // namespace tuyere
 
-#define TUYERE_LOG(level, text)                                                      \
-  do {                                                                               \
-    if (::tuyere::log_enabled(::tuyere::LogLevel::level, __FILE__)) {                \
-      std::ostringstream log_text_;                                                  \
-      log_text_ << text;                                                             \
+#define TUYERE_LOG(level, text)                                                           \
+  do {                                                                                    \
+    if (::tuyere::log_enabled(::tuyere::LogLevel::level, __FILE__)) {                     \
+      std::ostringstream log_text_;                                                       \
+      log_text_ << text;                                                                  \
       ::tuyere::log_line(::tuyere::LogLevel::level, __FILE__, __LINE__, log_text_.str()); \
-    }                                                                                \
+    }                                                                                     \
   } while (0)

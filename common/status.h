@@ -9,12 +9,12 @@ namespace tuyere {
 
 enum class Code : int {
   Ok = 0,
-  InvalidArgument,    // the caller's fault: wrong dtype, shape, device, file
-  FailedPrecondition, // the engine cannot run here: wrong GPU, missing library, wrong version
-  DataLoss,           // a truncated or corrupted file
+  InvalidArgument,     // the caller's fault: wrong dtype, shape, device, file
+  FailedPrecondition,  // the engine cannot run here: wrong GPU, missing library, wrong version
+  DataLoss,            // a truncated or corrupted file
   OutOfMemory,
   Unsupported,
-  Internal,           // our fault
+  Internal,  // our fault
 };
 
 /// Outcome of a runtime call. `Status::ok()` holds no memory; an error carries one message that says what to do.
@@ -55,14 +55,13 @@ class [[nodiscard]] Result {
 #define TUYERE_CONCAT_(a, b) a##b
 #define TUYERE_CONCAT(a, b) TUYERE_CONCAT_(a, b)
 /// Returns the Status of `expr` from the enclosing function unless it is ok.
-#define TRY(expr)                                          \
-  do {                                                     \
-    ::tuyere::Status try_status_ = (expr);                 \
-    if (!try_status_.is_ok()) return try_status_;          \
+#define TRY(expr)                                 \
+  do {                                            \
+    ::tuyere::Status try_status_ = (expr);        \
+    if (!try_status_.is_ok()) return try_status_; \
   } while (0)
 /// Declares `decl` from a Result, or returns its Status.
-#define TRY_ASSIGN(decl, expr)                                         \
-  auto TUYERE_CONCAT(try_result_, __LINE__) = (expr);                  \
-  if (!TUYERE_CONCAT(try_result_, __LINE__).is_ok())                   \
-    return TUYERE_CONCAT(try_result_, __LINE__).status();              \
+#define TRY_ASSIGN(decl, expr)                                                                             \
+  auto TUYERE_CONCAT(try_result_, __LINE__) = (expr);                                                      \
+  if (!TUYERE_CONCAT(try_result_, __LINE__).is_ok()) return TUYERE_CONCAT(try_result_, __LINE__).status(); \
   decl = std::move(*TUYERE_CONCAT(try_result_, __LINE__))

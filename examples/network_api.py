@@ -9,7 +9,6 @@ import sys
 
 import numpy as np
 import torch
-
 import tuyere
 
 

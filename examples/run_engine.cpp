@@ -19,7 +19,8 @@ static void check(int code) {
 /// The file's bytes; without a file floats in [-1, 1), and zeros for every other type.
 static std::vector<char> make_input(const tuyere_io& io, const char* file) {
   std::vector<char> data(io.bytes);
-  if (file && !std::ifstream(file, std::ios::binary).read(data.data(), io.bytes)) std::fprintf(stderr, "error: %s has fewer than %lld bytes\n", file, (long long)io.bytes), std::exit(1);
+  if (file && !std::ifstream(file, std::ios::binary).read(data.data(), io.bytes))
+    std::fprintf(stderr, "error: %s has fewer than %lld bytes\n", file, (long long)io.bytes), std::exit(1);
   std::minstd_rand random(1);
   if (!file && !std::strcmp(io.dtype, "f32"))
     for (int64_t i = 0; i < io.bytes / 4; ++i) reinterpret_cast<float*>(data.data())[i] = random() % 2000 / 1000.f - 1;

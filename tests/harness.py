@@ -16,7 +16,6 @@ from typing import Any, Callable, Optional, Sequence
 
 import pytest
 import torch
-
 import tuyere
 
 FLOATS = (torch.float32,)

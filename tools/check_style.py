@@ -14,7 +14,9 @@ CAP, MEDIAN, P95 = 800, 150, 500
 
 
 def tracked():
-    names = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
     return [ROOT / n for n in names if n.endswith((".h", ".cpp", ".py", ".def", ".inc")) and (ROOT / n).exists()]
 
 

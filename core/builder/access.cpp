@@ -34,13 +34,17 @@ bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& st
   const Shape& shape = type.shape;
   int rank = static_cast<int>(shape.size());
   switch (access) {
-    case Access::any: return true;
-    case Access::matrix: return is_matrix(shape, strides);
-    case Access::inner: return rank == 0 || shape[rank - 1].is_const(1) || strides[rank - 1].is_const(1);
+    case Access::any:
+      return true;
+    case Access::matrix:
+      return is_matrix(shape, strides);
+    case Access::inner:
+      return rank == 0 || shape[rank - 1].is_const(1) || strides[rank - 1].is_const(1);
     case Access::image:
       return same_strides(shape, strides, layout_strides(shape, type.layout)) ||
              (rank >= 3 && same_strides(shape, strides, layout_strides(shape, Layout::channels_last(rank))));
-    case Access::row_major: return same_strides(shape, strides, contiguous_strides(shape));
+    case Access::row_major:
+      return same_strides(shape, strides, contiguous_strides(shape));
   }
   return false;
 }

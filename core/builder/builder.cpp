@@ -23,7 +23,8 @@ double seconds_since(Clock::time_point begin) { return std::chrono::duration<dou
 
 class Build {
  public:
-  Build(Network network, const BuilderConfig& config) : net_(std::move(network)), config_(config), target_(find_target(config.target)), cache_(device_key(target_)) {
+  Build(Network network, const BuilderConfig& config)
+      : net_(std::move(network)), config_(config), target_(find_target(config.target)), cache_(device_key(target_)) {
     if (!config.profiles.empty()) profile_ = config.profiles[0];
     for (const auto& [name, range] : profile_.symbols) hints_.set(name, range.opt);
   }
@@ -151,7 +152,8 @@ class Build {
     PlanConstant stored{type.dtype, to_ints(stored_shape(type))};
     stored.bytes = bytes_of(type.dtype, numel(type.shape).value());
     USER_CHECK(constant.data, "constant '" << constant.name << "' has no data");
-    USER_CHECK(static_cast<int64_t>(constant.data->size()) >= stored.bytes, "constant '" << constant.name << "' has " << constant.data->size() << " bytes of data; " << str(type) << " needs " << stored.bytes);
+    USER_CHECK(static_cast<int64_t>(constant.data->size()) >= stored.bytes,
+               "constant '" << constant.name << "' has " << constant.data->size() << " bytes of data; " << str(type) << " needs " << stored.bytes);
     stored.data = constant.data->data();
     stored.keep = constant.data;
     file_.constants[name] = stored;
@@ -185,8 +187,10 @@ class Build {
   }
 
   std::string options_text() const {
-    nlohmann::ordered_json options{{"precision", config_.precision}, {"tf32_matmul", config_.tf32_matmul}, {"tf32_conv", config_.tf32_conv}, {"optimization_level", config_.optimization_level}, {"deterministic", config_.deterministic},
-                                   {"cuda_graphs", config_.cuda_graphs}, {"tactic_sources", config_.tactic_sources}};
+    nlohmann::ordered_json options{{"precision", config_.precision},          {"tf32_matmul", config_.tf32_matmul},
+                                   {"tf32_conv", config_.tf32_conv},          {"optimization_level", config_.optimization_level},
+                                   {"deterministic", config_.deterministic},  {"cuda_graphs", config_.cuda_graphs},
+                                   {"tactic_sources", config_.tactic_sources}};
     return options.dump();
   }
 

@@ -25,10 +25,10 @@ struct OptimizationProfile {
 using ProgressFn = std::function<bool(const std::string& phase, int done, int total, const std::string& what)>;
 
 struct BuilderConfig {
-  std::string target = "cpu";     // "cpu", "cuda" (the present device), "cuda:1", "sm_80", "sm_90a", "sm_100a"
+  std::string target = "cpu";  // "cpu", "cuda" (the present device), "cuda:1", "sm_80", "sm_90a", "sm_100a"
   std::string precision = "as_is";
-  int optimization_level = 3;     // 0 first supported, nothing timed .. 5 exhaustive
-  int64_t workspace_size = -1;    // bytes per step; -1: no limit
+  int optimization_level = 3;               // 0 first supported, nothing timed .. 5 exhaustive
+  int64_t workspace_size = -1;              // bytes per step; -1: no limit
   std::vector<std::string> tactic_sources;  // empty: all. "own", "cudnn", "cublaslt", "onednn", "reference"
   std::string timing_cache = "default";     // path, "default" (user cache folder), or "" for none
   std::vector<OptimizationProfile> profiles;
@@ -36,7 +36,7 @@ struct BuilderConfig {
   bool deterministic = true;
   bool cuda_graphs = true;
   bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: TF32 for f32 data under precision "as_is"
-  int num_threads = 0;            // of parallel compilation; 0: all cores
+  int num_threads = 0;                          // of parallel compilation; 0: all cores
   ProgressFn progress;
 };
 

@@ -34,7 +34,8 @@ struct Question {
 
 class Chooser {
  public:
-  Chooser(const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats) : target_(target), config_(config), cache_(cache), stats_(stats) {}
+  Chooser(const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats)
+      : target_(target), config_(config), cache_(cache), stats_(stats) {}
 
   std::vector<Choice> run(const std::vector<Problem>& problems) {
     Clock::time_point begin = Clock::now();

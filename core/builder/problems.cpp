@@ -10,9 +10,12 @@ namespace {
 int base_alignment(BufferKind kind) {
   switch (kind) {
     case BufferKind::input:
-    case BufferKind::output: return kIoAlignment;
-    case BufferKind::constant: return kConstantAlignment;
-    case BufferKind::arena: return kArenaAlignment;
+    case BufferKind::output:
+      return kIoAlignment;
+    case BufferKind::constant:
+      return kConstantAlignment;
+    case BufferKind::arena:
+      return kArenaAlignment;
   }
   return 1;
 }
@@ -37,7 +40,8 @@ int64_t divisor(const Dim& dim) {
   int64_t result = 0;
   for (size_t point = 0; point < names.size() + 3; ++point) {
     Symbols values;
-    for (size_t i = 0; i < names.size(); ++i) values.set(names[i], point < names.size() ? (i == point ? 1 : 0) : static_cast<int64_t>(point - names.size()) * 3 + 1);
+    for (size_t i = 0; i < names.size(); ++i)
+      values.set(names[i], point < names.size() ? (i == point ? 1 : 0) : static_cast<int64_t>(point - names.size()) * 3 + 1);
     int64_t value;
     if (!dim.try_eval(values, &value)) return 1;
     result = std::gcd(result, value);

@@ -37,7 +37,8 @@ std::optional<PlanSymbol> bind(const Body& body, const std::string& symbol) {
     for (size_t i = 0; i < body.inputs.size(); ++i) {
       const Shape& shape = body.tensors[body.inputs[i]].type.shape;
       for (size_t d = 0; d < shape.size(); ++d) {
-        if (plain ? shape[d] == Dim::symbol(symbol) : is_linear(shape[d], symbol)) return PlanSymbol{symbol, static_cast<int>(i), static_cast<int>(d), shape[d]};
+        if (plain ? shape[d] == Dim::symbol(symbol) : is_linear(shape[d], symbol))
+          return PlanSymbol{symbol, static_cast<int>(i), static_cast<int>(d), shape[d]};
       }
     }
   }
@@ -51,7 +52,8 @@ std::vector<PlanSymbol> bind_symbols(const Network& network, const OptimizationP
   std::vector<PlanSymbol> result;
   for (const std::string& name : symbols_of(body)) {
     std::optional<PlanSymbol> symbol = bind(body, name);
-    USER_CHECK(symbol, "the size '" << name << "' cannot be read off any input: give an input a dimension that is '" << name << "' or a linear expression of it alone");
+    USER_CHECK(symbol,
+               "the size '" << name << "' cannot be read off any input: give an input a dimension that is '" << name << "' or a linear expression of it alone");
     if (auto range = profile.symbols.find(name); range != profile.symbols.end()) {
       symbol->min = range->second.min;
       symbol->max = range->second.max;

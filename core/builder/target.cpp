@@ -57,7 +57,9 @@ Result<Target> query(int device) {
   TRY_ASSIGN(DeviceInfo info, api->info(device));
   int sm = info.major * 10 + info.minor;
   const Architecture* a = newest_up_to(sm);
-  if (!a) return Status(Code::Unsupported, info.name + " has compute capability " + std::to_string(info.major) + "." + std::to_string(info.minor) + "; supported are 8.x, 9.x and 10.x");
+  if (!a)
+    return Status(Code::Unsupported,
+                  info.name + " has compute capability " + std::to_string(info.major) + "." + std::to_string(info.minor) + "; supported are 8.x, 9.x and 10.x");
   Target target = typical(*a);
   target.device_name = info.name;
   target.copy_gbps *= static_cast<double>(info.multiprocessors) / target.multiprocessors;
@@ -115,7 +117,8 @@ Target find_target(const std::string& text) {
   for (const Architecture& a : kArchitectures) {
     if (text == a.arch || text == "sm_" + std::to_string(a.sm)) return architecture(a);
   }
-  bool numbered = text.rfind("cuda:", 0) == 0 && text.size() > 5 && text.size() < 9 && std::all_of(text.begin() + 5, text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  bool numbered = text.rfind("cuda:", 0) == 0 && text.size() > 5 && text.size() < 9 &&
+                  std::all_of(text.begin() + 5, text.end(), [](char c) { return c >= '0' && c <= '9'; });
   USER_CHECK(text == "cuda" || numbered, "unknown target '" << text << "': cpu, cuda, cuda:<number>, sm_80, sm_90a or sm_100a");
   Result<Target> target = query(numbered ? std::atoi(text.c_str() + 5) : 0);
   USER_CHECK(target.is_ok(), "target '" << text << "': " << target.status().message());

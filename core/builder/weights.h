@@ -17,9 +17,9 @@
 namespace tuyere {
 
 struct WeightProgram {
-  Network network;                   // main only: inputs are parameters, outputs the computed constants
+  Network network;                                          // main only: inputs are parameters, outputs the computed constants
   std::vector<std::pair<Constant, TensorType>> parameters;  // values of the inputs
-  std::vector<std::string> outputs;  // names of the computed constants, whose data is in the order of their layout
+  std::vector<std::string> outputs;                         // names of the computed constants, whose data is in the order of their layout
 };
 
 /// Gives every literal a unique name "c<k>". Error{User} when two different parameters have one name.

@@ -95,7 +95,9 @@ class Network {
   /// The first output is named "<module>/<op>" after the first origin, or its node, or the op; a name that is taken gets _1, _2, ...
   /// If, While and Call take their types from their bodies, which must be complete.
   std::vector<TensorId> add(Op op, std::vector<TensorId> inputs, Origins origins = {}, int body = 0);
-  TensorId add1(Op op, std::vector<TensorId> inputs, Origins origins = {}, int body = 0) { return add(std::move(op), std::move(inputs), std::move(origins), body)[0]; }
+  TensorId add1(Op op, std::vector<TensorId> inputs, Origins origins = {}, int body = 0) {
+    return add(std::move(op), std::move(inputs), std::move(origins), body)[0];
+  }
   void mark_output(TensorId id, int body = 0) { bodies[body].outputs.push_back(id); }
 
   // -- pointwise sugar: converts arguments to a common compute type (PyTorch promotion is the front end's business) and adds one Pointwise layer

@@ -15,7 +15,7 @@ struct Match {
   LayerId heavy, scale;
   TensorId factor;
   Fn fn;
-  int channel;   // output channel dimension of the result
+  int channel;  // output channel dimension of the result
   bool has_bias;
 };
 
@@ -84,9 +84,15 @@ void apply(Network& net, const Match& m, int body) {
     const DType wide = compute_type(net.type(heavy.inputs[2], body).dtype);
     heavy.inputs[2] = net.pointwise(m.fn, {heavy.inputs[2], m.factor}, wide, heavy.origins, body);
   }
-  std::visit([&](auto& op) {
-    if constexpr (requires { op.epilogue; op.type; }) op.type = net.type(old, body).dtype;
-  }, heavy.op);
+  std::visit(
+      [&](auto& op) {
+        if constexpr (requires {
+                        op.epilogue;
+                        op.type;
+                      })
+          op.type = net.type(old, body).dtype;
+      },
+      heavy.op);
   net.replace(old, net.add1(heavy.op, heavy.inputs, heavy.origins, body), body);
   net.erase(m.scale, body);
   net.erase(m.heavy, body);

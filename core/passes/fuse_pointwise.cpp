@@ -26,16 +26,17 @@ bool worth(const Network& net, const Layer& producer, TensorId via, const Layer&
   const bool one = std::all_of(readers.begin(), readers.end(), [&](LayerId r) { return r == readers[0]; });
   if (one) return true;
   // several readers: repeat only what reads no more than the intermediate itself would cost
-  return cheap && producer.inputs.size() == 1 && std::all_of(readers.begin(), readers.end(), [&](LayerId r) {
-    return std::holds_alternative<Pointwise>(net.bodies[body].layers[r].op);
-  });
+  return cheap && producer.inputs.size() == 1 &&
+         std::all_of(readers.begin(), readers.end(), [&](LayerId r) { return std::holds_alternative<Pointwise>(net.bodies[body].layers[r].op); });
 }
 
 bool fuse_into(Network& net, LayerId id, const std::vector<bool>& constant, int body) {
   for (TensorId via : std::vector<TensorId>(net.bodies[body].layers[id].inputs)) {
     const Layer& reader = net.bodies[body].layers[id];
     const Layer* producer = net.producer(via, body);
-    if (!producer || (via < static_cast<TensorId>(constant.size()) && constant[via]) || !std::holds_alternative<Pointwise>(producer->op) || producer->outputs.size() != 1) continue;
+    if (!producer || (via < static_cast<TensorId>(constant.size()) && constant[via]) || !std::holds_alternative<Pointwise>(producer->op) ||
+        producer->outputs.size() != 1)
+      continue;
     if (net.type(via, body).layout != net.type(reader.outputs[0], body).layout && !net.type(via, body).layout.is_row_major()) continue;
     if (!worth(net, *producer, via, reader, body)) continue;
     const auto& outer = std::get<Pointwise>(reader.op);

@@ -130,10 +130,11 @@ class LayoutPass {
     if (!producer || producer->outputs.size() != 1 || !is_any_of<Pointwise, Pad>(producer->op)) return false;
     const std::vector<LayerId> readers = net_.consumers(id, body_);
     const auto& outputs = net_.bodies[body_].outputs;
-    return std::find(outputs.begin(), outputs.end(), id) == outputs.end() && !net_.tensor(id, body_).observed && std::all_of(readers.begin(), readers.end(), [&](LayerId reader) {
-      const auto* conv = std::get_if<Conv>(&layer(reader).op);
-      return conv && !conv->transposed && layer(reader).inputs[0] == id;
-    });
+    return std::find(outputs.begin(), outputs.end(), id) == outputs.end() && !net_.tensor(id, body_).observed &&
+           std::all_of(readers.begin(), readers.end(), [&](LayerId reader) {
+             const auto* conv = std::get_if<Conv>(&layer(reader).op);
+             return conv && !conv->transposed && layer(reader).inputs[0] == id;
+           });
   }
 
   void order_weight(LayerId id) {

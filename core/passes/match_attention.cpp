@@ -21,7 +21,7 @@ constexpr double kSwallows = -1e30;
 struct Term {
   TensorId tensor = kNone;
   double factor = 1;
-  bool condition = false;    // scores stay where `tensor` == `keep`; otherwise `fill`
+  bool condition = false;  // scores stay where `tensor` == `keep`; otherwise `fill`
   bool keep = true;
   double fill = 0;
   std::vector<std::pair<Shape, Shape>> reshapes;  // scores there, scores before
@@ -72,7 +72,8 @@ class AttentionMatcher {
     for (;;) {
       const auto* op = made_by<Pointwise>(net_, id, body_);
       if (!op || net_.producer(id, body_)->inputs.size() != 1) return id;
-      const bool casts = std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
+      const bool casts =
+          std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
       if (!casts) return id;
       if (sole_consumer(net_, id, body_) == kNone) return kNone;
       id = net_.producer(id, body_)->inputs[0];
@@ -94,10 +95,15 @@ class AttentionMatcher {
     const auto call = called(net_, id, body_);
     if (!call) return std::nullopt;
     switch (call->fn) {
-      case Fn::mul: case Fn::div: return walk_scale(*call, std::move(scores));
-      case Fn::add: return walk_sum(*call, id, scores);
-      case Fn::where: return walk_where(*call, id, std::move(scores));
-      default: return std::nullopt;
+      case Fn::mul:
+      case Fn::div:
+        return walk_scale(*call, std::move(scores));
+      case Fn::add:
+        return walk_sum(*call, id, scores);
+      case Fn::where:
+        return walk_where(*call, id, std::move(scores));
+      default:
+        return std::nullopt;
     }
   }
 
@@ -148,7 +154,8 @@ class AttentionMatcher {
 
   bool supported(const Layer& second, const Scores& scores) const {
     const Layer& first = net_.bodies[body_].layers[scores.product];
-    const Shape &q = shape(first.inputs[0]), &k = shape(first.inputs[1]), &v = shape(second.inputs[1]), &p = shape(first.outputs[0]), &w = shape(second.inputs[0]);
+    const Shape &q = shape(first.inputs[0]), &k = shape(first.inputs[1]), &v = shape(second.inputs[1]), &p = shape(first.outputs[0]),
+                &w = shape(second.inputs[0]);
     const size_t rank = p.size();
     if (p != w || (rank != 3 && rank != 4) || q.size() != rank || k.size() != rank || v.size() != rank) return false;
     for (size_t d = 0; d + 2 < rank; ++d)

@@ -49,7 +49,8 @@ class NormMatcher {
     if (const auto v = unary(id, Fn::rsqrt)) return v;
     if (const auto root = unary(id, Fn::recip)) return unary(*root, Fn::sqrt);
     const auto call = called(net_, source(id), body_);
-    if (call && call->fn == Fn::div && call->tensors[0] == kNone && call->numbers[0] == 1 && call->tensors[1] != kNone) return unary(call->tensors[1], Fn::sqrt);
+    if (call && call->fn == Fn::div && call->tensors[0] == kNone && call->numbers[0] == 1 && call->tensors[1] != kNone)
+      return unary(call->tensors[1], Fn::sqrt);
     return std::nullopt;
   }
 
@@ -120,7 +121,8 @@ std::optional<Affine> affine_after(const Network& net, TensorId y, Fn fn, const 
     const LayerId reader = sole_consumer(net, y, body);
     if (reader == kNone) return std::nullopt;
     const Layer& layer = net.bodies[body].layers[reader];
-    if (!std::holds_alternative<Pointwise>(layer.op) || layer.outputs.size() != 1 || net.type(layer.outputs[0], body).shape != net.type(y, body).shape) return std::nullopt;
+    if (!std::holds_alternative<Pointwise>(layer.op) || layer.outputs.size() != 1 || net.type(layer.outputs[0], body).shape != net.type(y, body).shape)
+      return std::nullopt;
     const auto call = called(net, layer.outputs[0], body);
     if (!call) {  // perhaps a cast
       const auto& program = std::get<Pointwise>(layer.op).program;

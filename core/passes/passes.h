@@ -5,18 +5,18 @@
 
 namespace tuyere {
 
-bool precision(Network& net, const PassContext& context);          // storage types of fp16, bf16, tf32, fp32
-bool simplify(Network& net, const PassContext& context);           // identities, nested views, casts
-bool cse(Network& net, const PassContext& context);                // equal layers on equal inputs
-bool match_norm(Network& net, const PassContext& context);         // decomposed layer_norm and rms_norm
-bool match_activation(Network& net, const PassContext& context);   // decomposed gelu, silu, hardswish
-bool match_attention(Network& net, const PassContext& context);    // matmul, scale, mask, softmax, matmul
-bool sink_views(Network& net, const PassContext& context);         // pointwise after a view of a matmul or conv: before the view
-bool fold_scale(Network& net, const PassContext& context);         // per-channel affine after conv and matmul, into the weights
-bool merge_matmuls(Network& net, const PassContext& context);      // siblings on one input: Q/K/V, gate and up
-bool fuse_epilogue(Network& net, const PassContext& context);      // pointwise after conv, matmul, reduce, norm
-bool fuse_pointwise(Network& net, const PassContext& context);     // pointwise chains
-bool fuse_prologue(Network& net, const PassContext& context);      // pointwise before reduce, softmax, norm
-bool layout(Network& net, const PassContext& context);             // channels-last around convolutions
+bool precision(Network& net, const PassContext& context);         // storage types of fp16, bf16, tf32, fp32
+bool simplify(Network& net, const PassContext& context);          // identities, nested views, casts
+bool cse(Network& net, const PassContext& context);               // equal layers on equal inputs
+bool match_norm(Network& net, const PassContext& context);        // decomposed layer_norm and rms_norm
+bool match_activation(Network& net, const PassContext& context);  // decomposed gelu, silu, hardswish
+bool match_attention(Network& net, const PassContext& context);   // matmul, scale, mask, softmax, matmul
+bool sink_views(Network& net, const PassContext& context);        // pointwise after a view of a matmul or conv: before the view
+bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
+bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up
+bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise after conv, matmul, reduce, norm
+bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise chains
+bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
+bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 
 }  // namespace tuyere

@@ -24,7 +24,8 @@ bool is_short_or_f32(DType type) { return type == DType::F32 || type == DType::F
 bool is_huge(double value) { return std::isfinite(value) && std::abs(value) > kLargestF16; }
 
 bool is_huge(const Program& program) {
-  return std::any_of(program.body.begin(), program.body.end(), [](const Inst& inst) { return inst.fn == Fn::constant && is_float(inst.type) && is_huge(inst.value); });
+  return std::any_of(program.body.begin(), program.body.end(),
+                     [](const Inst& inst) { return inst.fn == Fn::constant && is_float(inst.type) && is_huge(inst.value); });
 }
 
 template <class... Ts>
@@ -107,12 +108,14 @@ class Retype {
           return huge;
         },
         layer.op);
-    return program || (is_any_of<MatMul, Conv, Norm>(layer.op) && std::any_of(layer.inputs.begin(), layer.inputs.end(), [&](TensorId id) { return constant_[id] && huge_[id]; }));
+    return program || (is_any_of<MatMul, Conv, Norm>(layer.op) &&
+                       std::any_of(layer.inputs.begin(), layer.inputs.end(), [&](TensorId id) { return constant_[id] && huge_[id]; }));
   }
 
   static bool is_sum(const Op& op) {
     const auto* reduce = std::get_if<Reduce>(&op);
-    return reduce && (reduce->kind == ReduceKind::sum || reduce->kind == ReduceKind::mean || reduce->kind == ReduceKind::var || reduce->kind == ReduceKind::prod);
+    return reduce &&
+           (reduce->kind == ReduceKind::sum || reduce->kind == ReduceKind::mean || reduce->kind == ReduceKind::var || reduce->kind == ReduceKind::prod);
   }
 
   /// Squares before a sum, and sums before more arithmetic, are not worth rounding: they are fused or small.
@@ -180,7 +183,8 @@ class Retype {
 
   /// Calls out of the network have fixed types.
   void restore_inputs(LayerId id, const Layer& layer) {
-    for (int slot = 0; slot < static_cast<int>(layer.inputs.size()); ++slot) set_input(id, slot, as(layer.inputs[slot], original_[layer.inputs[slot]], layer.origins));
+    for (int slot = 0; slot < static_cast<int>(layer.inputs.size()); ++slot)
+      set_input(id, slot, as(layer.inputs[slot], original_[layer.inputs[slot]], layer.origins));
   }
 
   void restore_outputs() {
@@ -188,7 +192,8 @@ class Retype {
     for (TensorId& id : outputs) {
       const TensorId back = as(id, original_[id], {});
       auto& tensors = main().tensors;
-      if (back != id && !tensors[id].observed && tensors[id].producer != kNone) std::swap(tensors[id].name, tensors[back].name);  // people look for outputs by name
+      if (back != id && !tensors[id].observed && tensors[id].producer != kNone)
+        std::swap(tensors[id].name, tensors[back].name);  // people look for outputs by name
       id = back;
     }
     main().outputs = outputs;

@@ -26,7 +26,8 @@ bool is_identity(const Network& net, const Layer& layer, int body) {
   if (const auto* op = std::get_if<Slice>(&layer.op)) return op->step == 1 && op->start.is_const(0);
   if (const auto* op = std::get_if<Concat>(&layer.op)) return layer.inputs.size() == 1 && op != nullptr;
   if (const auto* op = std::get_if<Pad>(&layer.op)) return all_zero(op->before) && all_zero(op->after);
-  if (const auto* op = std::get_if<Pointwise>(&layer.op)) return layer.inputs.size() == 1 && in.layout == out.layout && tuyere::simplify(op->program).is_identity();
+  if (const auto* op = std::get_if<Pointwise>(&layer.op))
+    return layer.inputs.size() == 1 && in.layout == out.layout && tuyere::simplify(op->program).is_identity();
   return std::holds_alternative<Reshape>(layer.op) || std::holds_alternative<Expand>(layer.op);
 }
 

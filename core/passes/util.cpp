@@ -79,7 +79,8 @@ TensorId without_casts(const Network& net, TensorId id, int body) {
     const auto* op = made_by<Pointwise>(net, id, body);
     if (!op || op->types.size() != 1 || op->program.inputs.size() != 1) return id;
     const TensorId from = net.producer(id, body)->inputs[0];
-    const bool casts = std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
+    const bool casts =
+        std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
     const DType before = net.type(from, body).dtype, after = net.type(id, body).dtype;
     if (!casts || !is_float(before) || !is_float(after) || epsilon(before) < epsilon(after)) return id;
     id = from;
@@ -137,8 +138,8 @@ void merge_equal(Composed& c, int fixed) {
 
 }  // namespace
 
-Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner, const std::vector<TensorId>& inner_inputs, int out,
-                         DType stored, int fixed) {
+Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner,
+                         const std::vector<TensorId>& inner_inputs, int out, DType stored, int fixed) {
   Composed c{outer, outer_inputs};
   for (size_t b = c.inputs.size(); b-- > 1;) {  // one use of `via`, so that one composition is enough
     const size_t a = static_cast<size_t>(std::find(c.inputs.begin(), c.inputs.end(), via) - c.inputs.begin());
@@ -165,11 +166,38 @@ ProgramCost cost_of(const Program& program) {
   ProgramCost cost;
   for (const Inst& inst : program.body) {
     switch (inst.fn) {
-      case Fn::constant: case Fn::cast: break;
-      case Fn::add: case Fn::sub: case Fn::mul: case Fn::neg: case Fn::abs: case Fn::min: case Fn::max: case Fn::relu: case Fn::square: case Fn::clamp: case Fn::where:
-      case Fn::eq: case Fn::ne: case Fn::lt: case Fn::le: case Fn::gt: case Fn::ge: case Fn::logical_and: case Fn::logical_or: case Fn::logical_not:
-      case Fn::bitwise_and: case Fn::bitwise_or: case Fn::bitwise_xor: case Fn::bitwise_not: ++cost.instructions; break;
-      default: ++cost.instructions; cost.expensive = true;
+      case Fn::constant:
+      case Fn::cast:
+        break;
+      case Fn::add:
+      case Fn::sub:
+      case Fn::mul:
+      case Fn::neg:
+      case Fn::abs:
+      case Fn::min:
+      case Fn::max:
+      case Fn::relu:
+      case Fn::square:
+      case Fn::clamp:
+      case Fn::where:
+      case Fn::eq:
+      case Fn::ne:
+      case Fn::lt:
+      case Fn::le:
+      case Fn::gt:
+      case Fn::ge:
+      case Fn::logical_and:
+      case Fn::logical_or:
+      case Fn::logical_not:
+      case Fn::bitwise_and:
+      case Fn::bitwise_or:
+      case Fn::bitwise_xor:
+      case Fn::bitwise_not:
+        ++cost.instructions;
+        break;
+      default:
+        ++cost.instructions;
+        cost.expensive = true;
     }
   }
   return cost;
@@ -189,10 +217,14 @@ std::vector<int> reshaped_order(const Shape& from, const std::vector<int>& order
     Dim have = f < from.size() ? from[f++] : Dim(1), made = t < to.size() ? to[t++] : Dim(1);
     while (!(have == made)) {
       const bool grow_from = have.is_const() && made.is_const() ? have.value() < made.value() : t - out > f - begin;
-      if (grow_from && f < from.size()) have *= from[f++];
-      else if (t < to.size()) made *= to[t++];
-      else if (f < from.size()) have *= from[f++];
-      else return {};
+      if (grow_from && f < from.size())
+        have *= from[f++];
+      else if (t < to.size())
+        made *= to[t++];
+      else if (f < from.size())
+        have *= from[f++];
+      else
+        return {};
     }
     int previous = -1;
     for (size_t k = begin; k < f; ++k) {

@@ -53,8 +53,8 @@ struct Composed {
 };
 /// `outer` with every use of tensor `via` computed by `inner`'s output `out` (stored as `stored`: ints and bools are converted as a store would).
 /// The inputs of `inner` come first, in order; equal tensors are merged; `fixed` leading inner inputs are never merged away.
-Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner, const std::vector<TensorId>& inner_inputs, int out,
-                         DType stored, int fixed = 0);
+Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner,
+                         const std::vector<TensorId>& inner_inputs, int out, DType stored, int fixed = 0);
 
 /// Number of instructions that are neither casts nor constants, and whether one of them is expensive (transcendental, division).
 struct ProgramCost {

@@ -13,9 +13,9 @@ namespace tuyere {
 /// One kernel argument. Pointers are addressed by position in the step's pointer list (inputs, outputs, workspace).
 struct KernelArg {
   enum class Kind : uint8_t { pointer, i32, i64, f32, tensor_map } kind = Kind::pointer;
-  int pointer = 0;      // pointer, tensor_map
-  Dim value;            // i32, i64: evaluated at prepare; pointer: byte offset
-  float f = 0;          // f32
+  int pointer = 0;  // pointer, tensor_map
+  Dim value;        // i32, i64: evaluated at prepare; pointer: byte offset
+  float f = 0;      // f32
   // tensor_map (TMA descriptor over pointer): sizes, byte strides (all but the innermost), box, element strides; swizzle 0/32/64/128; dtype name
   std::vector<Dim> dims, strides;
   std::vector<int> box;
@@ -29,8 +29,8 @@ struct KernelArg {
 };
 
 struct KernelLaunch {
-  int blob = 0;          // index into StepSpec::blobs
-  std::string kernel;    // extern "C" name
+  int blob = 0;        // index into StepSpec::blobs
+  std::string kernel;  // extern "C" name
   std::array<Dim, 3> grid{1, 1, 1};
   std::array<int, 3> block{1, 1, 1};
   int shared_bytes = 0;  // dynamic shared memory

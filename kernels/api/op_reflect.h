@@ -17,7 +17,9 @@ void for_each_field(S& op, F&& visit) {
 
 /// Whether S is a struct of ops.def.
 template <class S>
-concept Reflected = requires { S::fields(); };
+concept Reflected = requires {
+  S::fields();
+};
 
 /// "0.5", "inf": the shortest text that reads back as the same double.
 std::string number_text(double value);

@@ -92,14 +92,22 @@ struct is_vector<std::vector<T>> : std::true_type {};
 
 template <class T>
 std::string text_of(const T& value) {
-  if constexpr (std::is_same_v<T, bool>) return value ? "true" : "false";
-  else if constexpr (std::is_same_v<T, int64_t>) return std::to_string(value);
-  else if constexpr (std::is_same_v<T, double>) return reflect::number_text(value);
-  else if constexpr (std::is_same_v<T, std::string>) return reflect::quoted(value);
-  else if constexpr (std::is_same_v<T, DType>) return std::string(name(value));
-  else if constexpr (std::is_same_v<T, Dim>) return value.str();
-  else if constexpr (std::is_same_v<T, Program>) return "{" + str(value) + "}";
-  else if constexpr (std::is_enum_v<T>) return std::string(kNames<T>[static_cast<size_t>(value)]);
+  if constexpr (std::is_same_v<T, bool>)
+    return value ? "true" : "false";
+  else if constexpr (std::is_same_v<T, int64_t>)
+    return std::to_string(value);
+  else if constexpr (std::is_same_v<T, double>)
+    return reflect::number_text(value);
+  else if constexpr (std::is_same_v<T, std::string>)
+    return reflect::quoted(value);
+  else if constexpr (std::is_same_v<T, DType>)
+    return std::string(name(value));
+  else if constexpr (std::is_same_v<T, Dim>)
+    return value.str();
+  else if constexpr (std::is_same_v<T, Program>)
+    return "{" + str(value) + "}";
+  else if constexpr (std::is_enum_v<T>)
+    return std::string(kNames<T>[static_cast<size_t>(value)]);
   else {
     static_assert(is_vector<T>::value);
     std::string text = "[";

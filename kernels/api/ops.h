@@ -30,9 +30,11 @@ struct Field {
   M S::*member;
 };
 template <class S, class M>
-constexpr Field<S, M> field(const char* name, M S::*member) { return {name, member}; }
+constexpr Field<S, M> field(const char* name, M S::*member) {
+  return {name, member};
+}
 /// Declares the reflection list of S and its equality.
-#define TUYERE_FIELDS(S, ...)                                        \
+#define TUYERE_FIELDS(S, ...)                                             \
   static constexpr auto fields() { return std::make_tuple(__VA_ARGS__); } \
   bool operator==(const S&) const = default;
 
@@ -53,7 +55,8 @@ struct Reduce {
   DType type = DType::F32;
   Program prologue, epilogue;
   TUYERE_FIELDS(Reduce, field("kind", &Reduce::kind), field("axes", &Reduce::axes), field("keepdim", &Reduce::keepdim),
-                field("correction", &Reduce::correction), field("type", &Reduce::type), field("prologue", &Reduce::prologue), field("epilogue", &Reduce::epilogue))
+                field("correction", &Reduce::correction), field("type", &Reduce::type), field("prologue", &Reduce::prologue),
+                field("epilogue", &Reduce::epilogue))
 };
 
 /// Index (i64) of the first extreme element along `axis`.
@@ -74,10 +77,10 @@ struct Softmax {
   TUYERE_FIELDS(Softmax, field("axis", &Softmax::axis), field("log", &Softmax::log), field("type", &Softmax::type), field("prologue", &Softmax::prologue))
 };
 
-/// Normalization. layer, rms: over the last `axes` dimensions; weight and bias have that shape. group: x [N,C,...], `groups` groups of channels, weight and bias [C].
-/// Inputs: the prologue's (or x), weight if has_weight, bias if has_bias, then the epilogue's beyond input 0.
-/// x = prologue output 0; the prologue's further outputs are stored as outputs 1.. (residual sums). Output 0 = epilogue(norm(x) * weight + bias).
-/// Statistics in f32. `type`: dtype of output 0; `extra_types`: of the further outputs.
+/// Normalization. layer, rms: over the last `axes` dimensions; weight and bias have that shape. group: x [N,C,...], `groups` groups of channels, weight and
+/// bias [C]. Inputs: the prologue's (or x), weight if has_weight, bias if has_bias, then the epilogue's beyond input 0. x = prologue output 0; the prologue's
+/// further outputs are stored as outputs 1.. (residual sums). Output 0 = epilogue(norm(x) * weight + bias). Statistics in f32. `type`: dtype of output 0;
+/// `extra_types`: of the further outputs.
 struct Norm {
   NormKind kind = NormKind::layer;
   int64_t axes = 1;
@@ -88,8 +91,8 @@ struct Norm {
   std::vector<DType> extra_types;
   Program prologue, epilogue;
   TUYERE_FIELDS(Norm, field("kind", &Norm::kind), field("axes", &Norm::axes), field("groups", &Norm::groups), field("eps", &Norm::eps),
-                field("has_weight", &Norm::has_weight), field("has_bias", &Norm::has_bias), field("type", &Norm::type), field("extra_types", &Norm::extra_types),
-                field("prologue", &Norm::prologue), field("epilogue", &Norm::epilogue))
+                field("has_weight", &Norm::has_weight), field("has_bias", &Norm::has_bias), field("type", &Norm::type),
+                field("extra_types", &Norm::extra_types), field("prologue", &Norm::prologue), field("epilogue", &Norm::epilogue))
 };
 
 /// epilogue(op(a) @ op(b), extra...), batch dimensions broadcast; a [..., M, K], b [..., K, N] after the optional transposes of the last two dims.
@@ -113,9 +116,9 @@ struct Conv {
   bool tf32 = false;
   DType type = DType::F32;
   Program epilogue;
-  TUYERE_FIELDS(Conv, field("stride", &Conv::stride), field("pad_before", &Conv::pad_before), field("pad_after", &Conv::pad_after), field("dilation", &Conv::dilation),
-                field("groups", &Conv::groups), field("transposed", &Conv::transposed), field("output_padding", &Conv::output_padding), field("tf32", &Conv::tf32),
-                field("type", &Conv::type), field("epilogue", &Conv::epilogue))
+  TUYERE_FIELDS(Conv, field("stride", &Conv::stride), field("pad_before", &Conv::pad_before), field("pad_after", &Conv::pad_after),
+                field("dilation", &Conv::dilation), field("groups", &Conv::groups), field("transposed", &Conv::transposed),
+                field("output_padding", &Conv::output_padding), field("tf32", &Conv::tf32), field("type", &Conv::type), field("epilogue", &Conv::epilogue))
 };
 
 /// Pooling over the trailing spatial dims. with_indices adds output 1 (i64, flat spatial index). divisor 0: the window's size.
@@ -124,9 +127,9 @@ struct Pool {
   std::vector<int64_t> kernel, stride, pad, dilation;
   bool ceil_mode = false, count_include_pad = true, with_indices = false;
   int64_t divisor = 0;
-  TUYERE_FIELDS(Pool, field("kind", &Pool::kind), field("kernel", &Pool::kernel), field("stride", &Pool::stride), field("pad", &Pool::pad), field("dilation", &Pool::dilation),
-                field("ceil_mode", &Pool::ceil_mode), field("count_include_pad", &Pool::count_include_pad), field("with_indices", &Pool::with_indices),
-                field("divisor", &Pool::divisor))
+  TUYERE_FIELDS(Pool, field("kind", &Pool::kind), field("kernel", &Pool::kernel), field("stride", &Pool::stride), field("pad", &Pool::pad),
+                field("dilation", &Pool::dilation), field("ceil_mode", &Pool::ceil_mode), field("count_include_pad", &Pool::count_include_pad),
+                field("with_indices", &Pool::with_indices), field("divisor", &Pool::divisor))
 };
 
 /// PyTorch's adaptive pooling to the sizes `out` of the trailing spatial dims.
@@ -137,12 +140,14 @@ struct AdaptivePool {
 };
 
 /// softmax(scale * q @ k^T + mask) @ v. q [B,H,Sq,D], k [B,Hkv,Skv,D], v [B,Hkv,Skv,Dv], H a multiple of Hkv; any strides with D innermost.
-/// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]. causal: key j allowed for query i when j <= i (upper left).
+/// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]. causal: key j allowed for query i when j <= i (upper
+/// left).
 struct Attention {
   double scale = 1.0;
   bool causal = false, has_mask = false;
   DType type = DType::F32;
-  TUYERE_FIELDS(Attention, field("scale", &Attention::scale), field("causal", &Attention::causal), field("has_mask", &Attention::has_mask), field("type", &Attention::type))
+  TUYERE_FIELDS(Attention, field("scale", &Attention::scale), field("causal", &Attention::causal), field("has_mask", &Attention::has_mask),
+                field("type", &Attention::type))
 };
 
 struct Reshape {
@@ -191,7 +196,8 @@ struct GatherElements {
   int64_t axis = 0;
   TUYERE_FIELDS(GatherElements, field("axis", &GatherElements::axis))
 };
-/// x[..., idx_0, idx_1, ...] with index tensors on consecutive `axes` that broadcast together: the result replaces those axes by the broadcast shape. Inputs x, idx...
+/// x[..., idx_0, idx_1, ...] with index tensors on consecutive `axes` that broadcast together: the result replaces those axes by the broadcast shape. Inputs x,
+/// idx...
 struct Index {
   std::vector<int64_t> axes;
   TUYERE_FIELDS(Index, field("axes", &Index::axes))
@@ -221,7 +227,8 @@ struct Fill {
   double value = 0;
   bool use_dim = false;
   Dim dim;
-  TUYERE_FIELDS(Fill, field("type", &Fill::type), field("shape", &Fill::shape), field("value", &Fill::value), field("use_dim", &Fill::use_dim), field("dim", &Fill::dim))
+  TUYERE_FIELDS(Fill, field("type", &Fill::type), field("shape", &Fill::shape), field("value", &Fill::value), field("use_dim", &Fill::use_dim),
+                field("dim", &Fill::dim))
 };
 struct Cumulate {
   CumKind kind = CumKind::sum;
@@ -242,13 +249,15 @@ struct Sort {
   bool descending = false;
   TUYERE_FIELDS(Sort, field("axis", &Sort::axis), field("descending", &Sort::descending))
 };
-/// Resizes the trailing spatial dims to `size`. scales (per spatial dim, or empty) are PyTorch's recorded scale factors: coordinates use 1/scale when given, in/out otherwise.
+/// Resizes the trailing spatial dims to `size`. scales (per spatial dim, or empty) are PyTorch's recorded scale factors: coordinates use 1/scale when given,
+/// in/out otherwise.
 struct Resize {
   ResizeMode mode = ResizeMode::nearest;
   bool align_corners = false;
   Shape size;
   std::vector<double> scales;
-  TUYERE_FIELDS(Resize, field("mode", &Resize::mode), field("align_corners", &Resize::align_corners), field("size", &Resize::size), field("scales", &Resize::scales))
+  TUYERE_FIELDS(Resize, field("mode", &Resize::mode), field("align_corners", &Resize::align_corners), field("size", &Resize::size),
+                field("scales", &Resize::scales))
 };
 /// A PyTorch op called from inside the program. `args`: JSON list, one entry per schema argument: {"tensor": k} | {"int": 3} | {"ints": [..]} | {"float": ..} |
 /// {"bool": ..} | {"str": ..} | {"dtype": ..} | {"none": true} | {"tensors": [k, ...]}. Output types and shapes are known from the capture.

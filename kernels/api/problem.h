@@ -15,10 +15,10 @@ struct Target {
   int multiprocessors = 0;  // of the device, or of the architecture's usual one when it is absent
   std::string device_name;  // as the driver says it, or the CPU's model name
   int64_t l2_bytes = 0;
-  double copy_gbps = 0;     // device memory bandwidth, read + write; for the cost model
-  double tensor_tflops = 0; // dense f16 tensor-core rate; for the cost model
-  int device = 0;           // ordinal, when present
-  bool present = true;      // false: nothing can be timed
+  double copy_gbps = 0;      // device memory bandwidth, read + write; for the cost model
+  double tensor_tflops = 0;  // dense f16 tensor-core rate; for the cost model
+  int device = 0;            // ordinal, when present
+  bool present = true;       // false: nothing can be timed
   bool is_cuda() const { return kind == Kind::Cuda; }
   /// "cpu", "sm_80", "sm_90a", "sm_100a"
   std::string arch() const;

@@ -21,8 +21,10 @@ constexpr FnInfo kFunctions[] = {
 
 template <class T>
 T from_double(double v) {
-  if constexpr (std::is_floating_point_v<T>) return static_cast<T>(v);
-  else if constexpr (std::is_same_v<T, bool>) return v != 0;
+  if constexpr (std::is_floating_point_v<T>)
+    return static_cast<T>(v);
+  else if constexpr (std::is_same_v<T, bool>)
+    return v != 0;
   else {  // saturates, NaN is 0: what the device's conversion does
     if (std::isnan(v)) return 0;
     if (v >= -static_cast<double>(std::numeric_limits<T>::min())) return std::numeric_limits<T>::max();
@@ -33,12 +35,40 @@ T from_double(double v) {
 
 constexpr bool real_function(Fn fn) {
   switch (fn) {
-    case Fn::atan2: case Fn::sqrt: case Fn::rsqrt: case Fn::exp: case Fn::exp2: case Fn::expm1: case Fn::log: case Fn::log2:
-    case Fn::log10: case Fn::log1p: case Fn::sin: case Fn::cos: case Fn::tan: case Fn::asin: case Fn::acos: case Fn::atan:
-    case Fn::sinh: case Fn::cosh: case Fn::tanh: case Fn::asinh: case Fn::acosh: case Fn::atanh: case Fn::erf:
-    case Fn::sigmoid: case Fn::silu: case Fn::gelu_erf: case Fn::gelu_tanh: case Fn::hardsigmoid: case Fn::hardswish:
-    case Fn::softplus: case Fn::mish: return true;
-    default: return false;
+    case Fn::atan2:
+    case Fn::sqrt:
+    case Fn::rsqrt:
+    case Fn::exp:
+    case Fn::exp2:
+    case Fn::expm1:
+    case Fn::log:
+    case Fn::log2:
+    case Fn::log10:
+    case Fn::log1p:
+    case Fn::sin:
+    case Fn::cos:
+    case Fn::tan:
+    case Fn::asin:
+    case Fn::acos:
+    case Fn::atan:
+    case Fn::sinh:
+    case Fn::cosh:
+    case Fn::tanh:
+    case Fn::asinh:
+    case Fn::acosh:
+    case Fn::atanh:
+    case Fn::erf:
+    case Fn::sigmoid:
+    case Fn::silu:
+    case Fn::gelu_erf:
+    case Fn::gelu_tanh:
+    case Fn::hardsigmoid:
+    case Fn::hardswish:
+    case Fn::softplus:
+    case Fn::mish:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -51,17 +81,17 @@ double invoke([[maybe_unused]] Row row, [[maybe_unused]] T a, [[maybe_unused]] T
   return 0;
 }
 
-
 template <class T>
 double apply(Fn fn, T a, T b, T c) {
   switch (fn) {
-#define FN(name, arity, result, cuda, cpp)                                                                                                              \
-  case Fn::name:                                                                                                                                        \
-    return invoke<Fn::name, std::conditional_t<std::string_view(#result) == "bool", bool, T>>(                                                          \
+#define FN(name, arity, result, cuda, cpp)                                                     \
+  case Fn::name:                                                                               \
+    return invoke<Fn::name, std::conditional_t<std::string_view(#result) == "bool", bool, T>>( \
         []<class U>([[maybe_unused]] U a, [[maybe_unused]] U b, [[maybe_unused]] U c) -> std::decay_t<decltype(cpp)> { return cpp; }, a, b, c);
 #include "kernels/api/functions.def"
 #undef FN
-    default: INTERNAL_CHECK(false, "constant and cast are no table functions");
+    default:
+      INTERNAL_CHECK(false, "constant and cast are no table functions");
   }
   return 0;
 }
@@ -73,12 +103,18 @@ double apply_as(Fn fn, const double* args) {
 
 double apply_typed(Fn fn, DType type, const double* args) {
   switch (type) {
-    case DType::F32: return apply_as<float>(fn, args);
-    case DType::F64: return apply_as<double>(fn, args);
-    case DType::I32: return apply_as<int32_t>(fn, args);
-    case DType::I64: return apply_as<int64_t>(fn, args);
-    case DType::Bool: return apply_as<bool>(fn, args);
-    default: INTERNAL_CHECK(false, "type " << name(type) << " is no type of arithmetic");
+    case DType::F32:
+      return apply_as<float>(fn, args);
+    case DType::F64:
+      return apply_as<double>(fn, args);
+    case DType::I32:
+      return apply_as<int32_t>(fn, args);
+    case DType::I64:
+      return apply_as<int64_t>(fn, args);
+    case DType::Bool:
+      return apply_as<bool>(fn, args);
+    default:
+      INTERNAL_CHECK(false, "type " << name(type) << " is no type of arithmetic");
   }
   return 0;
 }
@@ -86,11 +122,16 @@ double apply_typed(Fn fn, DType type, const double* args) {
 /// The value in the compute type, as double.
 double converted(double value, DType type) {
   switch (type) {
-    case DType::F32: return static_cast<float>(value);
-    case DType::F64: return value;
-    case DType::I32: return from_double<int32_t>(value);
-    case DType::I64: return static_cast<double>(from_double<int64_t>(value));
-    default: return value != 0;
+    case DType::F32:
+      return static_cast<float>(value);
+    case DType::F64:
+      return value;
+    case DType::I32:
+      return from_double<int32_t>(value);
+    case DType::I64:
+      return static_cast<double>(from_double<int64_t>(value));
+    default:
+      return value != 0;
   }
 }
 

@@ -89,9 +89,9 @@ const char* cuda_prelude();
 /// The shape of epilogue that closed libraries know: out = act(main [+ residual] [+ bias]).
 /// Input 0 is the main result. Empty when the program is anything else.
 struct SimpleEpilogue {
-  int bias = -1;      // input number, or -1
-  int residual = -1;  // input number, or -1
-  std::optional<Fn> act;  // relu, silu, gelu_erf, gelu_tanh, sigmoid, tanh, hardswish, hardsigmoid, clamp ...
+  int bias = -1;                       // input number, or -1
+  int residual = -1;                   // input number, or -1
+  std::optional<Fn> act;               // relu, silu, gelu_erf, gelu_tanh, sigmoid, tanh, hardswish, hardsigmoid, clamp ...
   double act_alpha = 0, act_beta = 0;  // clamp bounds, otherwise 0
 };
 /// `is_bias(k)`: whether input k varies along the channel only.

@@ -122,11 +122,16 @@ TG_FN float tg_cast_f8e5m2(T a) { return tg_round_f8(static_cast<float>(a), -14,
 
 const char* cuda_type(DType type) {
   switch (compute_type(type)) {
-    case DType::F32: return "float";
-    case DType::F64: return "double";
-    case DType::I32: return "int";
-    case DType::I64: return "long long";
-    default: return "bool";
+    case DType::F32:
+      return "float";
+    case DType::F64:
+      return "double";
+    case DType::I32:
+      return "int";
+    case DType::I64:
+      return "long long";
+    default:
+      return "bool";
   }
 }
 
@@ -157,10 +162,14 @@ std::string real_literal(T value) {
 
 std::string literal(double value, DType type) {
   switch (compute_type(type)) {
-    case DType::F32: return real_literal(static_cast<float>(value));
-    case DType::F64: return real_literal(value);
-    case DType::Bool: return value != 0 ? "true" : "false";
-    default: break;
+    case DType::F32:
+      return real_literal(static_cast<float>(value));
+    case DType::F64:
+      return real_literal(value);
+    case DType::Bool:
+      return value != 0 ? "true" : "false";
+    default:
+      break;
   }
   Program constant;
   constant.outputs = {static_cast<int16_t>(constant.constant(value, type))};

@@ -56,9 +56,19 @@ class Matcher {
 
   static bool is_plain_activation(Fn fn) {
     switch (fn) {
-      case Fn::relu: case Fn::silu: case Fn::gelu_erf: case Fn::gelu_tanh: case Fn::sigmoid: case Fn::tanh: case Fn::hardswish:
-      case Fn::hardsigmoid: case Fn::softplus: case Fn::mish: return true;
-      default: return false;
+      case Fn::relu:
+      case Fn::silu:
+      case Fn::gelu_erf:
+      case Fn::gelu_tanh:
+      case Fn::sigmoid:
+      case Fn::tanh:
+      case Fn::hardswish:
+      case Fn::hardsigmoid:
+      case Fn::softplus:
+      case Fn::mish:
+        return true;
+      default:
+        return false;
     }
   }
 

@@ -23,9 +23,19 @@ void append_body(Program& to, const Program& from, std::vector<int>& values) {
 
 bool commutes(Fn fn) {
   switch (fn) {
-    case Fn::add: case Fn::mul: case Fn::eq: case Fn::ne: case Fn::logical_and: case Fn::logical_or: case Fn::logical_xor:
-    case Fn::bitwise_and: case Fn::bitwise_or: case Fn::bitwise_xor: return true;
-    default: return false;
+    case Fn::add:
+    case Fn::mul:
+    case Fn::eq:
+    case Fn::ne:
+    case Fn::logical_and:
+    case Fn::logical_or:
+    case Fn::logical_xor:
+    case Fn::bitwise_and:
+    case Fn::bitwise_or:
+    case Fn::bitwise_xor:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -150,7 +160,9 @@ Program spelled_out(const Program& program, DType if_none) {
 
 Program compose(const Program& outer_in, int slot, const Program& inner_in, int out) {
   if (outer_in.empty() && outer_in.inputs.empty() && inner_in.empty() && inner_in.inputs.empty()) return {};
-  DType inner_type = !inner_in.empty() ? inner_in.type_of(inner_in.outputs[static_cast<size_t>(out)]) : inner_in.inputs.empty() ? DType::F32 : inner_in.inputs[0];
+  DType inner_type = !inner_in.empty()         ? inner_in.type_of(inner_in.outputs[static_cast<size_t>(out)])
+                     : inner_in.inputs.empty() ? DType::F32
+                                               : inner_in.inputs[0];
   const Program outer = spelled_out(outer_in, compute_type(inner_type));
   INTERNAL_CHECK(slot >= 0 && static_cast<size_t>(slot) < outer.inputs.size(), "no input " << slot << " in " << str(outer));
   const Program inner = spelled_out(inner_in, outer.inputs[static_cast<size_t>(slot)]);

@@ -38,9 +38,7 @@ std::string inst_text(const Program& program, const Inst& inst, const std::vecto
 
 std::string input_text(const Program& program, size_t k) { return "i" + std::to_string(k) + ":" + std::string(name(program.inputs[k])); }
 
-std::string value_text(const Program& program, int value) {
-  return (static_cast<size_t>(value) < program.inputs.size() ? "i" : "v") + std::to_string(value);
-}
+std::string value_text(const Program& program, int value) { return (static_cast<size_t>(value) < program.inputs.size() ? "i" : "v") + std::to_string(value); }
 
 class Nested {
  public:

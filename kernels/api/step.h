@@ -24,9 +24,9 @@ using Bytes = std::shared_ptr<const std::vector<std::byte>>;
 ///   "host"      a PyTorch op through the host-call table · "copy" a strided copy of input 0 to output 0 (any executor may be asked for it)
 struct StepSpec {
   std::string executor;
-  std::string attrs;             // JSON object
-  std::vector<Bytes> blobs;      // referenced by attrs by position
-  Dim workspace;                 // bytes, 256-aligned; one more pointer after inputs and outputs
+  std::string attrs;         // JSON object
+  std::vector<Bytes> blobs;  // referenced by attrs by position
+  Dim workspace;             // bytes, 256-aligned; one more pointer after inputs and outputs
 };
 
 /// A tensor of concrete size.
@@ -46,7 +46,7 @@ class ConstantStore {
 
 struct PrepareArgs {
   std::vector<TensorView> in, out;
-  std::vector<const void*> constants;  // per input: address of its data when it is a weight that stays put, else nullptr
+  std::vector<const void*> constants;      // per input: address of its data when it is a weight that stays put, else nullptr
   std::vector<std::string> constant_keys;  // per input: unique name of that weight within the engine and of its version, or ""
   const Symbols* symbols = nullptr;
   ConstantStore* store = nullptr;

@@ -39,7 +39,10 @@ class Tactic {
   virtual std::string_view source() const = 0;
   virtual Support supports(const Problem& problem, const Target& target) const = 0;
   /// Configurations, the most promising first. Never empty when supported. `level`: optimization level 0..5, more is wider.
-  virtual std::vector<Config> configs(const Problem&, const Target&, int level) const { (void)level; return {""}; }
+  virtual std::vector<Config> configs(const Problem&, const Target&, int level) const {
+    (void)level;
+    return {""};
+  }
   /// Estimated seconds at the hint sizes; used to prune and to choose when nothing can be timed. Default: traffic and FLOPs against the target.
   virtual double estimate(const Problem& problem, const Target& target, const Config& config) const;
   /// The step. Compiles device code (thread-safe; through the cubin cache). Throws Error on failure.

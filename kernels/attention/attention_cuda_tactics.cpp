@@ -57,7 +57,8 @@ class Flash : public mma::KernelTactic {
     const double sms = std::max(1, target.multiprocessors);
     const double tensor = (target.tensor_tflops > 0 ? target.tensor_tflops : 300) * 1e12 * (target.sm >= 100 ? 0.2 : target.sm >= 90 ? 0.45 : 0.6);
     const double blocks = std::ceil(size(v.queries) / shape.queries) * size(v.heads) * size(v.batch);
-    const double resident = std::max(1.0, std::min({std::floor((target.sm >= 90 ? 227.0 : 163.0) * 1024 / (shape.shared_bytes(v) + 1024)), 2048.0 / (shape.queries * 2), 65536.0 / (shape.queries * 2 * 200)}));
+    const double resident = std::max(1.0, std::min({std::floor((target.sm >= 90 ? 227.0 : 163.0) * 1024 / (shape.shared_bytes(v) + 1024)),
+                                                    2048.0 / (shape.queries * 2), 65536.0 / (shape.queries * 2 * 200)}));
     const double k_tiles = std::ceil(size(v.keys) / shape.keys) * (v.causal ? 0.6 : 1.0);
     const double tile_flops = 2.0 * shape.queries * shape.keys * static_cast<double>(v.depth + v.value_depth);
     const double share = std::min(1.0, 0.4 + 0.15 * std::log2(shape.queries / 16.0) + 0.05 * std::log2(shape.keys / 32.0));
@@ -66,7 +67,9 @@ class Flash : public mma::KernelTactic {
     return 2.5e-6 + waves * block_seconds * std::min(resident, std::max(1.0, blocks / sms));
   }
 
-  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override { return attention::flash_source(p, target, parse(config)); }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return attention::flash_source(p, target, parse(config));
+  }
 
  protected:
   Support accepts(const Problem& p, const Target&) const override {

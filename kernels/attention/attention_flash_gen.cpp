@@ -224,16 +224,34 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   const std::string epilogue_text = mma::emit_epilogue(store, params);
   auto number = [](int64_t i) { return std::to_string(i); };
   auto access = [&](const std::vector<Dim>& s) { return number(mma::access_bytes({0, v.type, s[2], 1, {s[0], s[1]}, v.alignment})); };
-  codegen::Vars vars = {{"QUERIES", number(shape.queries)}, {"KEYS", number(shape.keys)}, {"DP", number((v.depth + 15) / 16 * 16)}, {"DVP", number((v.value_depth + 15) / 16 * 16)},
-                        {"D", number(v.depth)}, {"DV", number(v.value_depth)}, {"D_EDGE", v.depth % 16 ? "true" : "false"}, {"DV_EDGE", v.value_depth % 16 ? "true" : "false"},
-                        {"QVEC", access(v.q)}, {"KVEC", access(v.k)}, {"VVEC", access(v.v)}, {"SQ", params.size(v.queries)}, {"SK", params.size(v.keys)}, {"H", params.size(v.heads)},
-                        {"HKV", params.size(v.kv_heads)}, {"CAUSAL", v.causal ? "true" : "false"}, {"SCALE", real(v.scale * 1.4426950408889634)}, {"MASK", mask_text(v, params)},
-                        {"MMA", v.type == DType::F16 ? "tgm_mma_f16" : "tgm_mma_bf16"}, {"PACK", v.type == DType::F16 ? "tgm_pack_f16" : "tgm_pack_bf16"}};
+  codegen::Vars vars = {{"QUERIES", number(shape.queries)},
+                        {"KEYS", number(shape.keys)},
+                        {"DP", number((v.depth + 15) / 16 * 16)},
+                        {"DVP", number((v.value_depth + 15) / 16 * 16)},
+                        {"D", number(v.depth)},
+                        {"DV", number(v.value_depth)},
+                        {"D_EDGE", v.depth % 16 ? "true" : "false"},
+                        {"DV_EDGE", v.value_depth % 16 ? "true" : "false"},
+                        {"QVEC", access(v.q)},
+                        {"KVEC", access(v.k)},
+                        {"VVEC", access(v.v)},
+                        {"SQ", params.size(v.queries)},
+                        {"SK", params.size(v.keys)},
+                        {"H", params.size(v.heads)},
+                        {"HKV", params.size(v.kv_heads)},
+                        {"CAUSAL", v.causal ? "true" : "false"},
+                        {"SCALE", real(v.scale * 1.4426950408889634)},
+                        {"MASK", mask_text(v, params)},
+                        {"MMA", v.type == DType::F16 ? "tgm_mma_f16" : "tgm_mma_bf16"},
+                        {"PACK", v.type == DType::F16 ? "tgm_pack_f16" : "tgm_pack_bf16"}};
   const char* names[] = {"Q", "K", "V"};
   const std::vector<Dim>* strides[] = {&v.q, &v.k, &v.v};
   for (int i = 0; i < 3; ++i) {
     const std::string n = names[i];
-    vars.insert(vars.end(), {{n, params.pointer(i, v.type, false)}, {n + "B", params.offset((*strides[i])[0])}, {n + "H", params.offset((*strides[i])[1])}, {n + "S", params.offset((*strides[i])[2])}});
+    vars.insert(vars.end(), {{n, params.pointer(i, v.type, false)},
+                             {n + "B", params.offset((*strides[i])[0])},
+                             {n + "H", params.offset((*strides[i])[1])},
+                             {n + "S", params.offset((*strides[i])[2])}});
   }
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + mma::tile_text() + codegen::fill(kKernel, vars));

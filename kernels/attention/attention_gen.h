@@ -12,13 +12,13 @@ struct View {
   Dim batch, heads, queries, keys;
   Dim kv_heads;
   int64_t depth = 0, value_depth = 0;
-  std::vector<Dim> q, k, v;             // element strides [b, h, s, d]
-  std::vector<Dim> mask;                // over [b, h, query, key]; empty without one
+  std::vector<Dim> q, k, v;  // element strides [b, h, s, d]
+  std::vector<Dim> mask;     // over [b, h, query, key]; empty without one
   DType type = DType::F32, mask_type = DType::F32;
-  int alignment = 256;                  // the least of q, k, v
+  int alignment = 256;  // the least of q, k, v
   double scale = 1;
   bool causal = false;
-  mma::EpilogueTensor out;              // over [b, h, query, d]
+  mma::EpilogueTensor out;  // over [b, h, query, d]
 };
 View view(const Problem& problem);
 /// Tile sizes of the tensor-core kernel: 16 queries per warp.

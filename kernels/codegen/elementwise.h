@@ -32,8 +32,8 @@ struct Elementwise {
 };
 
 struct ElementwiseShape {
-  int vec = 1;      // elements per access
-  int unroll = 1;   // accesses per thread
+  int vec = 1;     // elements per access
+  int unroll = 1;  // accesses per thread
   int threads = 256;
 };
 

@@ -37,7 +37,8 @@ Mode mode_of(const Elementwise& e, bool output, int k, int vec) {
 /// Indices must not change inside a vector.
 bool indirect_ok(const Elementwise& e) {
   auto ok = [&](const Access& a) {
-    return std::all_of(a.indirect.begin(), a.indirect.end(), [&](const Indirect& i) { return e.space.strides[i.index].empty() || e.space.strides[i.index].back().is_const(0); });
+    return std::all_of(a.indirect.begin(), a.indirect.end(),
+                       [&](const Indirect& i) { return e.space.strides[i.index].empty() || e.space.strides[i.index].back().is_const(0); });
   };
   return std::all_of(e.in.begin(), e.in.end(), ok) && std::all_of(e.out.begin(), e.out.end(), ok);
 }
@@ -57,7 +58,11 @@ class Writer {
 
   void write(const std::string& block) {
     const auto sizes = chunked_sizes(e_, shape_.vec);
-    const Vars vars = {{"total", kernel_.value(numel(sizes))}, {"block", block}, {"span", number(shape_.unroll * shape_.threads)}, {"U", number(shape_.unroll)}, {"T", number(shape_.threads)}};
+    const Vars vars = {{"total", kernel_.value(numel(sizes))},
+                       {"block", block},
+                       {"span", number(shape_.unroll * shape_.threads)},
+                       {"U", number(shape_.unroll)},
+                       {"T", number(shape_.threads)}};
     std::string code = fill("  {\n    const idx total = $total, first = (idx)($block) * $span + threadIdx.x;\n", vars);
     for (int k = 0; k < e_.values(); ++k) code += declaration(k);
     code += fill("#pragma unroll\n    for (int u = 0; u < $U; ++u) {\n    const idx i = first + u * $T;\n    if (i < total) {\n", vars);
@@ -98,8 +103,10 @@ class Writer {
       for (const Indirect& i : list[k].indirect) {
         if (done[i.index]) continue;
         done[i.index] = true;
-        code += fill("    idx x$i = (idx)$p[$o]; if (x$i < 0) x$i += (idx)$n;\n",
-                     {{"i", number(i.index)}, {"p", pointer(kernel_, e_.in[i.index].op, false)}, {"o", offset(kernel_, e_.space.strides[i.index], coords_)}, {"n", kernel_.value(i.size)}});
+        code += fill("    idx x$i = (idx)$p[$o]; if (x$i < 0) x$i += (idx)$n;\n", {{"i", number(i.index)},
+                                                                                   {"p", pointer(kernel_, e_.in[i.index].op, false)},
+                                                                                   {"o", offset(kernel_, e_.space.strides[i.index], coords_)},
+                                                                                   {"n", kernel_.value(i.size)}});
       }
     return code;
   }
@@ -113,7 +120,11 @@ class Writer {
 
   Vars access_vars(bool output, int k) {
     const auto& strides = strides_of(e_, output, k);
-    return {{"k", number(k)}, {"V", number(shape_.vec)}, {"at", address(output, k)}, {"stride", strides.empty() ? "0" : kernel_.value(strides.back())}, {"last", tail_ ? "tg_lesser(j, left - 1)" : "j"}};
+    return {{"k", number(k)},
+            {"V", number(shape_.vec)},
+            {"at", address(output, k)},
+            {"stride", strides.empty() ? "0" : kernel_.value(strides.back())},
+            {"last", tail_ ? "tg_lesser(j, left - 1)" : "j"}};
   }
 
   std::string load(int k) {
@@ -128,7 +139,8 @@ class Writer {
 
   std::string compute() {
     std::string code;
-    for (size_t k = 0; k < e_.out.size(); ++k) code += fill("    $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", number(static_cast<int>(k))}, {"V", number(shape_.vec)}});
+    for (size_t k = 0; k < e_.out.size(); ++k)
+      code += fill("    $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", number(static_cast<int>(k))}, {"V", number(shape_.vec)}});
     code += "#pragma unroll\n    for (int j = 0; j < " + number(shape_.vec) + "; ++j) {\n";
     auto element = [&](int k) { return "a" + number(k) + "[u][" + (width(k) == 1 ? "0" : "j") + "]"; };
     if (e_.program.empty()) {
@@ -145,7 +157,8 @@ class Writer {
 
   std::string store(int k) {
     const Vars vars = access_vars(true, k);
-    const std::string single = fill("{\n#pragma unroll\n    for (int j = 0; j < $V; ++j) ", vars) + (tail_ ? "if (j < left) " : "") + fill("($at)[(idx)j * $stride] = r$k[j]; }\n", vars);
+    const std::string single = fill("{\n#pragma unroll\n    for (int j = 0; j < $V; ++j) ", vars) + (tail_ ? "if (j < left) " : "") +
+                               fill("($at)[(idx)j * $stride] = r$k[j]; }\n", vars);
     if (mode_of(e_, true, k, shape_.vec) != Mode::vector) return "    " + single;
     const std::string wide = fill("tg_store<$V>($at, r$k);\n", vars);
     return tail_ ? "    if (left == " + number(shape_.vec) + ") " + wide + "    else " + single : "    " + wide;
@@ -199,11 +212,11 @@ ElementwiseShape parse_shape_config(const Config& config, const ElementwiseShape
   return {config_int(config, "vec", fallback.vec), config_int(config, "unroll", fallback.unroll), config_int(config, "threads", fallback.threads)};
 }
 
-std::string str(const ElementwiseShape& shape) {
-  return "vec=" + number(shape.vec) + " unroll=" + number(shape.unroll) + " threads=" + number(shape.threads);
-}
+std::string str(const ElementwiseShape& shape) { return "vec=" + number(shape.vec) + " unroll=" + number(shape.unroll) + " threads=" + number(shape.threads); }
 
-Dim elementwise_blocks(const Elementwise& e, const ElementwiseShape& shape) { return ceildiv(numel(chunked_sizes(e, shape.vec)), shape.unroll * shape.threads); }
+Dim elementwise_blocks(const Elementwise& e, const ElementwiseShape& shape) {
+  return ceildiv(numel(chunked_sizes(e, shape.vec)), shape.unroll * shape.threads);
+}
 
 void emit_elementwise(Kernel& kernel, const Elementwise& e, const ElementwiseShape& shape, const std::string& block) { Writer(kernel, e, shape).write(block); }
 

@@ -60,7 +60,13 @@ std::string Kernel::value(const Dim& dim) {
 std::string Kernel::source() const {
   const std::string bounds = std::to_string(threads) + (min_blocks > 0 ? ", " + std::to_string(min_blocks) : "");
   return fill("namespace $name_ns {\ntypedef $idx idx;\n$preamble\nextern \"C\" __global__ void __launch_bounds__($bounds) $name($params) {\n$body}\n}\n",
-              {{"name_ns", name_ + "_ns"}, {"idx", wide_ ? "long long" : "int"}, {"preamble", preamble}, {"bounds", bounds}, {"name", name_}, {"params", params_}, {"body", body}});
+              {{"name_ns", name_ + "_ns"},
+               {"idx", wide_ ? "long long" : "int"},
+               {"preamble", preamble},
+               {"bounds", bounds},
+               {"name", name_},
+               {"params", params_},
+               {"body", body}});
 }
 
 KernelLaunch Kernel::launch(int blob) const {
@@ -118,9 +124,8 @@ int config_int(const Config& config, std::string_view key, int fallback) {
 }
 
 bool is_empty(const Problem& problem) {
-  return std::all_of(problem.out.begin(), problem.out.end(), [](const TensorDesc& t) {
-    return std::any_of(t.shape.begin(), t.shape.end(), [](const Dim& d) { return d.is_const(0); });
-  });
+  return std::all_of(problem.out.begin(), problem.out.end(),
+                     [](const TensorDesc& t) { return std::any_of(t.shape.begin(), t.shape.end(), [](const Dim& d) { return d.is_const(0); }); });
 }
 
 }  // namespace tuyere::codegen

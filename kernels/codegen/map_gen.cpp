@@ -10,7 +10,8 @@ namespace tuyere::codegen {
 std::vector<std::string> begin_map(Kernel& kernel, std::vector<Dim> size, int vec) {
   if (vec > 1) size.back() = floordiv(size.back(), vec);
   kernel.grid[0] = ceildiv(numel(size), kernel.threads);
-  kernel.add("  const idx i = (idx)blockIdx.x * $T + threadIdx.x;\n  if (i >= $n) return;\n", {{"T", std::to_string(kernel.threads)}, {"n", kernel.value(numel(size))}});
+  kernel.add("  const idx i = (idx)blockIdx.x * $T + threadIdx.x;\n  if (i >= $n) return;\n",
+             {{"T", std::to_string(kernel.threads)}, {"n", kernel.value(numel(size))}});
   std::vector<std::string> coords = split(kernel, kernel.body, "i", size, "c");
   if (vec > 1) {
     kernel.add("    const idx cv = $c * $v;\n", {{"c", coords.back()}, {"v", std::to_string(vec)}});

@@ -8,17 +8,20 @@
 namespace tuyere::codegen {
 
 std::string str(const RowPlan& p) {
-  return "vec=" + std::to_string(p.vec) + " tx=" + std::to_string(p.tx) + " ty=" + std::to_string(p.ty) + " keep=" + std::to_string(p.keep) + " split=" + std::to_string(p.split);
+  return "vec=" + std::to_string(p.vec) + " tx=" + std::to_string(p.tx) + " ty=" + std::to_string(p.ty) + " keep=" + std::to_string(p.keep) +
+         " split=" + std::to_string(p.split);
 }
 
 RowPlan parse_row_plan(const Config& config, const RowPlan& d) {
-  return {config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty), config_int(config, "keep", d.keep), config_int(config, "split", d.split)};
+  return {config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty), config_int(config, "keep", d.keep),
+          config_int(config, "split", d.split)};
 }
 
 RowPlan default_row_plan(const Rows& rows, int inputs, const Target& target, const Symbols& hints, int budget) {
   RowPlan plan;
   plan.vec = row_vector(rows, inputs, false);
-  const int64_t chunks = std::max<int64_t>(hint(numel(rows.inner.size), hints) / plan.vec, 1), outputs = std::max<int64_t>(hint(numel(rows.outer.size), hints), 1);
+  const int64_t chunks = std::max<int64_t>(hint(numel(rows.inner.size), hints) / plan.vec, 1),
+                outputs = std::max<int64_t>(hint(numel(rows.outer.size), hints), 1);
   const int wanted = std::max(1, std::min(budget / 2, 16) / plan.vec);  // accesses per thread
   plan.ty = 1;
   while (plan.ty < 1024 && static_cast<int64_t>(plan.ty) * wanted < chunks) plan.ty *= 2;
@@ -46,8 +49,13 @@ RowWriter::RowWriter(Kernel& kernel, const Rows& rows, const RowPlan& plan) : ke
 void RowWriter::begin() {
   kernel_.threads = plan_.tx * plan_.ty;
   kernel_.grid = {ceildiv(numel(rows_.outer.size), plan_.tx) * plan_.split, 1, 1};
-  kernel_.add("  const int kx = threadIdx.x / $ty, ry = threadIdx.x % $ty;\n  const int part = blockIdx.x % $split; (void)part;\n  const idx o = (idx)(blockIdx.x / $split) * $tx + kx;\n  const bool live = o < $n;\n",
-              {{"ty", std::to_string(plan_.ty)}, {"split", std::to_string(plan_.split)}, {"tx", std::to_string(plan_.tx)}, {"n", kernel_.value(numel(rows_.outer.size))}});
+  kernel_.add(
+      "  const int kx = threadIdx.x / $ty, ry = threadIdx.x % $ty;\n  const int part = blockIdx.x % $split; (void)part;\n  const idx o = (idx)(blockIdx.x / "
+      "$split) * $tx + kx;\n  const bool live = o < $n;\n",
+      {{"ty", std::to_string(plan_.ty)},
+       {"split", std::to_string(plan_.split)},
+       {"tx", std::to_string(plan_.tx)},
+       {"n", kernel_.value(numel(rows_.outer.size))}});
   oc_ = split(kernel_, kernel_.body, "o", rows_.outer.size, "c");
 }
 

@@ -31,7 +31,8 @@ std::string declare_text(const Operand& op, Mode mode, int vec, const std::strin
 /// The j-th element of an array that declare_text made.
 std::string element(const std::string& name, Mode mode);
 /// Values of the program's outputs for inputs named <prefix>k, arrays of modes[k]; an empty program is the identity of input 0.
-std::vector<std::string> emit_program(const Program& program, const std::vector<Operand>& ops, const std::vector<std::string>& elements, const std::string& prefix, std::string& code);
+std::vector<std::string> emit_program(const Program& program, const std::vector<Operand>& ops, const std::vector<std::string>& elements,
+                                      const std::string& prefix, std::string& code);
 /// The compute type of output k of a program over `ops` (the identity when empty).
 DType program_type(const Program& program, DType identity, int k = 0);
 

@@ -50,7 +50,8 @@ std::string element(const std::string& name, Mode mode) { return name + (mode ==
 
 DType program_type(const Program& program, DType identity, int k) { return compute_type(program.empty() ? identity : program.type_of(program.outputs[k])); }
 
-std::vector<std::string> emit_program(const Program& program, const std::vector<Operand>& ops, const std::vector<std::string>& elements, const std::string& prefix, std::string& code) {
+std::vector<std::string> emit_program(const Program& program, const std::vector<Operand>& ops, const std::vector<std::string>& elements,
+                                      const std::string& prefix, std::string& code) {
   if (program.empty()) return {"tg_cvt<" + compute_ctype(ops[0].dtype) + ">(" + elements[0] + ")"};
   std::vector<std::string> inputs;
   for (size_t k = 0; k < program.inputs.size(); ++k) inputs.push_back("tg_cvt<" + storage_ctype(program.inputs[k]) + ">(" + elements[k] + ")");

@@ -18,10 +18,10 @@ struct Space {
 
 /// A tensor of the step as a kernel sees it. Strides along the space are in Space.
 struct Operand {
-  int position = 0;      // in the step's pointer list
+  int position = 0;  // in the step's pointer list
   DType dtype = DType::F32;
-  Dim offset = 0;        // elements from the tensor's first
-  int alignment = 256;   // bytes, of the element at `offset`
+  Dim offset = 0;       // elements from the tensor's first
+  int alignment = 256;  // bytes, of the element at `offset`
 };
 Operand operand(const TensorDesc& desc, int position, const Dim& offset = 0);
 

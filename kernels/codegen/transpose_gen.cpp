@@ -66,15 +66,27 @@ class TileWriter {
       }
     }
 )",
-                {{"s", storage_ctype(e_.in[k].op.dtype)}, {"k", number(k)}, {"tile", number(plan_.tile)}, {"pitch", number(pitch)}, {"V", number(plan_.vec_b)}, {"na", kernel_.value(e_.space.size[plan_.a])},
-                 {"nb", kernel_.value(e_.space.size[plan_.b])}, {"p", pointer(kernel_, e_.in[k].op, false)}, {"o", at(k, "a", "b")}});
+                {{"s", storage_ctype(e_.in[k].op.dtype)},
+                 {"k", number(k)},
+                 {"tile", number(plan_.tile)},
+                 {"pitch", number(pitch)},
+                 {"V", number(plan_.vec_b)},
+                 {"na", kernel_.value(e_.space.size[plan_.a])},
+                 {"nb", kernel_.value(e_.space.size[plan_.b])},
+                 {"p", pointer(kernel_, e_.in[k].op, false)},
+                 {"o", at(k, "a", "b")}});
   }
 
   /// Declares v<k>[V] with V elements along a of input k.
   std::string read(int k) {
     const Operand& op = e_.in[k].op;
-    const Vars vars = {{"s", storage_ctype(op.dtype)}, {"k", number(k)}, {"V", number(plan_.vec_a)}, {"pitch", number(plan_.tile + std::max(1, 4 / size_of(op.dtype)))},
-                       {"p", pointer(kernel_, op, false)}, {"o", at(k, "a", "b")}, {"stride", kernel_.value(e_.space.strides[k][plan_.a])}};
+    const Vars vars = {{"s", storage_ctype(op.dtype)},
+                       {"k", number(k)},
+                       {"V", number(plan_.vec_a)},
+                       {"pitch", number(plan_.tile + std::max(1, 4 / size_of(op.dtype)))},
+                       {"p", pointer(kernel_, op, false)},
+                       {"o", at(k, "a", "b")},
+                       {"stride", kernel_.value(e_.space.strides[k][plan_.a])}};
     std::string code = fill("        $s v$k[$V];\n", vars);
     if (plan_.tiled[k]) return code + fill("#pragma unroll\n        for (int j = 0; j < $V; ++j) v$k[j] = tile$k[(al + j) * $pitch + bl];\n", vars);
     if (vector_along(e_.space, k, op, plan_.a, plan_.vec_a)) return code + fill("        tg_load<$V>(v$k, $p + $o);\n", vars);
@@ -89,7 +101,10 @@ class TileWriter {
       const idx a = a0 + al, b = b0 + bl;
       if (a < $na && b < $nb) {
 )",
-                            {{"tile", number(plan_.tile)}, {"V", number(plan_.vec_a)}, {"na", kernel_.value(e_.space.size[plan_.a])}, {"nb", kernel_.value(e_.space.size[plan_.b])}});
+                            {{"tile", number(plan_.tile)},
+                             {"V", number(plan_.vec_a)},
+                             {"na", kernel_.value(e_.space.size[plan_.a])},
+                             {"nb", kernel_.value(e_.space.size[plan_.b])}});
     for (int k = 0; k < inputs; ++k) code += read(k);
     for (size_t k = 0; k < e_.out.size(); ++k)
       code += fill("        $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", number(static_cast<int>(k))}, {"V", number(plan_.vec_a)}});
@@ -110,7 +125,11 @@ class TileWriter {
 
   std::string store(int k) {
     const size_t t = e_.in.size() + k;
-    const Vars vars = {{"k", number(k)}, {"V", number(plan_.vec_a)}, {"p", pointer(kernel_, e_.out[k].op, true)}, {"o", at(t, "a", "b")}, {"stride", kernel_.value(e_.space.strides[t][plan_.a])}};
+    const Vars vars = {{"k", number(k)},
+                       {"V", number(plan_.vec_a)},
+                       {"p", pointer(kernel_, e_.out[k].op, true)},
+                       {"o", at(t, "a", "b")},
+                       {"stride", kernel_.value(e_.space.strides[t][plan_.a])}};
     if (vector_along(e_.space, static_cast<int>(t), e_.out[k].op, plan_.a, plan_.vec_a)) return fill("        tg_store<$V>($p + $o, r$k);\n", vars);
     return fill("#pragma unroll\n        for (int j = 0; j < $V; ++j) ($p + $o)[(idx)j * $stride] = r$k[j];\n", vars);
   }

@@ -7,19 +7,32 @@ namespace tuyere::codegen {
 
 std::string storage_ctype(DType type) {
   switch (type) {
-    case DType::F32: return "float";
-    case DType::F16: return "tg_half";
-    case DType::BF16: return "tg_bf16";
-    case DType::F64: return "double";
-    case DType::I8: return "signed char";
-    case DType::U8: return "unsigned char";
-    case DType::I16: return "short";
-    case DType::I32: return "int";
-    case DType::I64: return "long long";
-    case DType::Bool: return "bool";
-    case DType::F8E4M3: return "tg_f8e4m3";
-    case DType::F8E5M2: return "tg_f8e5m2";
-    case DType::I4: break;
+    case DType::F32:
+      return "float";
+    case DType::F16:
+      return "tg_half";
+    case DType::BF16:
+      return "tg_bf16";
+    case DType::F64:
+      return "double";
+    case DType::I8:
+      return "signed char";
+    case DType::U8:
+      return "unsigned char";
+    case DType::I16:
+      return "short";
+    case DType::I32:
+      return "int";
+    case DType::I64:
+      return "long long";
+    case DType::Bool:
+      return "bool";
+    case DType::F8E4M3:
+      return "tg_f8e4m3";
+    case DType::F8E5M2:
+      return "tg_f8e5m2";
+    case DType::I4:
+      break;
   }
   INTERNAL_CHECK(false, "no storage type for " << name(type));
   return "";

@@ -65,7 +65,8 @@ class Depthwise : public mma::KernelTactic {
   std::string_view name() const override { return "own.conv.depthwise"; }
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
     std::vector<std::pair<double, Config>> all;
-    for (const char* config : {"columns=4 rows=1", "columns=4 rows=2", "columns=2 rows=2", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
+    for (const char* config :
+         {"columns=4 rows=1", "columns=4 rows=2", "columns=2 rows=2", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
       all.push_back({estimate(p, target, config), config});
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<Config> configs;
@@ -76,7 +77,8 @@ class Depthwise : public mma::KernelTactic {
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     const conv::View v = conv::view(p);
     const int columns = mma::config_ints(config, "columns")[0], rows = mma::config_ints(config, "rows")[0];
-    const double in_rows = (rows - 1) * v.stride[1] + (v.kernel[1] - 1) * v.dilation[1] + 1, in_columns = (columns - 1) * v.stride[2] + (v.kernel[2] - 1) * v.dilation[2] + 1;
+    const double in_rows = (rows - 1) * v.stride[1] + (v.kernel[1] - 1) * v.dilation[1] + 1,
+                 in_columns = (columns - 1) * v.stride[2] + (v.kernel[2] - 1) * v.dilation[2] + 1;
     const double oh = static_cast<double>(mma::hint(v.out[1], p.hints)), ow = static_cast<double>(mma::hint(v.out[2], p.hints));
     const double blocks = std::ceil(oh / rows) * std::ceil(ow / columns) * mma::hint(v.batch, p.hints);
     const double channels = static_cast<double>(v.groups);

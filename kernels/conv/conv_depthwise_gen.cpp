@@ -103,15 +103,31 @@ mma::KernelSource depthwise_source(const Problem& problem, const Target& target,
   mma::KernelParams params;
   const std::string epilogue_text = mma::emit_epilogue(epilogue(v, vec), params);
   auto number = [](int64_t i) { return std::to_string(i); };
-  codegen::Vars vars = {{"T", mma::storage_ctype(v.type)}, {"ALIGNED", aligned ? "true" : "false"}, {"VEC", number(vec)}, {"CT", number(threads_c)}, {"ROWS", number(rows)},
-                        {"COLS", number(columns)}, {"C", number(v.groups)}, {"BATCH", params.size(v.batch)}, {"X", params.pointer(0, v.type, false)}, {"W", params.pointer(1, v.type, false)},
-                        {"XN", params.offset(v.x_batch)}, {"WO", params.offset(v.w_out)}, {"COORDS", coords(v, params, "pixel", "c")},
+  codegen::Vars vars = {{"T", mma::storage_ctype(v.type)},
+                        {"ALIGNED", aligned ? "true" : "false"},
+                        {"VEC", number(vec)},
+                        {"CT", number(threads_c)},
+                        {"ROWS", number(rows)},
+                        {"COLS", number(columns)},
+                        {"C", number(v.groups)},
+                        {"BATCH", params.size(v.batch)},
+                        {"X", params.pointer(0, v.type, false)},
+                        {"W", params.pointer(1, v.type, false)},
+                        {"XN", params.offset(v.x_batch)},
+                        {"WO", params.offset(v.w_out)},
+                        {"COORDS", coords(v, params, "pixel", "c")},
                         {"UNROLL_ROWS", taps <= 64 ? "#pragma unroll" : "#pragma unroll 1"}};
   const char* axis[] = {"D", "H", "W"};
   for (int d = 1; d < 3; ++d) {
     const std::string a = axis[d];
-    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])}, {"I" + a, params.size(v.in[d])}, {"K" + a, number(v.kernel[d])}, {"S" + a, number(v.stride[d])}, {"P" + a, number(v.pad[d])},
-                             {"D" + a, number(v.dilation[d])}, {"X" + a, params.offset(v.x_space[d])}, {"W" + a, params.offset(v.w_space[d])}});
+    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])},
+                             {"I" + a, params.size(v.in[d])},
+                             {"K" + a, number(v.kernel[d])},
+                             {"S" + a, number(v.stride[d])},
+                             {"P" + a, number(v.pad[d])},
+                             {"D" + a, number(v.dilation[d])},
+                             {"X" + a, params.offset(v.x_space[d])},
+                             {"W" + a, params.offset(v.w_space[d])}});
   }
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));

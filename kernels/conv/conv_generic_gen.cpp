@@ -61,18 +61,35 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   const std::string epilogue_text = mma::emit_epilogue(epilogue(v, 1), params);
   auto number = [](int64_t i) { return std::to_string(i); };
   // w [O, C/g, ...] or, transposed, [C, O/g, ...]
-  const std::string w_base = v.transposed ? "(TGM_IDX)(group * " + number(v.in_group) + ") * " + params.offset(v.w_out) + " + (TGM_IDX)(o % " + number(v.out_group) + ") * " + params.offset(v.w_in)
+  const std::string w_base = v.transposed ? "(TGM_IDX)(group * " + number(v.in_group) + ") * " + params.offset(v.w_out) + " + (TGM_IDX)(o % " +
+                                                number(v.out_group) + ") * " + params.offset(v.w_in)
                                           : "(TGM_IDX)o * " + params.offset(v.w_out);
-  codegen::Vars vars = {{"TRANSPOSED", v.transposed ? "true" : "false"}, {"OUTPUTS", number(v.groups * v.out_group)}, {"BATCH", params.size(v.batch)},
-                        {"CHANNEL_FAST", v.outs[0].strides.back().is_const(1) ? "true" : "false"}, {"OG", number(v.out_group)}, {"CG", number(v.in_group)},
-                        {"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"X", params.pointer(0, v.type, false)}, {"W", params.pointer(1, v.type, false)},
-                        {"XN", params.offset(v.x_batch)}, {"XC", params.offset(v.x_channel)}, {"WC", params.offset(v.transposed ? v.w_out : v.w_in)}, {"W_BASE", w_base},
+  codegen::Vars vars = {{"TRANSPOSED", v.transposed ? "true" : "false"},
+                        {"OUTPUTS", number(v.groups * v.out_group)},
+                        {"BATCH", params.size(v.batch)},
+                        {"CHANNEL_FAST", v.outs[0].strides.back().is_const(1) ? "true" : "false"},
+                        {"OG", number(v.out_group)},
+                        {"CG", number(v.in_group)},
+                        {"T", mma::storage_ctype(v.type)},
+                        {"ACC", mma::accumulator_ctype(v.type)},
+                        {"X", params.pointer(0, v.type, false)},
+                        {"W", params.pointer(1, v.type, false)},
+                        {"XN", params.offset(v.x_batch)},
+                        {"XC", params.offset(v.x_channel)},
+                        {"WC", params.offset(v.transposed ? v.w_out : v.w_in)},
+                        {"W_BASE", w_base},
                         {"COORDS", coords(v, params, "pixel", "o")}};
   const char* axis[] = {"D", "H", "W"};
   for (int d = 0; d < 3; ++d) {
     const std::string a = axis[d];
-    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])}, {"I" + a, params.size(v.in[d])}, {"K" + a, number(v.kernel[d])}, {"S" + a, number(v.stride[d])}, {"P" + a, number(v.pad[d])},
-                             {"D" + a, number(v.dilation[d])}, {"X" + a, params.offset(v.x_space[d])}, {"W" + a, params.offset(v.w_space[d])}});
+    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])},
+                             {"I" + a, params.size(v.in[d])},
+                             {"K" + a, number(v.kernel[d])},
+                             {"S" + a, number(v.stride[d])},
+                             {"P" + a, number(v.pad[d])},
+                             {"D" + a, number(v.dilation[d])},
+                             {"X" + a, params.offset(v.x_space[d])},
+                             {"W" + a, params.offset(v.w_space[d])}});
   }
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));

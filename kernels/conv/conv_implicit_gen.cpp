@@ -144,10 +144,24 @@ mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& tar
   if (v.groups > 1) text.batch = {std::to_string(v.groups)};
   auto number = [](int64_t i) { return std::to_string(i); };
   auto flag = [](bool b) { return b ? "true" : "false"; };
-  const codegen::Vars vars = {{"CG", number(v.in_group)}, {"KD", number(v.kernel[0])}, {"KH", number(v.kernel[1])}, {"KW", number(v.kernel[2])}, {"VEC", number(x_access(v, inner))},
-                              {"INNER", flag(inner)}, {"PADDED", flag(v.padded)}, {"SD", number(v.stride[0])}, {"SH", number(v.stride[1])}, {"SW", number(v.stride[2])},
-                              {"PD", number(v.pad[0])}, {"PH", number(v.pad[1])}, {"PW", number(v.pad[2])}, {"DD", number(v.dilation[0])}, {"DH", number(v.dilation[1])}, {"DW", number(v.dilation[2])}};
-  text.loader_types = codegen::fill(kLoader, vars) + "typedef " + mma::matrix_loader("TgmB", tile, w, v.out_group % tile.bn != 0, k.value() % tile.bk != 0, tile.simt) + " TgmLoadB;\n";
+  const codegen::Vars vars = {{"CG", number(v.in_group)},
+                              {"KD", number(v.kernel[0])},
+                              {"KH", number(v.kernel[1])},
+                              {"KW", number(v.kernel[2])},
+                              {"VEC", number(x_access(v, inner))},
+                              {"INNER", flag(inner)},
+                              {"PADDED", flag(v.padded)},
+                              {"SD", number(v.stride[0])},
+                              {"SH", number(v.stride[1])},
+                              {"SW", number(v.stride[2])},
+                              {"PD", number(v.pad[0])},
+                              {"PH", number(v.pad[1])},
+                              {"PW", number(v.pad[2])},
+                              {"DD", number(v.dilation[0])},
+                              {"DH", number(v.dilation[1])},
+                              {"DW", number(v.dilation[2])}};
+  text.loader_types = codegen::fill(kLoader, vars) + "typedef " +
+                      mma::matrix_loader("TgmB", tile, w, v.out_group % tile.bn != 0, k.value() % tile.bk != 0, tile.simt) + " TgmLoadB;\n";
   text.setup = setup_text(v, w, text.m, params);
   text.store_coords = coords(v, params, "m", v.groups > 1 ? "b0 * " + number(v.out_group) + " + n" : "n");
   text.workspace = v.workspace();

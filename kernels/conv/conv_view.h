@@ -11,18 +11,18 @@ namespace tuyere::conv {
 
 struct View {
   Dim batch;
-  std::array<Dim, 3> in, out;                    // spatial sizes: depth, height, width
+  std::array<Dim, 3> in, out;  // spatial sizes: depth, height, width
   std::array<int64_t, 3> kernel, stride, pad, dilation;
-  bool padded = false;                           // some window reaches outside
+  bool padded = false;  // some window reaches outside
   bool transposed = false;
   int64_t groups = 1, in_group = 1, out_group = 1;  // channels of x and of the output per group
-  DType type = DType::F32;                       // of x and w
+  DType type = DType::F32;                          // of x and w
   int x_alignment = 256, w_alignment = 256;
-  Dim x_batch, x_channel;                        // element strides
+  Dim x_batch, x_channel;  // element strides
   std::array<Dim, 3> x_space, w_space;
-  Dim w_out, w_in;                               // strides of w's dims 0 and 1
-  std::vector<mma::EpilogueTensor> extras, outs; // strides over `pixels`..., channel
-  std::vector<Dim> pixels;                       // sizes of the joined batch and spatial dims
+  Dim w_out, w_in;                                // strides of w's dims 0 and 1
+  std::vector<mma::EpilogueTensor> extras, outs;  // strides over `pixels`..., channel
+  std::vector<Dim> pixels;                        // sizes of the joined batch and spatial dims
   DType accumulator = DType::F32;
   Program epilogue;
 

@@ -51,7 +51,8 @@ class CublasLtMatMul final : public Tactic {
     const auto found = lt_algorithms(step, problem.hints, target.device, level >= 3 ? kAlgorithms : kFewAlgorithms);
     if (!found.is_ok() || found.value().empty()) return {kHeuristic};
     std::vector<Config> configs;
-    for (const LtAlgorithm& a : found.value()) configs.push_back("algo=" + a.hex + " workspace=" + std::to_string(a.workspace) + " version=" + std::to_string(a.version));
+    for (const LtAlgorithm& a : found.value())
+      configs.push_back("algo=" + a.hex + " workspace=" + std::to_string(a.workspace) + " version=" + std::to_string(a.version));
     return configs;
   }
 
@@ -60,7 +61,8 @@ class CublasLtMatMul final : public Tactic {
     double seconds = Tactic::estimate(problem, target, config) / kReached;
     LtStep step;
     bool fused = false;
-    if (make_lt_step(problem, &step, &fused) && !fused) seconds += kLaunch + follow_up_bytes(problem) / ((target.copy_gbps > 0 ? target.copy_gbps : 1500) * 1e9);
+    if (make_lt_step(problem, &step, &fused) && !fused)
+      seconds += kLaunch + follow_up_bytes(problem) / ((target.copy_gbps > 0 ? target.copy_gbps : 1500) * 1e9);
     return seconds;
   }
 

@@ -35,12 +35,14 @@ bool row_major(const LtStep& step, const LtMatrix& matrix, const Symbols& hints)
 }
 
 bool is_bias(const mma::EpilogueTensor& t, const LtStep& step, const Coordinates& at, bool batched) {
-  return t.dtype == step.out && t.alignment >= kBiasAlignment && t.strides[at.n].is_const(1) && t.strides[at.m].is_const(0) && (!batched || t.strides[at.batch].is_const(0));
+  return t.dtype == step.out && t.alignment >= kBiasAlignment && t.strides[at.n].is_const(1) && t.strides[at.m].is_const(0) &&
+         (!batched || t.strides[at.batch].is_const(0));
 }
 
 bool is_residual(const mma::EpilogueTensor& t, const LtStep& step, const Coordinates& at, bool batched, const Symbols& hints) {
   const LtMatrix c = matrix(t, at, batched);
-  const bool broadcast = (!step.m.is_const(1) && c.strides[0].is_const(0)) || (!step.n.is_const(1) && c.strides[1].is_const(0)) || (batched && c.strides[2].is_const(0));
+  const bool broadcast =
+      (!step.m.is_const(1) && c.strides[0].is_const(0)) || (!step.n.is_const(1) && c.strides[1].is_const(0)) || (batched && c.strides[2].is_const(0));
   return t.dtype == step.out && !broadcast && row_major(step, c, hints);
 }
 

@@ -28,13 +28,20 @@ bool good_layout(const TensorDesc& t, const Target& target) {
 
 const char* activation(Fn fn) {
   switch (fn) {
-    case Fn::relu: return "relu";
-    case Fn::silu: return "silu";
-    case Fn::gelu_erf: return "gelu_erf";
-    case Fn::gelu_tanh: return "gelu_tanh";
-    case Fn::sigmoid: return "sigmoid";
-    case Fn::tanh: return "tanh";
-    default: return nullptr;
+    case Fn::relu:
+      return "relu";
+    case Fn::silu:
+      return "silu";
+    case Fn::gelu_erf:
+      return "gelu_erf";
+    case Fn::gelu_tanh:
+      return "gelu_tanh";
+    case Fn::sigmoid:
+      return "sigmoid";
+    case Fn::tanh:
+      return "tanh";
+    default:
+      return nullptr;
   }
 }
 
@@ -144,14 +151,19 @@ Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
   REQUIRE(p.in[1].dtype == type && p.out[0].dtype == type, "operands and result of different types");
   REQUIRE(good_layout(p.in[0], target) && good_layout(p.in[1], target) && good_layout(p.out[0], target), "a layout cuDNN does not know");
   const auto negative = [](int64_t pad) { return pad < 0; };
-  REQUIRE(std::none_of(op->pad_before.begin(), op->pad_before.end(), negative) && std::none_of(op->pad_after.begin(), op->pad_after.end(), negative), "negative padding");
+  REQUIRE(std::none_of(op->pad_before.begin(), op->pad_before.end(), negative) && std::none_of(op->pad_after.begin(), op->pad_after.end(), negative),
+          "negative padding");
   const std::optional<SimpleEpilogue> epilogue = fusable(p);
   forms->precompiled = epilogue && is_precompiled(p, *epilogue);
   const bool depthwise = op->groups > 1 && p.in[1].shape[1].is_const(1);  // its fused kernels are very slow
-  if (!epilogue) forms->forms = {ConvForm::split};
-  else if (is_plain(*epilogue) || (forms->precompiled && op->groups == 1)) forms->forms = {ConvForm::fused};
-  else if (depthwise) forms->forms = {ConvForm::split, ConvForm::fused};
-  else forms->forms = {ConvForm::fused, ConvForm::split};
+  if (!epilogue)
+    forms->forms = {ConvForm::split};
+  else if (is_plain(*epilogue) || (forms->precompiled && op->groups == 1))
+    forms->forms = {ConvForm::fused};
+  else if (depthwise)
+    forms->forms = {ConvForm::split, ConvForm::fused};
+  else
+    forms->forms = {ConvForm::fused, ConvForm::split};
   return Support::yes();
 }
 

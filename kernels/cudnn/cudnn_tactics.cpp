@@ -27,9 +27,12 @@ ParsedConfig parse(const Config& config) {
   ParsedConfig parsed;
   std::istringstream words(config);
   for (std::string word; words >> word;) {
-    if (word == "form=split") parsed.form = ConvForm::split;
-    else if (word.rfind("version=", 0) == 0) parsed.version = std::atoll(word.c_str() + 8);
-    else if (word.rfind("form=", 0) != 0) parsed.engine += (parsed.engine.empty() ? "" : " ") + word;
+    if (word == "form=split")
+      parsed.form = ConvForm::split;
+    else if (word.rfind("version=", 0) == 0)
+      parsed.version = std::atoll(word.c_str() + 8);
+    else if (word.rfind("form=", 0) != 0)
+      parsed.engine += (parsed.engine.empty() ? "" : " ") + word;
   }
   return parsed;
 }

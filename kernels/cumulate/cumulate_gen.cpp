@@ -42,9 +42,17 @@ bool wide(const Problem& p) {
 }
 
 Vars line_vars(Kernel& k, const Problem& p, const Lines& lines, const std::vector<std::string>& coords) {
-  return {{"A", lines.accumulator}, {"op", lines.combine}, {"one", lines.identity}, {"n", k.value(lines.length)}, {"is", k.value(lines.in_stride)}, {"os", k.value(lines.out_stride)},
-          {"in", pointer(k, operand(p.in[0], 0), false)}, {"out", pointer(k, operand(p.out[0], 1), true)}, {"io", offset(k, lines.space.strides[0], coords)},
-          {"oo", offset(k, lines.space.strides[1], coords)}, {"s", storage_ctype(p.out[0].dtype)}};
+  return {{"A", lines.accumulator},
+          {"op", lines.combine},
+          {"one", lines.identity},
+          {"n", k.value(lines.length)},
+          {"is", k.value(lines.in_stride)},
+          {"os", k.value(lines.out_stride)},
+          {"in", pointer(k, operand(p.in[0], 0), false)},
+          {"out", pointer(k, operand(p.out[0], 1), true)},
+          {"io", offset(k, lines.space.strides[0], coords)},
+          {"oo", offset(k, lines.space.strides[1], coords)},
+          {"s", storage_ctype(p.out[0].dtype)}};
 }
 
 }  // namespace

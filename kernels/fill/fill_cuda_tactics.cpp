@@ -49,7 +49,8 @@ class Count final : public CudaTactic {
       value = k.value(iota->start) + " + (long long)" + k.value(iota->step) + " * " + (coords.empty() ? "0" : coords[0]);
     else
       value = k.value(std::get<Fill>(problem.op).dim);
-    k.add("  ($out)[$o] = tg_cvt<$s>((long long)($v));\n", {{"out", pointer(k, operand(out, 0), true)}, {"o", offset(k, out.strides, coords)}, {"s", storage_ctype(out.dtype)}, {"v", value}});
+    k.add("  ($out)[$o] = tg_cvt<$s>((long long)($v));\n",
+          {{"out", pointer(k, operand(out, 0), true)}, {"o", offset(k, out.strides, coords)}, {"s", storage_ctype(out.dtype)}, {"v", value}});
     return {{std::move(k)}, 0};
   }
 };

@@ -15,7 +15,8 @@ class GatherCopy final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.gather.copy"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Gather>(problem.op) || std::holds_alternative<GatherElements>(problem.op) || std::holds_alternative<Index>(problem.op), "not a gather problem");
+    REQUIRE(std::holds_alternative<Gather>(problem.op) || std::holds_alternative<GatherElements>(problem.op) || std::holds_alternative<Index>(problem.op),
+            "not a gather problem");
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {

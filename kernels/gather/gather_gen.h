@@ -10,10 +10,10 @@ Elementwise gather_elementwise(const Problem& problem);
 
 /// ScatterElements and IndexPut in one form: for every source position the target is at `out` strides plus the indirections.
 struct ScatterForm {
-  std::vector<int> axes;              // axes of the target that are indexed
-  std::vector<int> indexed_dims;      // dims of the source space that run over index entries of one target line
-  Space space;                        // source space; strides: values, index tensors..., target (0 along the indexed dims)
-  std::vector<int> index_positions;   // inputs that are index tensors
+  std::vector<int> axes;             // axes of the target that are indexed
+  std::vector<int> indexed_dims;     // dims of the source space that run over index entries of one target line
+  Space space;                       // source space; strides: values, index tensors..., target (0 along the indexed dims)
+  std::vector<int> index_positions;  // inputs that are index tensors
   int values_position = 0;
   ScatterKind kind = ScatterKind::set;
 };

@@ -57,11 +57,16 @@ ScatterForm scatter_elements_form(const Problem& p, const ScatterElements& op) {
 /// The value that replaces `old` (expressions of the compute type).
 std::string combined(ScatterKind kind, const std::string& old, const std::string& v) {
   switch (kind) {
-    case ScatterKind::set: return v;
-    case ScatterKind::add: return old + " + " + v;
-    case ScatterKind::mul: return old + " * " + v;
-    case ScatterKind::max: return "tg_max(" + old + ", " + v + ")";
-    case ScatterKind::min: return "tg_min(" + old + ", " + v + ")";
+    case ScatterKind::set:
+      return v;
+    case ScatterKind::add:
+      return old + " + " + v;
+    case ScatterKind::mul:
+      return old + " * " + v;
+    case ScatterKind::max:
+      return "tg_max(" + old + ", " + v + ")";
+    case ScatterKind::min:
+      return "tg_min(" + old + ", " + v + ")";
   }
   return v;
 }
@@ -76,7 +81,8 @@ std::vector<int> other_dims(const ScatterForm& form) {
   return out;
 }
 
-std::vector<std::string> join(const ScatterForm& form, const std::vector<int>& lines, const std::vector<std::string>& line_coords, const std::vector<std::string>& entry_coords) {
+std::vector<std::string> join(const ScatterForm& form, const std::vector<int>& lines, const std::vector<std::string>& line_coords,
+                              const std::vector<std::string>& entry_coords) {
   std::vector<std::string> coords(form.space.rank(), "0");
   for (size_t i = 0; i < lines.size(); ++i) coords[lines[i]] = line_coords[i];
   for (size_t i = 0; i < form.indexed_dims.size(); ++i) coords[form.indexed_dims[i]] = entry_coords[i];
@@ -89,7 +95,9 @@ std::string load_indices(Kernel& kernel, const Problem& p, const ScatterForm& fo
   for (size_t k = 0; k < form.index_positions.size(); ++k) {
     const TensorDesc& index = p.in[form.index_positions[k]];
     code += fill("      idx x$k = (idx)($p)[$o]; if (x$k < 0) x$k += (idx)$n;\n",
-                 {{"k", std::to_string(k)}, {"p", pointer(kernel, operand(index, form.index_positions[k]), false)}, {"o", offset(kernel, form.space.strides[1 + k], coords)},
+                 {{"k", std::to_string(k)},
+                  {"p", pointer(kernel, operand(index, form.index_positions[k]), false)},
+                  {"o", offset(kernel, form.space.strides[1 + k], coords)},
                   {"n", kernel.value(p.out[0].rank() > 0 ? p.out[0].shape[form.axes[k]] : Dim(1))}});
   }
   return code;
@@ -109,8 +117,10 @@ bool wide(const Problem& p, const ScatterForm& form) {
 
 Vars value_vars(Kernel& kernel, const Problem& p, const ScatterForm& form) {
   const int out_position = static_cast<int>(p.in.size());
-  return {{"out", pointer(kernel, operand(p.out[0], out_position), true)}, {"values", pointer(kernel, operand(p.in[form.values_position], form.values_position), false)},
-          {"s", storage_ctype(p.out[0].dtype)}, {"c", arithmetic_type(p.out[0].dtype)}};
+  return {{"out", pointer(kernel, operand(p.out[0], out_position), true)},
+          {"values", pointer(kernel, operand(p.in[form.values_position], form.values_position), false)},
+          {"s", storage_ctype(p.out[0].dtype)},
+          {"c", arithmetic_type(p.out[0].dtype)}};
 }
 
 }  // namespace
@@ -149,7 +159,8 @@ Kernel scatter_line_kernel(const Problem& p, const ScatterForm& form, const Targ
   const auto coords = join(form, lines, line_coords, split(kernel, kernel.body, "e", entry_space.size, "e"));
   kernel.body += load_indices(kernel, p, form, coords);
   Vars vars = value_vars(kernel, p, form);
-  vars.insert(vars.end(), {{"at", target_offset(kernel, p, form, coords)}, {"v", offset(kernel, form.space.strides[0], coords)}, {"new", combined(form.kind, "old", "v")}});
+  vars.insert(vars.end(),
+              {{"at", target_offset(kernel, p, form, coords)}, {"v", offset(kernel, form.space.strides[0], coords)}, {"new", combined(form.kind, "old", "v")}});
   kernel.add(R"(      $s* const at = $out + ($at);
       const $c v = ($c)tg_cvt<$c>(($values)[$v]);
       const $c old = tg_cvt<$c>(*at); (void)old;
@@ -180,8 +191,11 @@ Kernel scatter_owner_kernel(const Problem& p, const ScatterForm& form, const Tar
     if (!(extent == out.shape[d])) covered += " && " + out_coords[d] + " < (idx)" + kernel.value(extent);
   }
   Vars vars = value_vars(kernel, p, form);
-  vars.insert(vars.end(), {{"covered", covered}, {"n", kernel.value(numel(entry_space.size))}, {"in", pointer(kernel, operand(p.in[0], 0), false)},
-                           {"x", offset(kernel, p.in[0].strides, out_coords)}, {"o", offset(kernel, out.strides, out_coords)}});
+  vars.insert(vars.end(), {{"covered", covered},
+                           {"n", kernel.value(numel(entry_space.size))},
+                           {"in", pointer(kernel, operand(p.in[0], 0), false)},
+                           {"x", offset(kernel, p.in[0].strides, out_coords)},
+                           {"o", offset(kernel, out.strides, out_coords)}});
   const std::string acc = out.dtype == DType::F64 ? "double" : is_float(out.dtype) ? "float" : arithmetic_type(out.dtype);
   vars.push_back({"a", acc});
   kernel.add("  $a old = tg_cvt<$a>(($in)[$x]);\n  if ($covered)\n  for (idx e = 0; e < $n; ++e) {\n", vars);

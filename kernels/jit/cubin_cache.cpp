@@ -59,7 +59,9 @@ void write_file(const std::filesystem::path& path, const std::string& key, const
     const std::string text(reinterpret_cast<const char*>(code.data()), code.size());
     const uint64_t key_length = key.size(), length = code.size(), hash = fnv1a(text, 0);
     out.write(kMagic, 8).write(reinterpret_cast<const char*>(&key_length), 8).write(key.data(), static_cast<std::streamsize>(key.size()));
-    out.write(reinterpret_cast<const char*>(&length), 8).write(reinterpret_cast<const char*>(&hash), 8).write(text.data(), static_cast<std::streamsize>(length));
+    out.write(reinterpret_cast<const char*>(&length), 8)
+        .write(reinterpret_cast<const char*>(&hash), 8)
+        .write(text.data(), static_cast<std::streamsize>(length));
     out.close();
     if (!out) {
       std::filesystem::remove(temporary, error);

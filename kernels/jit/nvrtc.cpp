@@ -41,7 +41,8 @@ std::vector<std::string> candidates() {
       if (end > begin) out.push_back(path.substr(begin, end - begin) + "/" + soname);
     begin = end + 1;
   }
-  for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.12"}) out.push_back(name);
+  for (const char* name : {"libnvrtc.so.13", "libnvrtc.so.12", "/usr/local/cuda/lib64/libnvrtc.so.13", "/usr/local/cuda/lib64/libnvrtc.so.12"})
+    out.push_back(name);
   return out;
 }
 

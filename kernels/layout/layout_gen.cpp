@@ -11,7 +11,8 @@
 namespace tuyere::codegen {
 namespace {
 
-Elementwise strided_copy(const Shape& shape, const Operand& in, std::vector<Dim> in_strides, const Operand& out, std::vector<Dim> out_strides, const Symbols& hints) {
+Elementwise strided_copy(const Shape& shape, const Operand& in, std::vector<Dim> in_strides, const Operand& out, std::vector<Dim> out_strides,
+                         const Symbols& hints) {
   Elementwise e;
   e.in.push_back({in, {}});
   e.out.push_back({out, {}});
@@ -44,10 +45,14 @@ std::string padded_coordinate(const Pad& pad, const std::string& name, const std
   const Vars vars = {{"y", name}, {"c", coord}, {"b", before}, {"n", n}};
   std::string code = fill("    idx $y = $c - (idx)$b;\n", vars);
   switch (pad.mode) {
-    case PadMode::constant: return code + fill("    inside = inside && $y >= 0 && $y < (idx)$n;\n", vars);
-    case PadMode::reflect: return code + fill("    if ($y < 0) $y = -$y;\n    if ($y >= (idx)$n) $y = 2 * (idx)$n - 2 - $y;\n", vars);
-    case PadMode::replicate: return code + fill("    $y = tg_lesser(tg_greater($y, (idx)0), (idx)$n - 1);\n", vars);
-    case PadMode::circular: return code + fill("    if ($y < 0) $y += (idx)$n;\n    if ($y >= (idx)$n) $y -= (idx)$n;\n", vars);
+    case PadMode::constant:
+      return code + fill("    inside = inside && $y >= 0 && $y < (idx)$n;\n", vars);
+    case PadMode::reflect:
+      return code + fill("    if ($y < 0) $y = -$y;\n    if ($y >= (idx)$n) $y = 2 * (idx)$n - 2 - $y;\n", vars);
+    case PadMode::replicate:
+      return code + fill("    $y = tg_lesser(tg_greater($y, (idx)0), (idx)$n - 1);\n", vars);
+    case PadMode::circular:
+      return code + fill("    if ($y < 0) $y += (idx)$n;\n    if ($y >= (idx)$n) $y -= (idx)$n;\n", vars);
   }
   return code;
 }
@@ -82,8 +87,8 @@ std::optional<std::vector<Dim>> reshaped_strides(const TensorDesc& desc, const S
 }
 
 bool is_view_or_flip(const Op& op) {
-  return std::holds_alternative<Reshape>(op) || std::holds_alternative<Permute>(op) || std::holds_alternative<Expand>(op) || std::holds_alternative<Slice>(op) ||
-         std::holds_alternative<Flip>(op);
+  return std::holds_alternative<Reshape>(op) || std::holds_alternative<Permute>(op) || std::holds_alternative<Expand>(op) ||
+         std::holds_alternative<Slice>(op) || std::holds_alternative<Flip>(op);
 }
 
 std::optional<Elementwise> view_elementwise(const Problem& p) {
@@ -112,10 +117,10 @@ Kernel reshape_kernel(const Problem& p, const Target& target) {
   const auto coords = begin_map(kernel, out.shape);
   const auto source_coords = split(kernel, kernel.body, "i", in.shape, "d");
   kernel.add("    ($out)[$o] = tg_copy<$s>(($in)[$d]);\n", {{"out", pointer(kernel, operand(out, 1), true)},
-                                                             {"in", pointer(kernel, operand(in, 0), false)},
-                                                             {"s", storage_ctype(out.dtype)},
-                                                             {"o", offset(kernel, out.strides, coords)},
-                                                             {"d", offset(kernel, in.strides, source_coords)}});
+                                                            {"in", pointer(kernel, operand(in, 0), false)},
+                                                            {"s", storage_ctype(out.dtype)},
+                                                            {"o", offset(kernel, out.strides, coords)},
+                                                            {"d", offset(kernel, in.strides, source_coords)}});
   return kernel;
 }
 
@@ -129,7 +134,8 @@ Generated concat_kernels(const Problem& p, const Target& target) {
   for (size_t k = 0; k < p.in.size(); ++k) {
     const TensorDesc& in = p.in[k];
     if (!std::any_of(in.shape.begin(), in.shape.end(), [](const Dim& d) { return d.is_const(0); }))
-      parts.push_back(strided_copy(in.shape, operand(in, static_cast<int>(k)), in.strides, operand(out, static_cast<int>(p.in.size()), at * out.strides[axis]), out.strides, p.hints));
+      parts.push_back(strided_copy(in.shape, operand(in, static_cast<int>(k)), in.strides, operand(out, static_cast<int>(p.in.size()), at * out.strides[axis]),
+                                   out.strides, p.hints));
     if (in.rank() == out.rank()) at += in.shape[axis];
   }
   Generated generated;
@@ -184,7 +190,9 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
   }
   char value[64];
   std::snprintf(value, sizeof value, "%.17g", pad.value);
-  const std::string literal = std::isinf(pad.value) ? (pad.value > 0 ? "__uint_as_float(0x7f800000u)" : "__uint_as_float(0xff800000u)") : std::isnan(pad.value) ? "__uint_as_float(0x7fffffffu)" : value;
+  const std::string literal = std::isinf(pad.value)   ? (pad.value > 0 ? "__uint_as_float(0x7f800000u)" : "__uint_as_float(0xff800000u)")
+                              : std::isnan(pad.value) ? "__uint_as_float(0x7fffffffu)"
+                                                      : value;
   kernel.add(R"(    $s v[$V];
     if (inside) {
       tg_load<$V>(v, $in + $at);
@@ -197,8 +205,15 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
     for (int j = 0; j < $V; ++j) r[j] = tg_copy<$t>(v[j]);
     tg_store<$V>($out + $o, r);
 )",
-             {{"s", storage_ctype(in.dtype)}, {"t", storage_ctype(out.dtype)}, {"V", std::to_string(vec)}, {"in", pointer(kernel, in_op, false)}, {"at", offset(kernel, space.strides[1], in_coords)},
-              {"c", compute_ctype(in.dtype)}, {"value", literal}, {"out", pointer(kernel, out_op, true)}, {"o", offset(kernel, space.strides[0], coords)}});
+             {{"s", storage_ctype(in.dtype)},
+              {"t", storage_ctype(out.dtype)},
+              {"V", std::to_string(vec)},
+              {"in", pointer(kernel, in_op, false)},
+              {"at", offset(kernel, space.strides[1], in_coords)},
+              {"c", compute_ctype(in.dtype)},
+              {"value", literal},
+              {"out", pointer(kernel, out_op, true)},
+              {"o", offset(kernel, space.strides[0], coords)}});
   return kernel;
 }
 

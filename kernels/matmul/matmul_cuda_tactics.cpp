@@ -82,14 +82,17 @@ class Gemv : public mma::KernelTactic {
     const double bandwidth = (target.copy_gbps > 0 ? target.copy_gbps : 2000) * 1e9;
     const double in_flight = std::min(warps, 64.0 * std::max(1, target.multiprocessors)) * 32 * per_lane;
     const double reached = std::min(1.0, in_flight / (bandwidth * 0.7e-6));
-    const double rounds = std::max(1.0, k * size.element / shape.splits / (along_k ? 32.0 * 16 * std::max(1, shape.warps / 4) : 4.0 * shape.warps * size.element));
+    const double rounds =
+        std::max(1.0, k * size.element / shape.splits / (along_k ? 32.0 * 16 * std::max(1, shape.warps / 4) : 4.0 * shape.warps * size.element));
     const double math = 2.0 * n * k * batch * rows / (target.sm >= 90 ? 20e12 : 8e12);
     double seconds = std::max({size.bytes / (bandwidth * 0.95 * reached), math, rounds * 0.25e-6}) + 3e-6;
     if (shape.splits > 1) seconds += 2.5e-6 + 8.0 * shape.splits * rows * n * batch / bandwidth;
     return seconds;
   }
 
-  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override { return matmul::gemv_source(p, target, parse(config)); }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return matmul::gemv_source(p, target, parse(config));
+  }
 
  protected:
   Support accepts(const Problem& p, const Target&) const override {

@@ -132,9 +132,7 @@ constexpr const char* kAcrossN = R"CUDA(
 )CUDA";
 
 /// Elements per 16-byte (or narrower) access along the contiguous direction.
-int elements(const mma::Matrix& matrix) {
-  return matrix.k.is_const(1) || matrix.row.is_const(1) ? mma::access_bytes(matrix) / mma::size_of(matrix.dtype) : 1;
-}
+int elements(const mma::Matrix& matrix) { return matrix.k.is_const(1) || matrix.row.is_const(1) ? mma::access_bytes(matrix) / mma::size_of(matrix.dtype) : 1; }
 
 }  // namespace
 
@@ -166,11 +164,31 @@ mma::KernelSource gemv_source(const Problem& problem, const Target& target, cons
   for (const Dim& b : v.batch) sizes.push_back(params.size(b));
   const std::string batches = params.size(batch);
   auto text = [](int i) { return std::to_string(i); };
-  codegen::Vars vars = {{"ACC", mma::accumulator_ctype(w.dtype)}, {"XT", mma::storage_ctype(x.dtype)}, {"WT", mma::storage_ctype(w.dtype)}, {"WARPS", text(shape.warps)},
-                        {"KWARPS", text(kwarps)}, {"R", text(rows)}, {"VEC", text(vec)}, {"COLS", text(columns)}, {"TILE", text(tile)}, {"RED_ROWS", text(along_k ? rows : 1)},
-                        {"M", text(rows)}, {"N", params.size(n)}, {"K", params.size(v.k)}, {"SPLITS", text(shape.splits)}, {"STEP", text(step)}, {"BATCHES", batches},
-                        {"BATCH", mma::batch_text(sizes)}, {"XBASE", base(v, x, params)}, {"WBASE", base(v, w, params)}, {"WROW", params.offset(w.row)}, {"WK", params.offset(w.k)},
-                        {"XROW", params.offset(x.row)}, {"XK", params.offset(x.k)}, {"WDENSE", w.k.is_const(1) ? "true" : "false"}, {"XDENSE", x_dense ? "true" : "false"},
+  codegen::Vars vars = {{"ACC", mma::accumulator_ctype(w.dtype)},
+                        {"XT", mma::storage_ctype(x.dtype)},
+                        {"WT", mma::storage_ctype(w.dtype)},
+                        {"WARPS", text(shape.warps)},
+                        {"KWARPS", text(kwarps)},
+                        {"R", text(rows)},
+                        {"VEC", text(vec)},
+                        {"COLS", text(columns)},
+                        {"TILE", text(tile)},
+                        {"RED_ROWS", text(along_k ? rows : 1)},
+                        {"M", text(rows)},
+                        {"N", params.size(n)},
+                        {"K", params.size(v.k)},
+                        {"SPLITS", text(shape.splits)},
+                        {"STEP", text(step)},
+                        {"BATCHES", batches},
+                        {"BATCH", mma::batch_text(sizes)},
+                        {"XBASE", base(v, x, params)},
+                        {"WBASE", base(v, w, params)},
+                        {"WROW", params.offset(w.row)},
+                        {"WK", params.offset(w.k)},
+                        {"XROW", params.offset(x.row)},
+                        {"XK", params.offset(x.k)},
+                        {"WDENSE", w.k.is_const(1) ? "true" : "false"},
+                        {"XDENSE", x_dense ? "true" : "false"},
                         {"COORDS", batch_names(v) + (swapped ? "n, m" : "m, n")}};
   std::string store = "  tgm_epilogue(TG_ARGS, " + batch_names(v) + (swapped ? "n, m" : "m, n") + ", &sum, 1);";
   if (shape.splits > 1) {

@@ -4,10 +4,11 @@
 namespace tuyere::matmul {
 namespace {
 
-std::string fill_loader(const char* name, const View& v, const mma::Matrix& matrix, const char* row0, const std::string& rows, const std::string& k, mma::KernelParams& params) {
+std::string fill_loader(const char* name, const View& v, const mma::Matrix& matrix, const char* row0, const std::string& rows, const std::string& k,
+                        mma::KernelParams& params) {
   const std::string at = std::string("  load.") + name + ".";
-  return at + "base = (const char*)(" + base(v, matrix, params) + ");\n" + at + "stride_row = " + params.offset(matrix.row) + ";\n" + at + "stride_k = " + params.offset(matrix.k) +
-         ";\n" + at + "row0 = " + row0 + ";\n" + at + "rows = " + rows + ";\n" + at + "k_end = " + k + ";\n";
+  return at + "base = (const char*)(" + base(v, matrix, params) + ");\n" + at + "stride_row = " + params.offset(matrix.row) + ";\n" + at +
+         "stride_k = " + params.offset(matrix.k) + ";\n" + at + "row0 = " + row0 + ";\n" + at + "rows = " + rows + ";\n" + at + "k_end = " + k + ";\n";
 }
 
 }  // namespace

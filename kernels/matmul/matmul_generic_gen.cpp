@@ -64,10 +64,22 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   std::vector<std::string> sizes;
   for (const Dim& b : v.batch) sizes.push_back(params.size(b));
   auto k_fast = [](const mma::Matrix& m) { return m.k_major() ? "true" : "false"; };
-  const codegen::Vars vars = {{"ACC", mma::accumulator_ctype(v.a.dtype)}, {"AT", mma::storage_ctype(v.a.dtype)}, {"BT", mma::storage_ctype(v.b.dtype)}, {"M", params.size(v.m)},
-                              {"N", params.size(v.n)}, {"K", params.size(v.k)}, {"BATCH", mma::batch_text(sizes)}, {"ABASE", base(v, v.a, params)}, {"BBASE", base(v, v.b, params)},
-                              {"A_K_FAST", k_fast(v.a)}, {"B_K_FAST", k_fast(v.b)}, {"AROW", params.offset(v.a.row)}, {"AK", params.offset(v.a.k)}, {"BROW", params.offset(v.b.row)},
-                              {"BK", params.offset(v.b.k)}, {"COORDS", batch_names(v) + "m, n"}};
+  const codegen::Vars vars = {{"ACC", mma::accumulator_ctype(v.a.dtype)},
+                              {"AT", mma::storage_ctype(v.a.dtype)},
+                              {"BT", mma::storage_ctype(v.b.dtype)},
+                              {"M", params.size(v.m)},
+                              {"N", params.size(v.n)},
+                              {"K", params.size(v.k)},
+                              {"BATCH", mma::batch_text(sizes)},
+                              {"ABASE", base(v, v.a, params)},
+                              {"BBASE", base(v, v.b, params)},
+                              {"A_K_FAST", k_fast(v.a)},
+                              {"B_K_FAST", k_fast(v.b)},
+                              {"AROW", params.offset(v.a.row)},
+                              {"AK", params.offset(v.a.k)},
+                              {"BROW", params.offset(v.b.row)},
+                              {"BK", params.offset(v.b.k)},
+                              {"COORDS", batch_names(v) + "m, n"}};
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   KernelLaunch launch;

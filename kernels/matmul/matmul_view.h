@@ -10,13 +10,13 @@ namespace tuyere::matmul {
 struct View {
   std::vector<Dim> batch;  // sizes
   Dim m, n, k;
-  mma::Matrix a, b;        // rows of b are the columns of the product
+  mma::Matrix a, b;                               // rows of b are the columns of the product
   std::vector<mma::EpilogueTensor> extras, outs;  // strides per coordinate: batch..., m, n
   DType accumulator = DType::F32;
   Program epilogue;
   int coords() const { return static_cast<int>(batch.size()) + 2; }
   Dim batch_count() const;
-  int workspace() const;   // position of the workspace pointer
+  int workspace() const;  // position of the workspace pointer
 };
 
 /// Joins batch dims with each other, and with m when b does not depend on them.

@@ -54,8 +54,7 @@ struct Printer {
   }
 
   void compute(bool full) {
-    for (size_t k = 0; k < e.outs.size(); ++k)
-      code += "    " + storage_ctype(e.outs[k].dtype) + " r" + std::to_string(k) + "[TGM_V];\n";
+    for (size_t k = 0; k < e.outs.size(); ++k) code += "    " + storage_ctype(e.outs[k].dtype) + " r" + std::to_string(k) + "[TGM_V];\n";
     code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " {\n";
     std::vector<std::string> inputs{"x[e]"};
     for (size_t k = 0; k < e.extras.size(); ++k) {
@@ -67,7 +66,8 @@ struct Printer {
       for (size_t k = 0; k < inputs.size(); ++k) inputs[k] = "tg_cvt<" + compute_ctype(e.program.inputs[k]) + ">(" + inputs[k] + ")";
       results = emit_cuda(e.program, inputs, "q", code);
     }
-    for (size_t k = 0; k < e.outs.size(); ++k) code += "      r" + std::to_string(k) + "[e] = tg_cvt<" + storage_ctype(e.outs[k].dtype) + ">(" + results[k] + ");\n";
+    for (size_t k = 0; k < e.outs.size(); ++k)
+      code += "      r" + std::to_string(k) + "[e] = tg_cvt<" + storage_ctype(e.outs[k].dtype) + ">(" + results[k] + ");\n";
     code += "    }\n";
   }
 
@@ -78,8 +78,8 @@ struct Printer {
       if (full && access(e, t) == Access::vector)
         code += "    tg_store<TGM_V>(" + p + " + o" + n + ", r" + n + ");\n";
       else
-        code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " " + p + "[o" + n + " + (TGM_IDX)e * (TGM_IDX)" + stride(t) +
-                "] = r" + n + "[e];\n";
+        code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " " + p + "[o" + n +
+                " + (TGM_IDX)e * (TGM_IDX)" + stride(t) + "] = r" + n + "[e];\n";
     }
   }
 };
@@ -87,7 +87,8 @@ struct Printer {
 }  // namespace
 
 std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
-  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + 1, "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
+  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + 1,
+                 "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
   INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
   Printer printer{e, params, {}};
   std::string& code = printer.code;

@@ -37,8 +37,8 @@ std::vector<Config> tile_configs(const GemmSize& size, const Target& target, boo
 struct Matrix {
   int position = 0;
   DType dtype = DType::F32;
-  Dim row, k;                // element strides
-  std::vector<Dim> batch;    // element strides per batch coordinate
+  Dim row, k;              // element strides
+  std::vector<Dim> batch;  // element strides per batch coordinate
   int alignment = 256;
   bool k_major() const { return k.is_const(1) || !row.is_const(1); }
 };
@@ -48,16 +48,16 @@ int access_bytes(const Matrix& matrix);
 /// The text of a GEMM: constants and tile types, core, epilogue, kernel. The pieces vary by family.
 struct GemmText {
   Tile tile;
-  DType dtype = DType::F16;     // of both operands
+  DType dtype = DType::F16;  // of both operands
   bool a_kmajor = true, b_kmajor = true;
-  std::string epilogue;         // text of tgm_epilogue
-  int width = 8;                // its values per call
-  std::string loader_types;     // typedefs TgmLoadA, TgmLoadB
-  std::string setup;            // statements that fill loaders `load.a`, `load.b` from int m0, n0 and the batch coordinates
+  std::string epilogue;            // text of tgm_epilogue
+  int width = 8;                   // its values per call
+  std::string loader_types;        // typedefs TgmLoadA, TgmLoadB
+  std::string setup;               // statements that fill loaders `load.a`, `load.b` from int m0, n0 and the batch coordinates
   std::vector<std::string> batch;  // sizes of the batch coordinates b0, b1, ...
-  std::string m, n, k;          // sizes as expressions
-  std::string store_coords;     // arguments of tgm_epilogue from (b0.., m, n)
-  int workspace = -1;           // position of the workspace pointer when splits > 1
+  std::string m, n, k;             // sizes as expressions
+  std::string store_coords;        // arguments of tgm_epilogue from (b0.., m, n)
+  int workspace = -1;              // position of the workspace pointer when splits > 1
 };
 /// Kernels "tg_gemm" and, when split, "tg_gemm_sum", appended to `source.step` with grids over the given sizes.
 KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, const Target& target, const Dim& m, const Dim& n, const Dim& batch);

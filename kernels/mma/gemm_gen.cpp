@@ -115,7 +115,8 @@ const char* mma_name(DType type) { return type == DType::F16 ? "tgm_mma_f16" : t
 std::string constants(const GemmText& text) {
   const Tile& t = text.tile;
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
-  std::string out = define("TGM_BM", t.bm) + define("TGM_BN", t.bn) + define("TGM_BK", t.bk) + define("TGM_STAGES", t.stages) + define("TGM_THREADS", t.threads());
+  std::string out =
+      define("TGM_BM", t.bm) + define("TGM_BN", t.bn) + define("TGM_BK", t.bk) + define("TGM_STAGES", t.stages) + define("TGM_THREADS", t.threads());
   if (!t.simt) out += define("TGM_WARPS_M", t.warps_m) + define("TGM_WARPS_N", t.warps_n) + "#define TGM_MMA " + mma_name(text.dtype) + "\n";
   const std::string element = std::to_string(size_of(text.dtype));
   out += "typedef tgm_tile<TGM_BM, TGM_BK, " + element + ", " + (text.a_kmajor ? "true" : "false") + "> TgmA;\n";
@@ -148,8 +149,8 @@ std::string matrix_loader(const char* tile, const Tile& t, const Matrix& matrix,
   const int vec = simt && !matrix.k.is_const(1) ? 4 : access_bytes(matrix);
   const bool rowfast = simt && !matrix.k.is_const(1) && matrix.row.is_const(1);
   auto flag = [](bool b) { return b ? "true" : "false"; };
-  return std::string("tgm_matrix_loader<") + tile + ", " + std::to_string(t.threads()) + ", " + std::to_string(vec) + ", " + flag(rowfast) + ", " + flag(row_edge) + ", " +
-         flag(k_edge) + ", TGM_IDX>";
+  return std::string("tgm_matrix_loader<") + tile + ", " + std::to_string(t.threads()) + ", " + std::to_string(vec) + ", " + flag(rowfast) + ", " +
+         flag(row_edge) + ", " + flag(k_edge) + ", TGM_IDX>";
 }
 
 int access_bytes(const Matrix& matrix) {
@@ -170,10 +171,18 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
   const bool split = t.splits > 1;
   std::string workspace = split ? params.pointer(text.workspace, DType::F32, true) : "";
   const std::string batches = params.size(batch);
-  codegen::Vars vars = {{"M", text.m},         {"N", text.n},   {"K", text.k},           {"SPLITS", std::to_string(t.splits)}, {"BATCH", batch_text(text.batch)}, {"SETUP", text.setup},
-                        {"BATCHES", batches}, {"WORKSPACE", workspace}, {"COORDS", text.store_coords}};
+  codegen::Vars vars = {{"M", text.m},
+                        {"N", text.n},
+                        {"K", text.k},
+                        {"SPLITS", std::to_string(t.splits)},
+                        {"BATCH", batch_text(text.batch)},
+                        {"SETUP", text.setup},
+                        {"BATCHES", batches},
+                        {"WORKSPACE", workspace},
+                        {"COORDS", text.store_coords}};
   vars.push_back({"STORE", split ? codegen::fill(kSplitStore, vars) : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n - n);"});
-  std::string body = text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kFrame, vars);
+  std::string body =
+      text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kFrame, vars);
   KernelSource source;
   KernelLaunch launch;
   launch.kernel = "tg_gemm";

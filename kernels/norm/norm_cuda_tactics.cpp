@@ -11,7 +11,9 @@ using namespace codegen;
 
 constexpr int kRegisterValues = 32;  // per thread
 
-RowPlan plan_for(const NormForm& form, const Problem& problem, const Target& target) { return default_row_plan(form.rows, form.inputs, target, problem.hints, kRegisterValues); }
+RowPlan plan_for(const NormForm& form, const Problem& problem, const Target& target) {
+  return default_row_plan(form.rows, form.inputs, target, problem.hints, kRegisterValues);
+}
 
 class NormTactic : public CudaTactic {
  public:
@@ -81,7 +83,8 @@ class SplitNorm final : public NormTactic {
   }
   RowPlan plan(const NormForm& form, const Problem& problem, const Target& target) const override {
     RowPlan p = plan_for(form, problem, target);
-    const int64_t rows = std::max<int64_t>(hint(numel(form.rows.outer.size), problem.hints), 1), chunks = hint(numel(form.rows.inner.size), problem.hints) / p.vec;
+    const int64_t rows = std::max<int64_t>(hint(numel(form.rows.outer.size), problem.hints), 1),
+                  chunks = hint(numel(form.rows.inner.size), problem.hints) / p.vec;
     p.tx = 1;
     p.ty = 256;
     p.keep = 0;

@@ -35,7 +35,10 @@ class NormWriter {
     w.coordinates();
     for (int t = 0; t < f_.inputs; ++t) k.body += w.load_into(t, name("a", t) + "[e]");
     w.close();
-    k.add("  Sum sum = {0};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = 0;\n    if (live && ry + (idx)e * $ty < $n) {\n", vars);
+    k.add(
+        "  Sum sum = {0};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = 0;\n    if (live && "
+        "ry + (idx)e * $ty < $n) {\n",
+        vars);
     k.add("    v[e][j] = $x;\n    sum.v += $term;\n    }\n  }\n", {{"x", value(k, w, "[e]")}, {"term", f_.rms ? "v[e][j] * v[e][j]" : "v[e][j]"}});
     k.add("  __shared__ Sum shared[$warps];\n  const T total = tg_group_merge<$ty>(sum, shared).v;\n", vars);
     if (f_.rms) {
@@ -87,9 +90,13 @@ class NormWriter {
     if (f_.rms)
       k.add("    acc.n += $V; acc.m2 += sum;\n", common(w));
     else
-      k.add("    Stats part_ = {$V, sum / $V, 0};\n#pragma unroll\n    for (int j = 0; j < $V; ++j) { const T d = x_[j] - part_.mean; part_.m2 += d * d; }\n    acc.merge(part_);\n", common(w));
+      k.add(
+          "    Stats part_ = {$V, sum / $V, 0};\n#pragma unroll\n    for (int j = 0; j < $V; ++j) { const T d = x_[j] - part_.mean; part_.m2 += d * d; }\n    "
+          "acc.merge(part_);\n",
+          common(w));
     w.close();
-    k.add("  __shared__ Stats shared[$warps];\n  acc = tg_group_merge<$ty>(acc, shared);\n  if (live && ry == 0) ((Stats*)$w)[o * $split + part] = acc;\n", with_workspace(k, w, true));
+    k.add("  __shared__ Stats shared[$warps];\n  acc = tg_group_merge<$ty>(acc, shared);\n  if (live && ry == 0) ((Stats*)$w)[o * $split + part] = acc;\n",
+          with_workspace(k, w, true));
     return k;
   }
 
@@ -97,7 +104,8 @@ class NormWriter {
     Kernel k = make("norm_apply");
     RowWriter w(k, f_.rows, plan_);
     w.begin();
-    k.add("  Stats all = {0, 0, 0};\n  if (live) for (int s = 0; s < $split; ++s) all.merge(((const Stats*)$w)[o * $split + s]);\n", with_workspace(k, w, false));
+    k.add("  Stats all = {0, 0, 0};\n  if (live) for (int s = 0; s < $split; ++s) all.merge(((const Stats*)$w)[o * $split + s]);\n",
+          with_workspace(k, w, false));
     k.add("  const T mean = all.mean; (void)mean;\n  const T rstd = (T)1 / sqrt(all.m2 / (T)$count + (T)$eps);\n", common(w));
     pass_apply(k, w);
     return k;
@@ -115,8 +123,14 @@ class NormWriter {
   Vars common(RowWriter& w) const {
     char eps[32];
     std::snprintf(eps, sizeof eps, "%.17g", f_.eps);
-    return {{"E", std::to_string(plan_.keep)}, {"V", std::to_string(plan_.vec)}, {"ty", std::to_string(plan_.ty)}, {"warps", std::to_string(std::max(plan_.ty / 32, 1))}, {"n", w.steps()},
-            {"count", w.count()}, {"eps", eps}, {"split", std::to_string(plan_.split)}};
+    return {{"E", std::to_string(plan_.keep)},
+            {"V", std::to_string(plan_.vec)},
+            {"ty", std::to_string(plan_.ty)},
+            {"warps", std::to_string(std::max(plan_.ty / 32, 1))},
+            {"n", w.steps()},
+            {"count", w.count()},
+            {"eps", eps},
+            {"split", std::to_string(plan_.split)}};
   }
   Vars with_workspace(Kernel& k, RowWriter& w, bool writes) const {
     Vars vars = common(w);
@@ -171,11 +185,13 @@ class NormWriter {
     std::string result = "normed";
     if (!f_.epilogue.empty()) {
       std::vector<std::string> inputs{"(" + storage_ctype(f_.epilogue.inputs[0]) + ")normed"};
-      for (int t = f_.extra; t < f_.extra + f_.extras; ++t) inputs.push_back("tg_cvt<" + storage_ctype(f_.epilogue.inputs[inputs.size()]) + ">(" + element(name("b", t), w.mode(t)) + ")");
+      for (int t = f_.extra; t < f_.extra + f_.extras; ++t)
+        inputs.push_back("tg_cvt<" + storage_ctype(f_.epilogue.inputs[inputs.size()]) + ">(" + element(name("b", t), w.mode(t)) + ")");
       result = emit_cuda(f_.epilogue, inputs, "e", k.body)[0];
     }
     for (int t = 0; t < f_.outputs; ++t)
-      k.add("    y$t[j] = tg_cvt<$s>($r);\n", {{"t", std::to_string(t)}, {"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"r", t == 0 ? result : results_[t]}});
+      k.add("    y$t[j] = tg_cvt<$s>($r);\n",
+            {{"t", std::to_string(t)}, {"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"r", t == 0 ? result : results_[t]}});
     k.add("    }\n");
     for (int t = 0; t < f_.outputs; ++t) k.body += w.store(f_.out + t, "y" + std::to_string(t));
   }

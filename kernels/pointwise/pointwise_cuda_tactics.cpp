@@ -26,7 +26,10 @@ class VectorPointwise final : public CudaTactic {
     const ElementwiseShape best = default_shape(e, target, problem.hints);
     std::vector<Config> out{str(best)};
     if (level < 3) return out;
-    for (ElementwiseShape s : {ElementwiseShape{best.vec, best.unroll * 2, best.threads}, {best.vec, 1, best.threads}, {best.vec, best.unroll, 128}, {std::max(best.vec / 2, 1), best.unroll * 2, best.threads}})
+    for (ElementwiseShape s : {ElementwiseShape{best.vec, best.unroll * 2, best.threads},
+                               {best.vec, 1, best.threads},
+                               {best.vec, best.unroll, 128},
+                               {std::max(best.vec / 2, 1), best.unroll * 2, best.threads}})
       if (s.unroll <= 8 && std::find(out.begin(), out.end(), str(s)) == out.end()) out.push_back(str(s));
     return out;
   }

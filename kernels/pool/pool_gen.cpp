@@ -35,7 +35,8 @@ class PoolWriter {
     coords_ = begin_map(k, space_.size, vec_);
     const bool real = is_float(x_.dtype);
     const std::string acc = max_ ? compute_ctype(x_.dtype) : accumulator_ctype(x_.dtype);
-    k.add("  $a acc[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) acc[j] = $zero;\n", {{"a", acc}, {"V", number(vec_)}, {"zero", max_ && real ? "(" + acc + ")__uint_as_float(0xff800000u)" : "0"}});
+    k.add("  $a acc[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) acc[j] = $zero;\n",
+          {{"a", acc}, {"V", number(vec_)}, {"zero", max_ && real ? "(" + acc + ")__uint_as_float(0xff800000u)" : "0"}});
     if (max_) k.add("  long long at[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) at[j] = -1;\n", {{"V", number(vec_)}});
     if (!max_) k.add("  long long padded = 1, inside = 1;\n");
     for (int d = 0; d < spatial_; ++d) pool_ ? window(k, d) : adaptive_window(k, d);
@@ -83,13 +84,20 @@ class PoolWriter {
   /// Declares first<d> (may be negative) and the pieces of the divisor.
   void window(Kernel& k, int d) {
     const int64_t stride = pool_->stride.empty() ? pool_->kernel[d] : pool_->stride[d], pad = pool_->pad.empty() ? 0 : pool_->pad[d];
-    const Vars vars = {{"d", number(d)}, {"o", coordinate(lead_ + d)}, {"stride", number(stride)}, {"pad", number(pad)}, {"n", k.value(x_.shape[lead_ + d])}, {"k", number(pool_->kernel[d])},
+    const Vars vars = {{"d", number(d)},
+                       {"o", coordinate(lead_ + d)},
+                       {"stride", number(stride)},
+                       {"pad", number(pad)},
+                       {"n", k.value(x_.shape[lead_ + d])},
+                       {"k", number(pool_->kernel[d])},
                        {"dil", number(dilation(d))}};
     k.add("  const idx first$d = (idx)$o * $stride - $pad;\n", vars);
     if (!max_)
-      k.add("  {\n    const idx end = first$d + ($k - 1) * $dil + 1;\n    padded *= tg_lesser(end, (idx)($n + $pad)) - first$d;\n    idx begin = first$d;\n    if (begin < 0) begin += (-begin + $dil - 1) / $dil * $dil;\n"
-            "    inside *= tg_greater((idx)0, (tg_lesser(end, (idx)$n) - begin + $dil - 1) / $dil);\n  }\n",
-            vars);
+      k.add(
+          "  {\n    const idx end = first$d + ($k - 1) * $dil + 1;\n    padded *= tg_lesser(end, (idx)($n + $pad)) - first$d;\n    idx begin = first$d;\n    "
+          "if (begin < 0) begin += (-begin + $dil - 1) / $dil * $dil;\n"
+          "    inside *= tg_greater((idx)0, (tg_lesser(end, (idx)$n) - begin + $dil - 1) / $dil);\n  }\n",
+          vars);
   }
 
   void adaptive_window(Kernel& k, int d) {
@@ -106,7 +114,10 @@ class PoolWriter {
     if (pool_)
       for (int64_t n : pool_->kernel) taps *= n;
     for (int d = 0; d < spatial_; ++d) {
-      const Vars vars = {{"d", number(d)}, {"n", pool_ ? number(pool_->kernel[d]) : "count" + number(d)}, {"unroll", pool_ && taps <= 32 ? "#pragma unroll\n" : ""}, {"dil", number(dilation(d))},
+      const Vars vars = {{"d", number(d)},
+                         {"n", pool_ ? number(pool_->kernel[d]) : "count" + number(d)},
+                         {"unroll", pool_ && taps <= 32 ? "#pragma unroll\n" : ""},
+                         {"dil", number(dilation(d))},
                          {"size", k.value(x_.shape[lead_ + d])}};
       k.add("$unroll  for (int k$d = 0; k$d < $n; ++k$d) {\n    const idx y$d = first$d + k$d * $dil;\n", vars);
       if (pool_) k.add("    if (y$d < 0 || y$d >= $size) continue;\n", vars);
@@ -114,7 +125,12 @@ class PoolWriter {
       flat = "(" + flat + ") * " + k.value(x_.shape[lead_ + d]) + " + y" + number(d);
     }
     k.add("    $s v[$V];\n    tg_load<$V>(v, $x + $o + ($at));\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n      const $c value = tg_cvt<$c>(v[j]);\n",
-          {{"s", storage_ctype(x_.dtype)}, {"V", number(vec_)}, {"x", pointer(k, operand(x_, 0), false)}, {"o", offset(k, space_.strides[1], coords_)}, {"at", at}, {"c", compute_ctype(x_.dtype)}});
+          {{"s", storage_ctype(x_.dtype)},
+           {"V", number(vec_)},
+           {"x", pointer(k, operand(x_, 0), false)},
+           {"o", offset(k, space_.strides[1], coords_)},
+           {"at", at},
+           {"c", compute_ctype(x_.dtype)}});
     if (max_)
       k.add("      if (at[j] < 0 || value > acc[j] || value != value) { acc[j] = value; at[j] = $flat; }\n", {{"flat", flat}});
     else
@@ -131,10 +147,17 @@ class PoolWriter {
       value += " / (" + acc + ")" + divisor;
     }
     k.add("  $s r[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) r[j] = tg_cvt<$s>($v);\n  tg_store<$V>($out + $o, r);\n",
-          {{"s", storage_ctype(out_.dtype)}, {"V", number(vec_)}, {"v", value}, {"out", pointer(k, operand(out_, 1), true)}, {"o", offset(k, space_.strides[0], coords_)}});
+          {{"s", storage_ctype(out_.dtype)},
+           {"V", number(vec_)},
+           {"v", value},
+           {"out", pointer(k, operand(out_, 1), true)},
+           {"o", offset(k, space_.strides[0], coords_)}});
     if (p_.out.size() > 1)
       k.add("#pragma unroll\n  for (int j = 0; j < $V; ++j) ($out)[$o + (idx)j * $stride] = at[j];\n",
-            {{"V", number(vec_)}, {"out", pointer(k, operand(p_.out[1], 2), true)}, {"o", offset(k, space_.strides[3], coords_)}, {"stride", space_.rank() ? k.value(space_.strides[3].back()) : "0"}});
+            {{"V", number(vec_)},
+             {"out", pointer(k, operand(p_.out[1], 2), true)},
+             {"o", offset(k, space_.strides[3], coords_)},
+             {"stride", space_.rank() ? k.value(space_.strides[3].back()) : "0"}});
   }
 
   const Problem& p_;

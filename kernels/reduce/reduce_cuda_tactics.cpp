@@ -26,7 +26,9 @@ class ReduceTactic : public CudaTactic {
     if (level < 3) return out;
     auto consider = [&](ReducePlan p) {
       const int threads = p.tx * p.ty;
-      if (threads >= 32 && threads <= 1024 && (column_ ? threads * p.vec <= 2048 : p.ty <= 32 || p.tx == 1) && std::find(out.begin(), out.end(), str(p)) == out.end()) out.push_back(str(p));
+      if (threads >= 32 && threads <= 1024 && (column_ ? threads * p.vec <= 2048 : p.ty <= 32 || p.tx == 1) &&
+          std::find(out.begin(), out.end(), str(p)) == out.end())
+        out.push_back(str(p));
     };
     for (int factor : {2, 4})
       for (int direction : {0, 1, 2}) {

@@ -13,23 +13,39 @@ namespace {
 /// Accumulator structs. A: type of sums, X: type of values. add(x, position), merge(later part), get(count).
 const char* accumulator_text(const std::string& kind) {
   static const std::map<std::string, const char*> texts = {
-      {"sum", "struct Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U A get(F) const { return v; } };\n"},
-      {"mean", "struct Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U F get(F n) const { return (F)v / n; } };\n"},
-      {"prod", "struct Acc { A v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v *= (A)x; } TGF_U void merge(const Acc& o) { v *= o.v; } TGF_U A get(F) const { return v; } };\n"},
-      {"any", "struct Acc { int v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v |= x != (X)0; } TGF_U void merge(const Acc& o) { v |= o.v; } TGF_U bool get(F) const { return v != 0; } };\n"},
-      {"all", "struct Acc { int v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v &= x != (X)0; } TGF_U void merge(const Acc& o) { v &= o.v; } TGF_U bool get(F) const { return v != 0; } };\n"},
-      {"max", "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x > v || x != x) v = x; any = 1; }\n"
-              "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
-      {"min", "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x < v || x != x) v = x; any = 1; }\n"
-              "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
-      {"var", "struct Acc { A n, mean, m2; TGF_U void init() { n = mean = m2 = 0; }\n"
-              "  TGF_U void add(X x, idx) { n += 1; const A d = (A)x - mean; mean += d / n; m2 += d * ((A)x - mean); }\n"
-              "  TGF_U void merge(const Acc& o) { const A t = n + o.n; if (t > 0) { const A d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * f; n = t; } }\n"
-              "  TGF_U A get(F count) const { const A k = count - (A)$correction; return m2 / (k > 0 ? k : (A)0); } };\n"},
-      {"arg", "struct Acc { X v; idx i; TGF_U void init() { v = 0; i = -1; }\n"
-              "  TGF_U bool beats(X x, idx at) const { if (i < 0) return true; if (x != x || v != v) return x != x && (v == v || at < i); return x $cmp v || (x == v && at < i); }\n"
-              "  TGF_U void add(X x, idx at) { if (beats(x, at)) { v = x; i = at; } }\n"
-              "  TGF_U void merge(const Acc& o) { if (o.i >= 0) add(o.v, o.i); } TGF_U long long get(F) const { return i; } };\n"},
+      {"sum",
+       "struct Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U A get(F) "
+       "const { return v; } };\n"},
+      {"mean",
+       "struct Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U F get(F n) "
+       "const { return (F)v / n; } };\n"},
+      {"prod",
+       "struct Acc { A v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v *= (A)x; } TGF_U void merge(const Acc& o) { v *= o.v; } TGF_U A get(F) "
+       "const { return v; } };\n"},
+      {"any",
+       "struct Acc { int v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v |= x != (X)0; } TGF_U void merge(const Acc& o) { v |= o.v; } TGF_U bool "
+       "get(F) const { return v != 0; } };\n"},
+      {"all",
+       "struct Acc { int v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v &= x != (X)0; } TGF_U void merge(const Acc& o) { v &= o.v; } TGF_U bool "
+       "get(F) const { return v != 0; } };\n"},
+      {"max",
+       "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x > v || x != x) v = x; any = 1; }\n"
+       "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
+      {"min",
+       "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x < v || x != x) v = x; any = 1; }\n"
+       "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
+      {"var",
+       "struct Acc { A n, mean, m2; TGF_U void init() { n = mean = m2 = 0; }\n"
+       "  TGF_U void add(X x, idx) { n += 1; const A d = (A)x - mean; mean += d / n; m2 += d * ((A)x - mean); }\n"
+       "  TGF_U void merge(const Acc& o) { const A t = n + o.n; if (t > 0) { const A d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * "
+       "f; n = t; } }\n"
+       "  TGF_U A get(F count) const { const A k = count - (A)$correction; return m2 / (k > 0 ? k : (A)0); } };\n"},
+      {"arg",
+       "struct Acc { X v; idx i; TGF_U void init() { v = 0; i = -1; }\n"
+       "  TGF_U bool beats(X x, idx at) const { if (i < 0) return true; if (x != x || v != v) return x != x && (v == v || at < i); return x $cmp v || (x == v "
+       "&& at < i); }\n"
+       "  TGF_U void add(X x, idx at) { if (beats(x, at)) { v = x; i = at; } }\n"
+       "  TGF_U void merge(const Acc& o) { if (o.i >= 0) add(o.v, o.i); } TGF_U long long get(F) const { return i; } };\n"},
   };
   return texts.at(kind);
 }
@@ -102,8 +118,10 @@ class ReduceWriter {
     k.threads = 128;
     k.grid[0] = ceildiv(numel(f_.rows.outer.size), k.threads);
     k.define(definitions(f_));
-    k.add("  const idx o = (idx)blockIdx.x * 128 + threadIdx.x;\n  if (o >= $n) return;\n  Acc acc[1];\n  acc[0] = ((const Acc*)$w)[o];\n  for (int s = 1; s < $split; ++s) acc[0].merge(((const Acc*)$w)[(idx)s * $n + o]);\n",
-          {{"n", k.value(numel(f_.rows.outer.size))}, {"w", k.pointer(workspace_, "char", false)}, {"split", str(plan_.split)}});
+    k.add(
+        "  const idx o = (idx)blockIdx.x * 128 + threadIdx.x;\n  if (o >= $n) return;\n  Acc acc[1];\n  acc[0] = ((const Acc*)$w)[o];\n  for (int s = 1; s < "
+        "$split; ++s) acc[0].merge(((const Acc*)$w)[(idx)s * $n + o]);\n",
+        {{"n", k.value(numel(f_.rows.outer.size))}, {"w", k.pointer(workspace_, "char", false)}, {"split", str(plan_.split)}});
     oc_ = split(k, k.body, "o", f_.rows.outer.size, "c");
     finish(k, 1);
     return k;
@@ -136,8 +154,9 @@ class ReduceWriter {
       const Space& along = plan_.column ? f_.rows.outer : f_.rows.inner;
       const std::string name = "a" + str(t), stride = along.rank() ? k.value(along.strides[t].back()) : "0";
       k.body += declare_text(f_.rows.ops[t], mode, plan_.vec, name);
-      k.body += load_text(f_.rows.ops[t], mode, plan_.vec, name,
-                          pointer(k, f_.rows.ops[t], false) + " + " + offset(k, f_.rows.outer.strides[t], oc_) + " + " + offset(k, f_.rows.inner.strides[t], rc), stride);
+      k.body += load_text(
+          f_.rows.ops[t], mode, plan_.vec, name,
+          pointer(k, f_.rows.ops[t], false) + " + " + offset(k, f_.rows.outer.strides[t], oc_) + " + " + offset(k, f_.rows.inner.strides[t], rc), stride);
       elements.push_back(element(name, mode));
     }
     k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", {{"V", str(plan_.vec)}});
@@ -147,7 +166,8 @@ class ReduceWriter {
 
   void merge(Kernel& k, int width) {
     if (!plan_.column) {
-      k.add("  __shared__ Acc shared[$n];\n  acc[0] = tg_group_merge<$ty>(acc[0], shared);\n  if (!live || ry != 0) return;\n", {{"n", str(std::max(plan_.ty / 32, 1))}, {"ty", str(plan_.ty)}});
+      k.add("  __shared__ Acc shared[$n];\n  acc[0] = tg_group_merge<$ty>(acc[0], shared);\n  if (!live || ry != 0) return;\n",
+            {{"n", str(std::max(plan_.ty / 32, 1))}, {"ty", str(plan_.ty)}});
     } else if (plan_.ty > 1) {
       k.add(R"(  __shared__ Acc shared[$threads * $W];
 #pragma unroll
@@ -175,7 +195,8 @@ class ReduceWriter {
   void finish(Kernel& k, int width) {
     const Space& outer = f_.rows.outer;
     const int out = static_cast<int>(f_.rows.ops.size()) - 1;
-    k.add("#pragma unroll\n    for (int j = 0; j < $W; ++j) {\n    const $t main = acc[j].get((F)$count);\n", {{"W", str(width)}, {"t", result_type(f_)}, {"count", k.value(numel(f_.rows.inner.size))}});
+    k.add("#pragma unroll\n    for (int j = 0; j < $W; ++j) {\n    const $t main = acc[j].get((F)$count);\n",
+          {{"W", str(width)}, {"t", result_type(f_)}, {"count", k.value(numel(f_.rows.inner.size))}});
     auto at = [&](int t) { return offset(k, outer.strides[t], oc_) + (outer.rank() ? " + (idx)j * " + k.value(outer.strides[t].back()) : ""); };
     std::string value = "main";
     if (!f_.epilogue.empty()) {
@@ -184,7 +205,8 @@ class ReduceWriter {
         inputs.push_back("tg_cvt<" + storage_ctype(f_.epilogue.inputs[inputs.size()]) + ">((" + pointer(k, f_.rows.ops[t], false) + ")[" + at(t) + "])");
       value = emit_cuda(f_.epilogue, inputs, "e", k.body)[0];
     }
-    k.add("    ($p)[$at] = tg_cvt<$s>($v);\n    }\n", {{"p", pointer(k, f_.rows.ops[out], true)}, {"at", at(out)}, {"s", storage_ctype(f_.rows.ops[out].dtype)}, {"v", value}});
+    k.add("    ($p)[$at] = tg_cvt<$s>($v);\n    }\n",
+          {{"p", pointer(k, f_.rows.ops[out], true)}, {"at", at(out)}, {"s", storage_ctype(f_.rows.ops[out].dtype)}, {"v", value}});
   }
 
   const ReduceForm& f_;

@@ -9,9 +9,9 @@ namespace tuyere::codegen {
 
 /// What Reduce, ArgReduce and global AdaptivePool have in common.
 struct ReduceForm {
-  Rows rows;              // tensors: the prologue's inputs, the epilogue's further inputs, the output
-  int inputs = 1;         // of the prologue
-  std::string kind;       // accumulator: "sum", "mean", "max", "min", "prod", "any", "all", "var", "argmax", "argmin"
+  Rows rows;         // tensors: the prologue's inputs, the epilogue's further inputs, the output
+  int inputs = 1;    // of the prologue
+  std::string kind;  // accumulator: "sum", "mean", "max", "min", "prod", "any", "all", "var", "argmax", "argmin"
   double correction = 0;
   Program prologue, epilogue;
   DType value = DType::F32;  // compute type of the reduced values

@@ -9,14 +9,22 @@ namespace {
 
 const char* text_of(ReduceKind kind) {
   switch (kind) {
-    case ReduceKind::sum: return "sum";
-    case ReduceKind::mean: return "mean";
-    case ReduceKind::max: return "max";
-    case ReduceKind::min: return "min";
-    case ReduceKind::prod: return "prod";
-    case ReduceKind::any: return "any";
-    case ReduceKind::all: return "all";
-    case ReduceKind::var: return "var";
+    case ReduceKind::sum:
+      return "sum";
+    case ReduceKind::mean:
+      return "mean";
+    case ReduceKind::max:
+      return "max";
+    case ReduceKind::min:
+      return "min";
+    case ReduceKind::prod:
+      return "prod";
+    case ReduceKind::any:
+      return "any";
+    case ReduceKind::all:
+      return "all";
+    case ReduceKind::var:
+      return "var";
   }
   return "";
 }
@@ -122,11 +130,13 @@ ReducePlan default_plan(const ReduceForm& f, const Target& target, const Symbols
 }
 
 std::string str(const ReducePlan& plan) {
-  return std::string(plan.column ? "column=1" : "column=0") + " vec=" + std::to_string(plan.vec) + " tx=" + std::to_string(plan.tx) + " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split);
+  return std::string(plan.column ? "column=1" : "column=0") + " vec=" + std::to_string(plan.vec) + " tx=" + std::to_string(plan.tx) +
+         " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split);
 }
 
 ReducePlan parse_plan(const Config& config, const ReducePlan& d) {
-  return {config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty), config_int(config, "split", d.split)};
+  return {config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty),
+          config_int(config, "split", d.split)};
 }
 
 }  // namespace tuyere::codegen

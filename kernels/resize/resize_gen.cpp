@@ -83,15 +83,24 @@ Kernel resize_kernel(const Problem& p, const Target& target) {
     for (size_t c = 0; c < coords.size(); ++c)
       if (space.strides[2][c].is_const(lead + d)) coord = coords[c];
     k.add("  idx at$d[$n];\n  T w$d[$n];\n  taps(at$d, w$d, $step, (idx)$size, (idx)$o);\n",
-          {{"d", number(d)}, {"n", taps}, {"step", step_text(k, op, aligned, d, x.shape[lead + d], out.shape[lead + d])}, {"size", k.value(x.shape[lead + d])}, {"o", coord}});
+          {{"d", number(d)},
+           {"n", taps},
+           {"step", step_text(k, op, aligned, d, x.shape[lead + d], out.shape[lead + d])},
+           {"size", k.value(x.shape[lead + d])},
+           {"o", coord}});
     at += " + at" + number(d) + "[k" + number(d) + "] * " + k.value(x.strides[lead + d]);
     weight += " * w" + number(d) + "[k" + number(d) + "]";
   }
   for (int d = 0; d < spatial; ++d) k.add("#pragma unroll\n  for (int k$d = 0; k$d < $n; ++k$d)\n", {{"d", number(d)}, {"n", taps}});
   k.add("  {\n    tg_load<$V>(v, $x + $o + ($at));\n#pragma unroll\n    for (int j = 0; j < $V; ++j) $use\n  }\n",
-        {{"V", number(vec)}, {"x", pointer(k, operand(x, 0), false)}, {"o", offset(k, space.strides[1], coords)}, {"at", at},
+        {{"V", number(vec)},
+         {"x", pointer(k, operand(x, 0), false)},
+         {"o", offset(k, space.strides[1], coords)},
+         {"at", at},
          {"use", nearest ? "r[j] = tg_copy<" + storage_ctype(out.dtype) + ">(v[j]);" : "acc[j] += (" + weight + ") * tg_cvt<T>(v[j]);"}});
-  if (!nearest) k.add("#pragma unroll\n  for (int j = 0; j < $V; ++j) r[j] = tg_cvt<$r>($acc);\n", {{"V", number(vec)}, {"r", storage_ctype(out.dtype)}, {"acc", is_float(out.dtype) ? "acc[j]" : "rint(acc[j])"}});
+  if (!nearest)
+    k.add("#pragma unroll\n  for (int j = 0; j < $V; ++j) r[j] = tg_cvt<$r>($acc);\n",
+          {{"V", number(vec)}, {"r", storage_ctype(out.dtype)}, {"acc", is_float(out.dtype) ? "acc[j]" : "rint(acc[j])"}});
   k.add("  tg_store<$V>($out + $o, r);\n", {{"V", number(vec)}, {"out", pointer(k, operand(out, 1), true)}, {"o", offset(k, space.strides[0], coords)}});
   return k;
 }

@@ -62,16 +62,25 @@ Result<Algo> choose(const CublasLt& lt, cublasLtHandle_t handle, const LtStep& s
 
 class LtExecutable final : public Executable {
  public:
-  LtExecutable(cublasLtHandle_t handle, std::unique_ptr<LtMatmul> matmul, const Algo& algo, const LtStep& step, size_t workspace_at, std::unique_ptr<Executable> then)
-      : handle_(handle), matmul_(std::move(matmul)), algo_(algo), a_(step.a.position), b_(step.b.position), c_(step.c.position), d_(step.d.position), bias_(step.bias),
-        workspace_at_(workspace_at), then_(std::move(then)) {}
+  LtExecutable(cublasLtHandle_t handle, std::unique_ptr<LtMatmul> matmul, const Algo& algo, const LtStep& step, size_t workspace_at,
+               std::unique_ptr<Executable> then)
+      : handle_(handle),
+        matmul_(std::move(matmul)),
+        algo_(algo),
+        a_(step.a.position),
+        b_(step.b.position),
+        c_(step.c.position),
+        d_(step.d.position),
+        bias_(step.bias),
+        workspace_at_(workspace_at),
+        then_(std::move(then)) {}
 
   Status run(void* const* pointers, void* stream) noexcept override {
     if (matmul_) {
       if (bias_ >= 0) TRY(matmul_->set_bias(pointers[bias_]));
       void* workspace = algo_.workspace > 0 ? pointers[workspace_at_] : nullptr;
-      TRY(matmul_->run(handle_, algo_.algo, pointers[a_], pointers[b_], c_ >= 0 ? pointers[c_] : nullptr, pointers[d_], workspace, static_cast<size_t>(algo_.workspace),
-                       static_cast<cudaStream_t>(stream)));
+      TRY(matmul_->run(handle_, algo_.algo, pointers[a_], pointers[b_], c_ >= 0 ? pointers[c_] : nullptr, pointers[d_], workspace,
+                       static_cast<size_t>(algo_.workspace), static_cast<cudaStream_t>(stream)));
     }
     return then_ ? then_->run(pointers, stream) : Status::ok();
   }
@@ -101,7 +110,8 @@ const Symbols& symbols_of(const PrepareArgs& args) {
 
 std::string cache_key(const StepSpec& spec, const LtSizes& s, int device) {
   std::string key = std::to_string(device);
-  for (int64_t size : {s.m, s.n, s.k, s.batch, s.a.row, s.a.column, s.a.batch, s.b.row, s.b.column, s.b.batch, s.c.row, s.c.column, s.c.batch, s.d.row, s.d.column, s.d.batch})
+  for (int64_t size :
+       {s.m, s.n, s.k, s.batch, s.a.row, s.a.column, s.a.batch, s.b.row, s.b.column, s.b.batch, s.c.row, s.c.column, s.c.batch, s.d.row, s.d.column, s.d.batch})
     key += "," + std::to_string(size);
   return key + spec.attrs;
 }
@@ -113,7 +123,8 @@ class LtExecutor final : public Executor {
     TRY(scope.status());
     TRY_ASSIGN(Ready ready, make_ready(spec, args));
     for (int position : {ready.step.a.position, ready.step.b.position, ready.step.c.position, ready.step.d.position, ready.step.bias})
-      if (position >= static_cast<int>(args.in.size() + args.out.size())) return Status(Code::DataLoss, "a cublaslt step names tensor " + std::to_string(position));
+      if (position >= static_cast<int>(args.in.size() + args.out.size()))
+        return Status(Code::DataLoss, "a cublaslt step names tensor " + std::to_string(position));
     std::unique_ptr<Executable> then;
     if (!ready.step.then.empty()) {
       const StepSpec kernels{"cuda", ready.step.then, spec.blobs, 0};
@@ -170,7 +181,8 @@ Result<std::vector<LtAlgorithm>> lt_algorithms(const LtStep& step, const Symbols
   TRY_ASSIGN(std::unique_ptr<LtMatmul> matmul, LtMatmul::make(*lt, step, sizes));
   TRY_ASSIGN(const auto found, matmul->heuristic(handle, kMaxWorkspace, count));
   std::vector<LtAlgorithm> algorithms;
-  for (const cublasLtMatmulHeuristicResult_t& result : found) algorithms.push_back({hex_of(result.algo), static_cast<int64_t>(result.workspaceSize), lt->number});
+  for (const cublasLtMatmulHeuristicResult_t& result : found)
+    algorithms.push_back({hex_of(result.algo), static_cast<int64_t>(result.workspaceSize), lt->number});
   return algorithms;
 }
 

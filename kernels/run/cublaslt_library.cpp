@@ -14,7 +14,7 @@ namespace {
 
 Status open(CublasLt& lt) {
   TRY_ASSIGN(void* library, open_library("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12"}));
-#define TUYERE_RESOLVE(member, function)                               \
+#define TUYERE_RESOLVE(member, function)                                        \
   lt.member = reinterpret_cast<decltype(lt.member)>(dlsym(library, #function)); \
   if (!lt.member) return {Code::FailedPrecondition, "cuBLASLt has no function " #function};
   TUYERE_CUBLASLT_FUNCTIONS(TUYERE_RESOLVE)

@@ -7,21 +7,21 @@
 
 namespace tuyere {
 
-#define TUYERE_CUBLASLT_FUNCTIONS(F)                          \
-  F(create, cublasLtCreate)                                   \
-  F(version, cublasLtGetVersion)                              \
-  F(status_text, cublasLtGetStatusString)                     \
-  F(desc_create, cublasLtMatmulDescCreate)                    \
-  F(desc_destroy, cublasLtMatmulDescDestroy)                  \
-  F(desc_set, cublasLtMatmulDescSetAttribute)                 \
-  F(layout_create, cublasLtMatrixLayoutCreate)                \
-  F(layout_destroy, cublasLtMatrixLayoutDestroy)              \
-  F(layout_set, cublasLtMatrixLayoutSetAttribute)             \
-  F(preference_create, cublasLtMatmulPreferenceCreate)        \
-  F(preference_destroy, cublasLtMatmulPreferenceDestroy)      \
-  F(preference_set, cublasLtMatmulPreferenceSetAttribute)     \
-  F(heuristic, cublasLtMatmulAlgoGetHeuristic)                \
-  F(algo_check, cublasLtMatmulAlgoCheck)                      \
+#define TUYERE_CUBLASLT_FUNCTIONS(F)                      \
+  F(create, cublasLtCreate)                               \
+  F(version, cublasLtGetVersion)                          \
+  F(status_text, cublasLtGetStatusString)                 \
+  F(desc_create, cublasLtMatmulDescCreate)                \
+  F(desc_destroy, cublasLtMatmulDescDestroy)              \
+  F(desc_set, cublasLtMatmulDescSetAttribute)             \
+  F(layout_create, cublasLtMatrixLayoutCreate)            \
+  F(layout_destroy, cublasLtMatrixLayoutDestroy)          \
+  F(layout_set, cublasLtMatrixLayoutSetAttribute)         \
+  F(preference_create, cublasLtMatmulPreferenceCreate)    \
+  F(preference_destroy, cublasLtMatmulPreferenceDestroy)  \
+  F(preference_set, cublasLtMatmulPreferenceSetAttribute) \
+  F(heuristic, cublasLtMatmulAlgoGetHeuristic)            \
+  F(algo_check, cublasLtMatmulAlgoCheck)                  \
   F(matmul, cublasLtMatmul)
 
 struct CublasLt {

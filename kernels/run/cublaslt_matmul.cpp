@@ -11,10 +11,14 @@ constexpr uintptr_t kBiasAlignment = 16;
 
 Result<cudaDataType_t> cuda_type(DType type) {
   switch (type) {
-    case DType::F32: return CUDA_R_32F;
-    case DType::F16: return CUDA_R_16F;
-    case DType::BF16: return CUDA_R_16BF;
-    default: return Status(Code::Unsupported, "cuBLASLt steps are for f16, bf16 and f32, not " + std::string(name(type)));
+    case DType::F32:
+      return CUDA_R_32F;
+    case DType::F16:
+      return CUDA_R_16F;
+    case DType::BF16:
+      return CUDA_R_16BF;
+    default:
+      return Status(Code::Unsupported, "cuBLASLt steps are for f16, bf16 and f32, not " + std::string(name(type)));
   }
 }
 
@@ -38,7 +42,9 @@ Status strides_of(const LtMatrix& matrix, const Symbols& symbols, LtSizes::Matri
   return value_of(matrix.strides[2], symbols, &out->batch);
 }
 
-Status bad_strides(const char* matrix) { return {Code::Unsupported, std::string("cuBLASLt cannot read matrix ") + matrix + ": no stride is 1, or its rows overlap"}; }
+Status bad_strides(const char* matrix) {
+  return {Code::Unsupported, std::string("cuBLASLt cannot read matrix ") + matrix + ": no stride is 1, or its rows overlap"};
+}
 
 }  // namespace
 
@@ -121,16 +127,17 @@ Result<std::vector<cublasLtMatmulHeuristicResult_t>> LtMatmul::heuristic(cublasL
   TRY(lt_.check(lt_.preference_set(preference.value, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes), "cuBLASLt workspace"));
   const LtMatrix& c = step_.c.position >= 0 ? step_.c : step_.d;
   const std::pair<cublasLtMatmulPreferenceAttributes_t, int> alignments[] = {{CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, step_.b.alignment},
-                                                                            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, step_.a.alignment},
-                                                                            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c.alignment},
-                                                                            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, step_.d.alignment}};
+                                                                             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, step_.a.alignment},
+                                                                             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, c.alignment},
+                                                                             {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, step_.d.alignment}};
   for (const auto& [attribute, alignment] : alignments) {
     const uint32_t value = static_cast<uint32_t>(alignment);
     TRY(lt_.check(lt_.preference_set(preference.value, attribute, &value, sizeof value), "cuBLASLt alignment"));
   }
   std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<size_t>(std::max(count, 1)));
   int found = 0;
-  TRY(lt_.check(lt_.heuristic(handle, desc_, first_, second_, c_, d_, preference.value, static_cast<int>(results.size()), results.data(), &found), "cublasLtMatmulAlgoGetHeuristic"));
+  TRY(lt_.check(lt_.heuristic(handle, desc_, first_, second_, c_, d_, preference.value, static_cast<int>(results.size()), results.data(), &found),
+                "cublasLtMatmulAlgoGetHeuristic"));
   results.resize(static_cast<size_t>(found));
   std::erase_if(results, [](const cublasLtMatmulHeuristicResult_t& r) { return r.state != CUBLAS_STATUS_SUCCESS; });
   if (results.empty()) return Status(Code::Unsupported, "cuBLASLt has no algorithm for this product");
@@ -150,8 +157,8 @@ Status LtMatmul::set_bias(const void* bias) noexcept {
   return Status::ok();
 }
 
-Status LtMatmul::run(cublasLtHandle_t handle, const cublasLtMatmulAlgo_t& algo, const void* a, const void* b, const void* c, void* d, void* workspace, size_t bytes,
-                     cudaStream_t stream) noexcept {
+Status LtMatmul::run(cublasLtHandle_t handle, const cublasLtMatmulAlgo_t& algo, const void* a, const void* b, const void* c, void* d, void* workspace,
+                     size_t bytes, cudaStream_t stream) noexcept {
   const float alpha = 1, beta = c ? 1.0F : 0.0F;
   return lt_.check(lt_.matmul(handle, desc_, &alpha, b, first_, a, second_, &beta, c ? c : d, c_, d, d_, &algo, workspace, bytes, stream), "cublasLtMatmul");
 }

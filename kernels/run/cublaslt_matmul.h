@@ -35,7 +35,8 @@ class LtMatmul {
   /// Tells the descriptor where the bias is.
   Status set_bias(const void* bias) noexcept;
   /// c may be nullptr when the step has none.
-  Status run(cublasLtHandle_t handle, const cublasLtMatmulAlgo_t& algo, const void* a, const void* b, const void* c, void* d, void* workspace, size_t bytes, cudaStream_t stream) noexcept;
+  Status run(cublasLtHandle_t handle, const cublasLtMatmulAlgo_t& algo, const void* a, const void* b, const void* c, void* d, void* workspace, size_t bytes,
+             cudaStream_t stream) noexcept;
 
  private:
   LtMatmul(const CublasLt& lt, const LtStep& step) : lt_(lt), step_(step) {}

@@ -95,7 +95,9 @@ bool lt_layout(int64_t rows, int64_t columns, int64_t row_stride, int64_t column
 
 #ifndef TUYERE_WITH_CUDA
 Status lt_available(int) { return {Code::FailedPrecondition, "this runtime was built without CUDA"}; }
-Result<std::vector<LtAlgorithm>> lt_algorithms(const LtStep&, const Symbols&, int, int) { return Status(Code::FailedPrecondition, "this runtime was built without CUDA"); }
+Result<std::vector<LtAlgorithm>> lt_algorithms(const LtStep&, const Symbols&, int, int) {
+  return Status(Code::FailedPrecondition, "this runtime was built without CUDA");
+}
 #endif
 
 }  // namespace tuyere

@@ -28,8 +28,8 @@ struct LtStep {
   bool tf32 = false;
   LtMatrix a, b, c, d;
   int bias = -1;
-  std::string act;   // "", "relu" or "gelu_tanh"
-  std::string algo;  // the library's 64 bytes in hex; "": ask its heuristic
+  std::string act;             // "", "relu" or "gelu_tanh"
+  std::string algo;            // the library's 64 bytes in hex; "": ask its heuristic
   std::vector<int64_t> tuned;  // m, n, k, batch that `algo` was made for
   int64_t version = 0;         // of the library that made it
   std::string then;

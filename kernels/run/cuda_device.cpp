@@ -25,7 +25,8 @@ class CudaDevice final : public DeviceApi {
     info.l2_bytes = optional(device, CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE);
     info.clock_ghz = optional(device, CU_DEVICE_ATTRIBUTE_CLOCK_RATE) * 1e-6;
     // kHz, two transfers a cycle, bits
-    info.memory_gbps = 2.0 * optional(device, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE) * 1e3 * optional(device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH) / 8 * 1e-9;
+    info.memory_gbps =
+        2.0 * optional(device, CU_DEVICE_ATTRIBUTE_MEMORY_CLOCK_RATE) * 1e3 * optional(device, CU_DEVICE_ATTRIBUTE_GLOBAL_MEMORY_BUS_WIDTH) / 8 * 1e-9;
     CUdevice handle = 0;
     TRY(cuda_.check(cuda_.device_get(&handle, device), "cuDeviceGet"));
     char name[256] = "";
@@ -97,7 +98,9 @@ class CudaDevice final : public DeviceApi {
     if (event) cuda_.event_destroy(event_of(event));
   }
   Status record(void* event, void* stream) noexcept override { return cuda_.check(cuda_.event_record(event_of(event), stream_of(stream)), "cuEventRecord"); }
-  Status wait(void* stream, void* event) noexcept override { return cuda_.check(cuda_.stream_wait_event(stream_of(stream), event_of(event), 0), "cuStreamWaitEvent"); }
+  Status wait(void* stream, void* event) noexcept override {
+    return cuda_.check(cuda_.stream_wait_event(stream_of(stream), event_of(event), 0), "cuStreamWaitEvent");
+  }
   Result<double> elapsed_micros(void* begin, void* end) override {
     TRY(cuda_.check(cuda_.event_synchronize(event_of(end)), "cuEventSynchronize"));
     float millis = 0;
@@ -123,7 +126,9 @@ class CudaDevice final : public DeviceApi {
     TRY(status);
     return static_cast<void*>(exec);
   }
-  Status launch_graph(void* graph, void* stream) noexcept override { return cuda_.check(cuda_.graph_launch(static_cast<CUgraphExec>(graph), stream_of(stream)), "cuGraphLaunch"); }
+  Status launch_graph(void* graph, void* stream) noexcept override {
+    return cuda_.check(cuda_.graph_launch(static_cast<CUgraphExec>(graph), stream_of(stream)), "cuGraphLaunch");
+  }
   /// The driver keeps a graph in flight alive until its launch has finished.
   void destroy_graph(void* graph) noexcept override {
     if (graph) cuda_.graph_exec_destroy(static_cast<CUgraphExec>(graph));

@@ -17,8 +17,8 @@ constexpr int kMaxDevices = 64;
 
 Status open_driver(CudaDriver& driver) {
   TRY_ASSIGN(void* library, open_library("the CUDA driver (libcuda.so.1)", {"libcuda.so.1"}));
-#define TUYERE_RESOLVE(member, function, symbol)                                                                                     \
-  driver.member = reinterpret_cast<decltype(driver.member)>(dlsym(library, symbol));                                                \
+#define TUYERE_RESOLVE(member, function, symbol)                                     \
+  driver.member = reinterpret_cast<decltype(driver.member)>(dlsym(library, symbol)); \
   if (!driver.member) return Status(Code::FailedPrecondition, "the CUDA driver is too old: it has no " symbol "; CUDA 12 or newer is needed");
   TUYERE_CUDA_DRIVER_FUNCTIONS(TUYERE_RESOLVE)
 #undef TUYERE_RESOLVE

@@ -58,7 +58,8 @@ Result<CudaLaunch> CudaLaunch::make(const CudaDriver& driver, const KernelLaunch
 }
 
 Status CudaLaunch::init_set(const KernelLaunch& launch, const Symbols& symbols, size_t pointers) {
-  if (launch.args.size() != 2 || launch.args[0].kind != KernelArg::Kind::pointer || launch.args[0].pointer < 0 || static_cast<size_t>(launch.args[0].pointer) >= pointers)
+  if (launch.args.size() != 2 || launch.args[0].kind != KernelArg::Kind::pointer || launch.args[0].pointer < 0 ||
+      static_cast<size_t>(launch.args[0].pointer) >= pointers)
     return {Code::DataLoss, "a memset needs a pointer and a byte count"};
   is_set_ = true;
   position_ = launch.args[0].pointer;
@@ -79,13 +80,16 @@ Status CudaLaunch::init_kernel(const KernelLaunch& launch, const StepSpec& spec,
   empty_ = std::any_of(grid, grid + 3, [](int64_t size) { return size <= 0; });
   if (empty_) return Status::ok();
   if (grid[0] > 0x7fffffff || grid[1] > 65535 || grid[2] > 65535)
-    return {Code::Unsupported, "kernel " + launch.kernel + ": the grid " + std::to_string(grid[0]) + "x" + std::to_string(grid[1]) + "x" + std::to_string(grid[2]) + " is too large"};
+    return {Code::Unsupported, "kernel " + launch.kernel + ": the grid " + std::to_string(grid[0]) + "x" + std::to_string(grid[1]) + "x" +
+                                   std::to_string(grid[2]) + " is too large"};
   TRY_ASSIGN(const int major, driver_->attribute(args.device, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR));
-  if (launch.cluster > 1 && major < kFirstWithClusters) return {Code::FailedPrecondition, "kernel " + launch.kernel + " needs thread block clusters (compute capability 9.0)"};
+  if (launch.cluster > 1 && major < kFirstWithClusters)
+    return {Code::FailedPrecondition, "kernel " + launch.kernel + " needs thread block clusters (compute capability 9.0)"};
   TRY_ASSIGN(module_, load_module(args.device, spec.blobs[launch.blob]));
   TRY_ASSIGN(function_, module_->function(launch.kernel, launch.shared_bytes, launch.cluster));
   config_.gridDimX = static_cast<unsigned>(grid[0]), config_.gridDimY = static_cast<unsigned>(grid[1]), config_.gridDimZ = static_cast<unsigned>(grid[2]);
-  config_.blockDimX = static_cast<unsigned>(launch.block[0]), config_.blockDimY = static_cast<unsigned>(launch.block[1]), config_.blockDimZ = static_cast<unsigned>(launch.block[2]);
+  config_.blockDimX = static_cast<unsigned>(launch.block[0]), config_.blockDimY = static_cast<unsigned>(launch.block[1]),
+  config_.blockDimZ = static_cast<unsigned>(launch.block[2]);
   config_.sharedMemBytes = static_cast<unsigned>(launch.shared_bytes);
   add_attributes(launch, major);
   return params_.init(*driver_, launch.args, symbols, pointers);

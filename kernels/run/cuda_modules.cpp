@@ -53,7 +53,8 @@ Status CudaModule::allow_shared(CUfunction function, const std::string& name, in
   if (bytes <= allowed && bytes + fixed <= kSharedWithoutAsking) return Status::ok();
   TRY_ASSIGN(const int limit, driver_.attribute(device_, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN));
   if (bytes + fixed > limit)
-    return {Code::FailedPrecondition, "kernel " + name + " needs " + std::to_string(bytes + fixed) + " bytes of shared memory, the device has " + std::to_string(limit) + " for a block"};
+    return {Code::FailedPrecondition,
+            "kernel " + name + " needs " + std::to_string(bytes + fixed) + " bytes of shared memory, the device has " + std::to_string(limit) + " for a block"};
   if (bytes <= allowed) return Status::ok();
   return driver_.check(driver_.function_set(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes), "cuFuncSetAttribute");
 }
@@ -76,7 +77,8 @@ Result<std::shared_ptr<CudaModule>> load_module(int device, const Bytes& code) {
   CUmodule module = nullptr;
   const CUresult result = driver->module_load(&module, code->data());
   if (result == CUDA_ERROR_NO_BINARY_FOR_GPU || result == CUDA_ERROR_INVALID_SOURCE || result == CUDA_ERROR_INVALID_IMAGE)
-    return Status(Code::FailedPrecondition, "a kernel of this engine was compiled for another GPU architecture: " + driver->check(result, "cuModuleLoadData").message());
+    return Status(Code::FailedPrecondition,
+                  "a kernel of this engine was compiled for another GPU architecture: " + driver->check(result, "cuModuleLoadData").message());
   TRY(driver->check(result, "cuModuleLoadData"));
   auto loaded = std::make_shared<CudaModule>(*driver, device, module, code);
   table().modules.emplace(hash, loaded);

@@ -18,24 +18,41 @@ std::optional<CUtensorMapDataType> map_type(const std::string& text) {
   const std::optional<DType> type = parse_dtype(text);
   if (!type) return std::nullopt;
   switch (*type) {
-    case DType::F32: return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
-    case DType::F16: return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
-    case DType::BF16: return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
-    case DType::F64: return CU_TENSOR_MAP_DATA_TYPE_FLOAT64;
-    case DType::I32: return CU_TENSOR_MAP_DATA_TYPE_INT32;
-    case DType::I64: return CU_TENSOR_MAP_DATA_TYPE_INT64;
-    case DType::I8: case DType::U8: case DType::Bool: case DType::F8E4M3: case DType::F8E5M2: return CU_TENSOR_MAP_DATA_TYPE_UINT8;
-    default: return std::nullopt;
+    case DType::F32:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case DType::F16:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    case DType::BF16:
+      return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+    case DType::F64:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT64;
+    case DType::I32:
+      return CU_TENSOR_MAP_DATA_TYPE_INT32;
+    case DType::I64:
+      return CU_TENSOR_MAP_DATA_TYPE_INT64;
+    case DType::I8:
+    case DType::U8:
+    case DType::Bool:
+    case DType::F8E4M3:
+    case DType::F8E5M2:
+      return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+    default:
+      return std::nullopt;
   }
 }
 
 std::optional<CUtensorMapSwizzle> map_swizzle(int bytes) {
   switch (bytes) {
-    case 0: return CU_TENSOR_MAP_SWIZZLE_NONE;
-    case 32: return CU_TENSOR_MAP_SWIZZLE_32B;
-    case 64: return CU_TENSOR_MAP_SWIZZLE_64B;
-    case 128: return CU_TENSOR_MAP_SWIZZLE_128B;
-    default: return std::nullopt;
+    case 0:
+      return CU_TENSOR_MAP_SWIZZLE_NONE;
+    case 32:
+      return CU_TENSOR_MAP_SWIZZLE_32B;
+    case 64:
+      return CU_TENSOR_MAP_SWIZZLE_64B;
+    case 128:
+      return CU_TENSOR_MAP_SWIZZLE_128B;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -59,7 +76,9 @@ Status CudaParams::add(const KernelArg& arg, size_t slot, const Symbols& symbols
   int64_t value = 0;
   if (arg.kind != KernelArg::Kind::f32) TRY(evaluate(arg.value, symbols, &value));
   switch (arg.kind) {
-    case KernelArg::Kind::pointer: pointers_.push_back({slot, arg.pointer, static_cast<uint64_t>(value)}); return Status::ok();
+    case KernelArg::Kind::pointer:
+      pointers_.push_back({slot, arg.pointer, static_cast<uint64_t>(value)});
+      return Status::ok();
     case KernelArg::Kind::i32: {
       if (value < std::numeric_limits<int32_t>::min() || value > std::numeric_limits<int32_t>::max())
         return {Code::Unsupported, "kernel argument " + arg.value.str() + " = " + std::to_string(value) + " does not fit 32 bits"};
@@ -67,9 +86,14 @@ Status CudaParams::add(const KernelArg& arg, size_t slot, const Symbols& symbols
       std::memcpy(&values_[slot], &narrow, sizeof narrow);
       return Status::ok();
     }
-    case KernelArg::Kind::i64: std::memcpy(&values_[slot], &value, sizeof value); return Status::ok();
-    case KernelArg::Kind::f32: std::memcpy(&values_[slot], &arg.f, sizeof arg.f); return Status::ok();
-    case KernelArg::Kind::tensor_map: return add_map(arg, slot, symbols);
+    case KernelArg::Kind::i64:
+      std::memcpy(&values_[slot], &value, sizeof value);
+      return Status::ok();
+    case KernelArg::Kind::f32:
+      std::memcpy(&values_[slot], &arg.f, sizeof arg.f);
+      return Status::ok();
+    case KernelArg::Kind::tensor_map:
+      return add_map(arg, slot, symbols);
   }
   return {Code::Internal, "unknown kind of kernel argument"};
 }
@@ -103,9 +127,9 @@ Status CudaParams::add_map(const KernelArg& arg, size_t slot, const Symbols& sym
 }
 
 Status CudaParams::encode(Map& map, uint64_t address) noexcept {
-  TRY(driver_->check(driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address), map.dims.data(), map.strides.data(),
-                                               map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, map.swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B,
-                                               CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
+  TRY(driver_->check(driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address), map.dims.data(),
+                                               map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, map.swizzle,
+                                               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
                      "cuTensorMapEncodeTiled"));
   map.address = address;
   return Status::ok();

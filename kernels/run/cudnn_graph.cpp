@@ -10,10 +10,14 @@ namespace {
 
 Result<cudnnDataType_t> cudnn_type(DType type) {
   switch (type) {
-    case DType::F32: return CUDNN_DATA_FLOAT;
-    case DType::F16: return CUDNN_DATA_HALF;
-    case DType::BF16: return CUDNN_DATA_BFLOAT16;
-    default: return Status(Code::Unsupported, "cudnn steps are for f16, bf16 and f32, not " + std::string(name(type)));
+    case DType::F32:
+      return CUDNN_DATA_FLOAT;
+    case DType::F16:
+      return CUDNN_DATA_HALF;
+    case DType::BF16:
+      return CUDNN_DATA_BFLOAT16;
+    default:
+      return Status(Code::Unsupported, "cudnn steps are for f16, bf16 and f32, not " + std::string(name(type)));
   }
 }
 

@@ -60,7 +60,9 @@ Status Cudnn::check(cudnnStatus_t status, const char* what) const {
   char text[512] = "";
   last_error(text, sizeof text);
   const char* name = error_text(status);
-  const Code code = status == CUDNN_STATUS_ALLOC_FAILED ? Code::OutOfMemory : status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000 ? Code::Unsupported : Code::Internal;
+  const Code code = status == CUDNN_STATUS_ALLOC_FAILED                  ? Code::OutOfMemory
+                    : status / 1000 == CUDNN_STATUS_NOT_SUPPORTED / 1000 ? Code::Unsupported
+                                                                         : Code::Internal;
   return {code, std::string(what) + ": " + (name ? name : "cuDNN status " + std::to_string(status)) + (text[0] ? std::string(": ") + text : "")};
 }
 

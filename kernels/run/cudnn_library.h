@@ -9,17 +9,17 @@
 
 namespace tuyere {
 
-#define TUYERE_CUDNN_FUNCTIONS(F)                   \
-  F(create, cudnnCreate)                            \
-  F(version, cudnnGetVersion)                       \
-  F(error_text, cudnnGetErrorString)                \
-  F(last_error, cudnnGetLastErrorString)            \
-  F(set_stream, cudnnSetStream)                     \
-  F(create_descriptor, cudnnBackendCreateDescriptor) \
+#define TUYERE_CUDNN_FUNCTIONS(F)                      \
+  F(create, cudnnCreate)                               \
+  F(version, cudnnGetVersion)                          \
+  F(error_text, cudnnGetErrorString)                   \
+  F(last_error, cudnnGetLastErrorString)               \
+  F(set_stream, cudnnSetStream)                        \
+  F(create_descriptor, cudnnBackendCreateDescriptor)   \
   F(destroy_descriptor, cudnnBackendDestroyDescriptor) \
-  F(finalize, cudnnBackendFinalize)                 \
-  F(set_attribute, cudnnBackendSetAttribute)        \
-  F(get_attribute, cudnnBackendGetAttribute)        \
+  F(finalize, cudnnBackendFinalize)                    \
+  F(set_attribute, cudnnBackendSetAttribute)           \
+  F(get_attribute, cudnnBackendGetAttribute)           \
   F(execute, cudnnBackendExecute)
 
 struct Cudnn {
@@ -51,7 +51,9 @@ class CudnnDescriptor {
   Status set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, const T& value) {
     return set(name, type, 1, &value);
   }
-  Status set(cudnnBackendAttributeName_t name, const std::vector<int64_t>& values) { return set(name, CUDNN_TYPE_INT64, static_cast<int64_t>(values.size()), values.data()); }
+  Status set(cudnnBackendAttributeName_t name, const std::vector<int64_t>& values) {
+    return set(name, CUDNN_TYPE_INT64, static_cast<int64_t>(values.size()), values.data());
+  }
   Status set(cudnnBackendAttributeName_t name, const CudnnDescriptor& other) { return set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &other.raw_); }
   Status set(cudnnBackendAttributeName_t name, const std::vector<CudnnDescriptor>& others);
   /// Reads at most `room` values; returns how many there are (room 0, values nullptr: only that).

@@ -49,12 +49,18 @@ Result<bool> keeps_precision(const Cudnn& api, const CudnnDescriptor& config, co
   count = std::min<int64_t>(count, CUDNN_NUMERICAL_NOTE_TYPE_COUNT);
   return std::none_of(notes, notes + count, [&](cudnnBackendNumericalNote_t note) {
     switch (note) {
-      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE: return is_f32(step) && !step.tf32;
-      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS: return !(is_f32(step) && step.tf32);
-      case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION: return true;
-      case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC: return step.deterministic;
-      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13: return true;
-      default: return false;
+      case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
+        return is_f32(step) && !step.tf32;
+      case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
+        return !(is_f32(step) && step.tf32);
+      case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
+        return true;
+      case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:
+        return step.deterministic;
+      case CUDNN_NUMERICAL_NOTE_WINOGRAD_TILE_13x13:
+        return true;
+      default:
+        return false;
     }
   });
 }
@@ -68,8 +74,10 @@ Result<Choice> parse_config(const Cudnn& api, const CudnnGraph& graph, const std
     const size_t equals = word.find('=');
     if (equals == std::string::npos) return Status(Code::DataLoss, "no engine configuration: " + text);
     const int64_t value = std::atoll(word.c_str() + equals + 1);
-    if (word.rfind("eng=", 0) == 0) index = value;
-    else if (word[0] == 'k') knobs.emplace_back(std::atoi(word.c_str() + 1), value);
+    if (word.rfind("eng=", 0) == 0)
+      index = value;
+    else if (word[0] == 'k')
+      knobs.emplace_back(std::atoi(word.c_str() + 1), value);
   }
   if (index < 0) return Status(Code::DataLoss, "no engine configuration: " + text);
   Choice choice;

@@ -41,7 +41,8 @@ void check(const CudnnStep& step) {
   for (const CudnnPointwise& p : step.pointwise) good = good && known(p.x) && known(p.y) && (p.b == -1 || known(p.b));
   if (!good) throw std::invalid_argument("an operation names a tensor that is not there");
   const size_t spatial = step.stride.size();
-  if (spatial == 0 || step.pad_before.size() != spatial || step.pad_after.size() != spatial || step.dilation.size() != spatial) throw std::invalid_argument("spatial attributes of different lengths");
+  if (spatial == 0 || step.pad_before.size() != spatial || step.pad_after.size() != spatial || step.dilation.size() != spatial)
+    throw std::invalid_argument("spatial attributes of different lengths");
   for (const CudnnTensor& tensor : step.tensors)
     if (tensor.dims.size() != spatial + 2) throw std::invalid_argument("a tensor of another rank");
 }
@@ -100,11 +101,13 @@ Result<CudnnStep> parse_cudnn_step(const std::string& text) {
     CudnnStep step;
     for (const json& t : j.at("tensors")) step.tensors.push_back(tensor_of(t));
     step.x = j.at("x").get<int>(), step.w = j.at("w").get<int>(), step.y = j.at("y").get<int>();
-    for (auto [name, list] : {std::pair{"stride", &step.stride}, {"pad_before", &step.pad_before}, {"pad_after", &step.pad_after}, {"dilation", &step.dilation}})
+    for (auto [name, list] :
+         {std::pair{"stride", &step.stride}, {"pad_before", &step.pad_before}, {"pad_after", &step.pad_after}, {"dilation", &step.dilation}})
       *list = j.at(name).get<std::vector<int64_t>>();
     step.transposed = j.value("transposed", false), step.tf32 = j.value("tf32", false), step.deterministic = j.value("deterministic", true);
     if (j.contains("pointwise"))
-      for (const json& p : j["pointwise"]) step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});
+      for (const json& p : j["pointwise"])
+        step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});
     step.config = j.value("config", "");
     step.tuned = j.value("tuned", std::vector<int64_t>{});
     step.version = j.value("version", int64_t{0});

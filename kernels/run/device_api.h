@@ -13,9 +13,9 @@ struct DeviceInfo {
   int major = 0, minor = 0;  // compute capability
   int multiprocessors = 0;
   int64_t memory_bytes = 0;
-  int64_t l2_bytes = 0;      // 0: unknown
-  double memory_gbps = 0;    // peak rate of the device memory, 1e9 bytes/s; 0: unknown
-  double clock_ghz = 0;      // peak clock of the multiprocessors; 0: unknown
+  int64_t l2_bytes = 0;    // 0: unknown
+  double memory_gbps = 0;  // peak rate of the device memory, 1e9 bytes/s; 0: unknown
+  double clock_ghz = 0;    // peak clock of the multiprocessors; 0: unknown
 };
 
 /// Handles (streams, events, graphs) are opaque; stream nullptr is the legacy default stream. Functions taking a `device` may be called with any

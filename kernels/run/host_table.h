@@ -22,7 +22,8 @@ struct HostTable {
   void* (*allocate)(void* user, int64_t bytes, int device, void* stream) = nullptr;
   void (*release)(void* user, void* data, int device) = nullptr;
   /// Runs one hosted op. `in`/`out` are descriptors; returns an error text or nullptr.
-  const char* (*call)(void* user, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out, void* stream) = nullptr;
+  const char* (*call)(void* user, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out,
+                      void* stream) = nullptr;
 };
 /// Installs a copy of `table` for the whole process. Memory is given back through the table that lent it.
 void set_host_table(const HostTable& table);

@@ -44,7 +44,10 @@ void emit_value(Kernel& k, const SoftmaxForm& f, const RowWriter* w, const std::
 
 void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan& plan) {
   const int out = f.inputs;
-  const Vars vars = {{"E", std::to_string(plan.keep)}, {"V", std::to_string(plan.vec)}, {"ty", std::to_string(plan.ty)}, {"warps", std::to_string(std::max(plan.ty / 32, 1))},
+  const Vars vars = {{"E", std::to_string(plan.keep)},
+                     {"V", std::to_string(plan.vec)},
+                     {"ty", std::to_string(plan.ty)},
+                     {"warps", std::to_string(std::max(plan.ty / 32, 1))},
                      {"s", storage_ctype(f.rows.ops[out].dtype)}};
   for (int t = 0; t < f.inputs; ++t) k.body += declare_text(f.rows.ops[t], w.mode(t), plan.vec, "a" + std::to_string(t), "[" + std::to_string(plan.keep) + "]");
   k.add("  T v[$E][$V];\n", vars);
@@ -52,7 +55,10 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
   w.coordinates();
   for (int t = 0; t < f.inputs; ++t) k.body += w.load_into(t, "a" + std::to_string(t) + "[e]");
   w.close();
-  k.add("  Largest largest = {TG_NEG_INF};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = TG_NEG_INF;\n", vars);
+  k.add(
+      "  Largest largest = {TG_NEG_INF};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = "
+      "TG_NEG_INF;\n",
+      vars);
   k.add("    if (live && ry + (idx)e * $ty < $n) {\n", {{"ty", std::to_string(plan.ty)}, {"n", w.steps()}});
   emit_value(k, f, &w, "[e]");
   k.add(R"(    v[e][j] = x;
@@ -68,7 +74,12 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
   for (int j = 0; j < $V; ++j) if (live && ry + (idx)e * $ty < $n) { const T p = exp(v[e][j] - m); sum.v += p; $keep }
   const T s = tg_group_merge<$ty>(sum, (Sum*)shared).v;
 )",
-        {{"warps", std::to_string(std::max(plan.ty / 32, 1))}, {"ty", std::to_string(plan.ty)}, {"E", std::to_string(plan.keep)}, {"V", std::to_string(plan.vec)}, {"n", w.steps()}, {"keep", f.log ? "" : "v[e][j] = p;"}});
+        {{"warps", std::to_string(std::max(plan.ty / 32, 1))},
+         {"ty", std::to_string(plan.ty)},
+         {"E", std::to_string(plan.keep)},
+         {"V", std::to_string(plan.vec)},
+         {"n", w.steps()},
+         {"keep", f.log ? "" : "v[e][j] = p;"}});
   k.add(scale_text(f));
   w.open(true);
   w.coordinates();
@@ -83,7 +94,10 @@ void row_in_passes(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan&
     w.coordinates();
     for (int t = 0; t < f.inputs; ++t) k.body += w.load(t, "a" + std::to_string(t));
   };
-  const Vars vars = {{"V", std::to_string(plan.vec)}, {"ty", std::to_string(plan.ty)}, {"warps", std::to_string(std::max(plan.ty / 32, 1))}, {"s", storage_ctype(f.rows.ops[out].dtype)}};
+  const Vars vars = {{"V", std::to_string(plan.vec)},
+                     {"ty", std::to_string(plan.ty)},
+                     {"warps", std::to_string(std::max(plan.ty / 32, 1))},
+                     {"s", storage_ctype(f.rows.ops[out].dtype)}};
   k.add("  Online acc;\n  acc.init();\n");
   w.open(false);
   values();
@@ -148,7 +162,8 @@ Kernel softmax_column_kernel(const SoftmaxForm& f, int tx, int ty) {
   k.threads = tx * ty;
   k.grid[0] = ceildiv(numel(f.rows.outer.size), tx);
   const int out = f.inputs;
-  const Vars vars = {{"tx", std::to_string(tx)}, {"ty", std::to_string(ty)}, {"outer", k.value(numel(f.rows.outer.size))}, {"n", k.value(numel(f.rows.inner.size))}};
+  const Vars vars = {
+      {"tx", std::to_string(tx)}, {"ty", std::to_string(ty)}, {"outer", k.value(numel(f.rows.outer.size))}, {"n", k.value(numel(f.rows.inner.size))}};
   k.add("  const int kx = threadIdx.x % $tx, ry = threadIdx.x / $tx;\n  const idx o = (idx)blockIdx.x * $tx + kx;\n  const bool live = o < $outer;\n", vars);
   const auto oc = split(k, k.body, "o", f.rows.outer.size, "c");
   auto address = [&](int t, bool writes) {
@@ -156,7 +171,9 @@ Kernel softmax_column_kernel(const SoftmaxForm& f, int tx, int ty) {
   };
   auto open = [&] {
     k.add("  if (live)\n#pragma unroll 4\n  for (idx r = ry; r < $n; r += $ty) {\n", vars);
-    for (int t = 0; t < f.inputs; ++t) k.body += declare_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t)) + load_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t), address(t, false), "0");
+    for (int t = 0; t < f.inputs; ++t)
+      k.body += declare_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t)) +
+                load_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t), address(t, false), "0");
     emit_value(k, f, nullptr, "");
   };
   k.add("  Online acc;\n  acc.init();\n");

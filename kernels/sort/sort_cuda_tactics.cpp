@@ -29,7 +29,9 @@ class MergeSort final : public CudaTactic {
     REQUIRE(is_sort(problem.op), "not a sort problem");
     return Support::yes();
   }
-  double estimate(const Problem& problem, const Target& target, const Config& config) const override { return 20e-6 + 10 * Tactic::estimate(problem, target, config); }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    return 20e-6 + 10 * Tactic::estimate(problem, target, config);
+  }
   Generated generate(const Problem& problem, const Target&, const Config&) const override { return sort_merge_kernels(problem); }
 };
 

@@ -48,14 +48,19 @@ Kernel make(const std::string& name, const SortForm& f, int threads) {
 }
 
 std::string load_item(Kernel& k, const Problem& p, const SortForm& f, const std::vector<std::string>& coords, const std::string& r) {
-  return fill("($in)[$o + ($r) * $stride]", {{"in", pointer(k, operand(p.in[0], 0), false)}, {"o", offset(k, f.lines.strides[0], coords)}, {"r", r}, {"stride", k.value(f.in_stride)}});
+  return fill("($in)[$o + ($r) * $stride]",
+              {{"in", pointer(k, operand(p.in[0], 0), false)}, {"o", offset(k, f.lines.strides[0], coords)}, {"r", r}, {"stride", k.value(f.in_stride)}});
 }
 
 /// Stores `item` as result number r.
 std::string store_item(Kernel& k, const Problem& p, const SortForm& f, const std::vector<std::string>& coords) {
-  return fill("    ($v)[$vo + r * $vs] = tg_cvt<$s>(item.key);\n    ($i)[$io + r * $is] = item.at;\n",
-              {{"v", pointer(k, operand(p.out[0], 1), true)}, {"vo", offset(k, f.lines.strides[1], coords)}, {"vs", k.value(f.value_stride)}, {"s", storage_ctype(p.out[0].dtype)},
-               {"i", pointer(k, operand(p.out[1], 2), true)}, {"io", offset(k, f.lines.strides[2], coords)}, {"is", k.value(f.index_stride)}});
+  return fill("    ($v)[$vo + r * $vs] = tg_cvt<$s>(item.key);\n    ($i)[$io + r * $is] = item.at;\n", {{"v", pointer(k, operand(p.out[0], 1), true)},
+                                                                                                        {"vo", offset(k, f.lines.strides[1], coords)},
+                                                                                                        {"vs", k.value(f.value_stride)},
+                                                                                                        {"s", storage_ctype(p.out[0].dtype)},
+                                                                                                        {"i", pointer(k, operand(p.out[1], 2), true)},
+                                                                                                        {"io", offset(k, f.lines.strides[2], coords)},
+                                                                                                        {"is", k.value(f.index_stride)}});
 }
 
 int item_bytes(const SortForm& f) { return f.wide || size_of(compute_type(f.dtype)) == 8 ? 16 : 8; }
@@ -68,9 +73,12 @@ Kernel pieces_kernel(const Problem& p, const SortForm& f, int workspace) {
   const Vars vars = {{"P", std::to_string(kPiece)}, {"n", k.value(f.length)}, {"pieces", k.value(pieces)}, {"w", k.pointer(workspace, "char", true)}};
   k.add("  __shared__ Item items[$P];\n  const idx line = tg_quot((idx)blockIdx.x, (idx)$pieces), base = ((idx)blockIdx.x - line * $pieces) * $P;\n", vars);
   const auto coords = split(k, k.body, "line", f.lines.size, "c");
-  k.add("  for (int i = threadIdx.x; i < $P; i += 512) {\n    Item item;\n    item.key = 0;\n    item.at = -1;\n    if (base + i < $n) { item.key = tg_cvt<X>($load); item.at = base + i; }\n    items[i] = item;\n  }\n",
-        {{"P", std::to_string(kPiece)}, {"n", k.value(f.length)}, {"load", load_item(k, p, f, coords, "base + i")}});
-  k.add("  block_sort<$P, 512>(items);\n  for (int i = threadIdx.x; i < $P; i += 512) if (base + i < $n) ((Item*)$w)[line * $n + base + i] = items[i];\n", vars);
+  k.add(
+      "  for (int i = threadIdx.x; i < $P; i += 512) {\n    Item item;\n    item.key = 0;\n    item.at = -1;\n    if (base + i < $n) { item.key = "
+      "tg_cvt<X>($load); item.at = base + i; }\n    items[i] = item;\n  }\n",
+      {{"P", std::to_string(kPiece)}, {"n", k.value(f.length)}, {"load", load_item(k, p, f, coords, "base + i")}});
+  k.add("  block_sort<$P, 512>(items);\n  for (int i = threadIdx.x; i < $P; i += 512) if (base + i < $n) ((Item*)$w)[line * $n + base + i] = items[i];\n",
+        vars);
   return k;
 }
 
@@ -96,8 +104,12 @@ Kernel merge_kernel(const SortForm& f, int workspace, int pass) {
   }
   to[line * $n + start + (r - (second ? middle : start)) + (low - first)] = item;
 )",
-        {{"width", k.value(Dim(static_cast<int64_t>(kPiece) << pass))}, {"n", k.value(f.length)}, {"total", k.value(total)}, {"w", k.pointer(workspace, "char", true)},
-         {"from", pass % 2 ? k.value(total) : "0"}, {"to", pass % 2 ? "0" : k.value(total)}});
+        {{"width", k.value(Dim(static_cast<int64_t>(kPiece) << pass))},
+         {"n", k.value(f.length)},
+         {"total", k.value(total)},
+         {"w", k.pointer(workspace, "char", true)},
+         {"from", pass % 2 ? k.value(total) : "0"},
+         {"to", pass % 2 ? "0" : k.value(total)}});
   return k;
 }
 
@@ -112,7 +124,11 @@ Kernel result_kernel(const Problem& p, const SortForm& f, int workspace) {
   for (long long width = $P; width < $n; width *= 2) odd = !odd;
   const Item item = ((const Item*)$w)[line * $n + r + (odd ? (idx)$total : (idx)0)];
 )",
-        {{"count", k.value(total)}, {"keep", k.value(f.keep.is_const(0) ? Dim(1) : f.keep)}, {"P", std::to_string(kPiece)}, {"n", k.value(f.length)}, {"w", k.pointer(workspace, "char", false)},
+        {{"count", k.value(total)},
+         {"keep", k.value(f.keep.is_const(0) ? Dim(1) : f.keep)},
+         {"P", std::to_string(kPiece)},
+         {"n", k.value(f.length)},
+         {"w", k.pointer(workspace, "char", false)},
          {"total", k.value(numel(f.lines.size) * f.length)}});
   const auto coords = split(k, k.body, "line", f.lines.size, "c");
   k.body += store_item(k, p, f, coords);
@@ -165,10 +181,16 @@ Generated sort_block_kernels(const Problem& p) {
   Kernel k = make("sort_block", f, threads);
   k.grid[0] = numel(f.lines.size);
   const auto coords = split(k, k.body, "(idx)blockIdx.x", f.lines.size, "c");
-  const Vars vars = {{"P", std::to_string(capacity)}, {"T", std::to_string(threads)}, {"n", k.value(f.length)}, {"keep", k.value(f.keep)}, {"load", load_item(k, p, f, coords, "(idx)i")}};
-  k.add("  __shared__ Item items[$P];\n  for (int i = threadIdx.x; i < $P; i += $T) {\n    Item item;\n    item.key = 0;\n    item.at = -1;\n    if (i < $n) { item.key = tg_cvt<X>($load); item.at = i; }\n    items[i] = item;\n  }\n"
-        "  block_sort<$P, $T>(items);\n  for (int i = threadIdx.x; i < $keep; i += $T) {\n    const idx r = i;\n    const Item item = items[i];\n",
-        vars);
+  const Vars vars = {{"P", std::to_string(capacity)},
+                     {"T", std::to_string(threads)},
+                     {"n", k.value(f.length)},
+                     {"keep", k.value(f.keep)},
+                     {"load", load_item(k, p, f, coords, "(idx)i")}};
+  k.add(
+      "  __shared__ Item items[$P];\n  for (int i = threadIdx.x; i < $P; i += $T) {\n    Item item;\n    item.key = 0;\n    item.at = -1;\n    if (i < $n) { "
+      "item.key = tg_cvt<X>($load); item.at = i; }\n    items[i] = item;\n  }\n"
+      "  block_sort<$P, $T>(items);\n  for (int i = threadIdx.x; i < $keep; i += $T) {\n    const idx r = i;\n    const Item item = items[i];\n",
+      vars);
   k.body += store_item(k, p, f, coords) + "  }\n";
   return {{std::move(k)}, 0};
 }

@@ -79,8 +79,12 @@ py::tuple build_engine(const Network& network, BuilderConfig config, const py::o
 void bind_config(py::module_& m) {
   py::class_<OptimizationProfile>(m, "OptimizationProfile")
       .def(py::init<>())
-      .def("set", [](OptimizationProfile& p, const std::string& symbol, int64_t min, int64_t opt, int64_t max) { p.symbols[symbol] = {min, opt, max}; }, py::arg("symbol"),
-           py::arg("min"), py::arg("opt"), py::arg("max"));
+      .def(
+          "set",
+          [](OptimizationProfile& p, const std::string& symbol, int64_t min, int64_t opt, int64_t max) {
+            p.symbols[symbol] = {min, opt, max};
+          },
+          py::arg("symbol"), py::arg("min"), py::arg("opt"), py::arg("max"));
   py::class_<BuilderConfig>(m, "BuilderConfig")
       .def(py::init<>())
       .def_readwrite("target", &BuilderConfig::target)
@@ -93,6 +97,8 @@ void bind_config(py::module_& m) {
       .def_readwrite("disabled_passes", &BuilderConfig::disabled_passes)
       .def_readwrite("deterministic", &BuilderConfig::deterministic)
       .def_readwrite("cuda_graphs", &BuilderConfig::cuda_graphs)
+      .def_readwrite("tf32_matmul", &BuilderConfig::tf32_matmul)
+      .def_readwrite("tf32_conv", &BuilderConfig::tf32_conv)
       .def_readwrite("num_threads", &BuilderConfig::num_threads);
 }
 

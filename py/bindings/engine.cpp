@@ -174,13 +174,14 @@ void bind_engine(py::module_& m) {
       .def("execute", &execute)
       .def("profile", &profile)
       .def("refit", &refit)
-      .def("mode", [](PyEngine& e) {
-        auto context = e.handle().take();
-        raise_if(context.status());
-        std::string mode = (*context)->mode();
-        e.handle().give_back(std::move(*context));
-        return mode;
-      })
+      .def("mode",
+           [](PyEngine& e) {
+             auto context = e.handle().take();
+             raise_if(context.status());
+             std::string mode = (*context)->mode();
+             e.handle().give_back(std::move(*context));
+             return mode;
+           })
       .def("save", [](const PyEngine& e, const std::string& path) { raise_if(e.engine().save(path)); });
   m.def("open_carrier", &open_carrier, py::arg("owner"), py::arg("address"), py::arg("bytes"), py::arg("device") = 0, py::arg("cuda_graphs") = true);
   m.def("load_file", &load_file, py::arg("path"), py::arg("device") = 0, py::arg("cuda_graphs") = true);

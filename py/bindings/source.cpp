@@ -41,7 +41,8 @@ Arg arg_from(const py::handle& value) {
   USER_CHECK(false, "cannot read an argument of type " << py::str(py::type::handle_of(value)).cast<std::string>());
 }
 
-ValueId add_tensor(SourceGraph& g, const std::string& name, const std::string& dtype, const py::sequence& shape, const py::sequence& strides, const std::string& device) {
+ValueId add_tensor(SourceGraph& g, const std::string& name, const std::string& dtype, const py::sequence& shape, const py::sequence& strides,
+                   const std::string& device) {
   SourceValue value;
   value.name = name;
   value.has_type = true;
@@ -81,8 +82,8 @@ void add_constant(SourceGraph& g, ValueId id, const std::string& name, uintptr_t
   g.constants.push_back(std::move(constant));
 }
 
-void add_node(SourceGraph& g, const std::string& name, const std::string& op, const py::list& args, std::vector<ValueId> outputs, const std::vector<std::string>& origin,
-              bool mutates, bool side_effect) {
+void add_node(SourceGraph& g, const std::string& name, const std::string& op, const py::list& args, std::vector<ValueId> outputs,
+              const std::vector<std::string>& origin, bool mutates, bool side_effect) {
   SourceNode node;
   node.name = name;
   node.op = op;
@@ -127,19 +128,24 @@ void bind_source(py::module_& m) {
       .def_readwrite("allow_hosted", &PartitionOptions::allow_hosted)
       .def_readwrite("hosted_namespaces", &PartitionOptions::hosted_namespaces);
   py::class_<NodePlacement>(m, "NodePlacement")
-      .def_property_readonly("placement", [](const NodePlacement& p) { return p.placement == Placement::native ? "native" : p.placement == Placement::hosted ? "hosted" : "outside"; })
+      .def_property_readonly("placement",
+                             [](const NodePlacement& p) {
+                               return p.placement == Placement::native ? "native" : p.placement == Placement::hosted ? "hosted" : "outside";
+                             })
       .def_readonly("segment", &NodePlacement::segment)
       .def_readonly("reason", &NodePlacement::reason);
   py::class_<Segment>(m, "Segment").def_readonly("nodes", &Segment::nodes).def_readonly("inputs", &Segment::inputs).def_readonly("outputs", &Segment::outputs);
   py::class_<Partition>(m, "Partition").def_readonly("nodes", &Partition::nodes).def_readonly("segments", &Partition::segments);
   m.def("partition", [](const SourceGraph& g, const PartitionOptions& options) {
-    return partition(g, [](const SourceGraph& graph, const SourceNode& node) { return aten_table().supports(graph, node); }, options);
+    return partition(
+        g, [](const SourceGraph& graph, const SourceNode& node) { return aten_table().supports(graph, node); }, options);
   });
   m.def("partition_table", [](const SourceGraph& g, const Partition& p) { return str(g, p); });
   m.def("converter_ops", [] { return aten_table().ops(); });
-  m.def("convert", [](const SourceGraph& g, const std::vector<int>& nodes, std::vector<ValueId> inputs, std::vector<ValueId> outputs, const std::vector<int>& hosted) {
-    return convert(g, nodes, SegmentIo{std::move(inputs), std::move(outputs)}, aten_table(), hosted);
-  });
+  m.def("convert",
+        [](const SourceGraph& g, const std::vector<int>& nodes, std::vector<ValueId> inputs, std::vector<ValueId> outputs, const std::vector<int>& hosted) {
+          return convert(g, nodes, SegmentIo{std::move(inputs), std::move(outputs)}, aten_table(), hosted);
+        });
 }
 
 }  // namespace tuyere::python

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """tuyere: a PyTorch compiler backend with its own open inference engine.
 
-    fast = torch.compile(model, backend="tuyere")
-    prog = tuyere.compile(model, inputs, precision="fp16")
+fast = torch.compile(model, backend="tuyere")
+prog = tuyere.compile(model, inputs, precision="fp16")
 """
 
 from . import _load
 
 _load.load()
 
-from . import _tuyere  # noqa: E402
-from . import fake  # noqa: E402,F401  registers the fake kernel of tuyere::execute
+from . import (
+    _tuyere,  # noqa: E402
+    fake,  # noqa: E402,F401  registers the fake kernel of tuyere::execute
+)
 from .aot import Program, compile, load  # noqa: E402
 from .backend import tuyere as backend  # noqa: E402
 from .engine import Engine  # noqa: E402

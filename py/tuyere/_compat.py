@@ -7,8 +7,8 @@ import torch
 from torch._dynamo.backends.common import aot_autograd
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
-from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.export.exported_program import _override_composite_implicit_decomp
+from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
 __all__ = [
     "FakeTensor",

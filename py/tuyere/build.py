@@ -27,6 +27,8 @@ def builder_config(target: str, options: Options):
     config.disabled_passes = list(options.disabled_passes)
     config.deterministic = options.deterministic
     config.cuda_graphs = options.cuda_graphs
+    config.tf32_matmul = torch.backends.cuda.matmul.allow_tf32
+    config.tf32_conv = torch.backends.cudnn.allow_tf32
     config.profiles = [_profile(p) for p in options.profiles or []]
     return config
 

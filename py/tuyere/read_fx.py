@@ -228,7 +228,7 @@ def module_path(node: torch.fx.Node) -> str:
 
 
 def source_line(node: torch.fx.Node) -> str:
-    """"model.py:88" of the user's code that made the node, or ""."""
+    """ "model.py:88" of the user's code that made the node, or ""."""
     trace = node.meta.get("stack_trace") or ""
     lines = re.findall(r'File "([^"]+)", line (\d+)', trace)
     if not lines:

@@ -8,6 +8,17 @@ import torch
 
 from .fake import spec_of
 
+_FUNCTIONS = {
+    "Add": operator.add,
+    "Mul": operator.mul,
+    "FloorDiv": operator.floordiv,
+    "CleanDiv": operator.floordiv,
+    "Mod": operator.mod,
+    "PythonMod": operator.mod,
+    "Max": torch.sym_max,
+    "Min": torch.sym_min,
+}
+
 
 def hints_of(gm: torch.fx.GraphModule):
     """{symbol: (min, hint, max)} of the symbols that are a dimension of some input."""
@@ -74,12 +85,10 @@ class SizeEmitter:
             if not isinstance(source, tuple):
                 return self.lookup(source)
             return self.graph.call_function(torch.ops.aten.sym_size.int, (self.lookup(source[0]), source[1]))
-        functions = {"Add": operator.add, "Mul": operator.mul, "FloorDiv": operator.floordiv, "CleanDiv": operator.floordiv, "Mod": operator.mod, "PythonMod": operator.mod,
-                     "Max": torch.sym_max, "Min": torch.sym_min}  # fmt: skip
         if isinstance(expr, sympy.Pow):
             args, function = [expr.base] * int(expr.exp), operator.mul
         else:
-            args, function = expr.args, functions[type(expr).__name__]
+            args, function = expr.args, _FUNCTIONS[type(expr).__name__]
         node = self._expression(args[0])
         for arg in args[1:]:
             node = self.graph.call_function(function, (node, self._expression(arg)))

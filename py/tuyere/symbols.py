@@ -61,5 +61,4 @@ def symbols_of(size):
     return {s.name for s in size.node.expr.free_symbols} if isinstance(size, torch.SymInt) else set()
 
 
-
 __all__ = ["UnsupportedSize", "expression_text", "size_text", "symbols_of"]

@@ -18,7 +18,7 @@ enum { TUYERE_OK = 0, TUYERE_INVALID_ARGUMENT, TUYERE_FAILED_PRECONDITION, TUYER
 /* An input or output. Pointers live as long as the engine (tuyere_engine_input) or until the shapes change (tuyere_context_input). */
 typedef struct {
   const char* name;
-  const char* dtype;      /* "f32", "f16", "bf16", "i64", "bool", ... */
+  const char* dtype; /* "f32", "f16", "bf16", "i64", "bool", ... */
   int rank;
   const int64_t* shape;   /* -1: dynamic (engines only) */
   const int64_t* strides; /* elements; NULL for engines */

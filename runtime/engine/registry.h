@@ -37,7 +37,8 @@ class EngineHandle {
 };
 
 /// The engine of a carrier: loaded at first use and kept. `keep` owns `bytes`; it is only copied when the engine is loaded now.
-Result<std::shared_ptr<EngineHandle>> find_engine(std::span<const std::byte> carrier, const std::shared_ptr<const void>& keep, const EngineOptions& options = {});
+Result<std::shared_ptr<EngineHandle>> find_engine(std::span<const std::byte> carrier, const std::shared_ptr<const void>& keep,
+                                                  const EngineOptions& options = {});
 /// The engine with this id when it is loaded, else nullptr.
 std::shared_ptr<EngineHandle> loaded_engine(const EngineId& id);
 /// Forgets an engine; contexts in use finish. Returns whether it was loaded.

@@ -32,7 +32,7 @@ struct PlanTensor {
   Shape shape;
   std::vector<Dim> strides;  // elements
   int buffer = 0;
-  Dim offset;                // elements
+  Dim offset;  // elements
   bool observed = false;
 };
 
@@ -47,15 +47,15 @@ struct PlanStep {
   int stream = 0;                    // parallel branches; 0 = the caller's
   std::vector<int> wait_events;      // events (recorded by steps) to wait for
   int record_event = -1;
-  int stage = 0;                     // cut where a size is read back from the device
+  int stage = 0;  // cut where a size is read back from the device
 };
 
 /// One input or output of a body.
 struct PlanIo {
   std::string name;
   int tensor = 0;
-  bool mutated = false;       // an input that is written
-  int aliases_input = -1;     // an output that shares input i's memory
+  bool mutated = false;    // an input that is written
+  int aliases_input = -1;  // an output that shares input i's memory
   bool data_dependent = false;
 };
 
@@ -79,8 +79,8 @@ struct PlanBody {
 /// constants of the program (output name = constant name).
 struct Plan {
   int version = 1;
-  std::string target = "cpu";       // "cpu", "sm_90a", ...
-  std::string device_name;          // built and tuned on
+  std::string target = "cpu";  // "cpu", "sm_90a", ...
+  std::string device_name;     // built and tuned on
   std::vector<PlanBody> bodies{1};
   int weight_body = -1;
   std::map<std::string, std::string> meta;  // tuyere version, library versions, options, report (JSON), network text

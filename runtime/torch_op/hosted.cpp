@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hosted ops: a PyTorch op called from inside a program, through the versioned dispatcher. Arguments are described by a JSON list with one entry
 // per schema argument (kernels/api/ops.h, HostCall); "type" holds the schema type, which decides how a value is boxed.
-#include <nlohmann/json.hpp>
 #include <torch/csrc/stable/c/shim.h>
+#include <nlohmann/json.hpp>
 
 #include "runtime/torch_op/torch_util.h"
 
@@ -65,7 +65,8 @@ void run(const char* op, const char* overload, const char* args, const TensorRef
 
 }  // namespace
 
-const char* call_hosted(void*, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out, void*) {
+const char* call_hosted(void*, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out,
+                        void*) {
   static thread_local std::string error;
   try {
     run(op, overload, args, in, num_in, out, num_out);

@@ -12,10 +12,18 @@ namespace {
 
 const std::vector<std::pair<int32_t, DType>>& dtype_pairs() {
   static const auto* pairs = new std::vector<std::pair<int32_t, DType>>{
-      {aoti_torch_dtype_float32(), DType::F32},  {aoti_torch_dtype_float16(), DType::F16},          {aoti_torch_dtype_bfloat16(), DType::BF16},
-      {aoti_torch_dtype_float64(), DType::F64},  {aoti_torch_dtype_int8(), DType::I8},              {aoti_torch_dtype_uint8(), DType::U8},
-      {aoti_torch_dtype_int16(), DType::I16},    {aoti_torch_dtype_int32(), DType::I32},            {aoti_torch_dtype_int64(), DType::I64},
-      {aoti_torch_dtype_bool(), DType::Bool},    {aoti_torch_dtype_float8_e4m3fn(), DType::F8E4M3}, {aoti_torch_dtype_float8_e5m2(), DType::F8E5M2},
+      {aoti_torch_dtype_float32(), DType::F32},
+      {aoti_torch_dtype_float16(), DType::F16},
+      {aoti_torch_dtype_bfloat16(), DType::BF16},
+      {aoti_torch_dtype_float64(), DType::F64},
+      {aoti_torch_dtype_int8(), DType::I8},
+      {aoti_torch_dtype_uint8(), DType::U8},
+      {aoti_torch_dtype_int16(), DType::I16},
+      {aoti_torch_dtype_int32(), DType::I32},
+      {aoti_torch_dtype_int64(), DType::I64},
+      {aoti_torch_dtype_bool(), DType::Bool},
+      {aoti_torch_dtype_float8_e4m3fn(), DType::F8E4M3},
+      {aoti_torch_dtype_float8_e5m2(), DType::F8E5M2},
   };
   return *pairs;
 }
@@ -94,8 +102,8 @@ TensorRef tensor_ref(const Tensor& tensor) {
 Tensor empty_strided(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device) {
   AtenTensorHandle handle = nullptr;
   const int32_t type = device < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda();
-  TORCH_ERROR_CODE_CHECK(
-      aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.data(), strides.data(), to_torch_dtype(dtype), type, device < 0 ? 0 : device, &handle));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.data(), strides.data(), to_torch_dtype(dtype), type,
+                                                  device < 0 ? 0 : device, &handle));
   return Tensor(handle);
 }
 
@@ -103,8 +111,8 @@ Tensor borrow(const TensorRef& ref) {
   AtenTensorHandle handle = nullptr;
   const int32_t type = ref.device < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda();
   TORCH_ERROR_CODE_CHECK(aoti_torch_create_tensor_from_blob_v2(ref.data, static_cast<int64_t>(ref.shape.size()), ref.shape.data(), ref.strides.data(), 0,
-                                                               to_torch_dtype(ref.dtype), type, ref.device < 0 ? 0 : ref.device, &handle, aoti_torch_layout_strided(),
-                                                               nullptr, 0));
+                                                               to_torch_dtype(ref.dtype), type, ref.device < 0 ? 0 : ref.device, &handle,
+                                                               aoti_torch_layout_strided(), nullptr, 0));
   return Tensor(handle);
 }
 

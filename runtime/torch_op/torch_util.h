@@ -37,7 +37,8 @@ void* current_stream(int device);
 /// Fills HostTable: PyTorch's caching allocator and hosted ops.
 void install_host_table();
 /// Runs one hosted op (HostTable::call).
-const char* call_hosted(void* user, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out, void* stream);
+const char* call_hosted(void* user, const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out,
+                        void* stream);
 
 [[noreturn]] void fail(const std::string& message);
 inline void check(const Status& status) {

@@ -27,14 +27,30 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 
-struct uint3_ { unsigned x, y, z; };
-struct alignas(8) uint2 { unsigned x, y; };
-struct alignas(16) uint4 { unsigned x, y, z, w; };
-struct alignas(8) int2 { int x, y; };
-struct alignas(16) int4 { int x, y, z, w; };
-struct alignas(8) float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(16) double2 { double x, y; };
+struct uint3_ {
+  unsigned x, y, z;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+struct alignas(8) int2 {
+  int x, y;
+};
+struct alignas(16) int4 {
+  int x, y, z, w;
+};
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(16) double2 {
+  double x, y;
+};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
@@ -47,7 +63,11 @@ namespace emu {
   abort();
 }
 
-struct Copy { unsigned dst; const void* src; int bytes, valid; };
+struct Copy {
+  unsigned dst;
+  const void* src;
+  int bytes, valid;
+};
 struct Fiber {
   ucontext_t context;
   std::vector<char> stack;
@@ -58,7 +78,10 @@ struct Fiber {
   std::vector<std::vector<Copy>> groups;
   std::vector<Copy> open;
 };
-struct Barrier { int arrived = 0; unsigned generation = 0; };
+struct Barrier {
+  int arrived = 0;
+  unsigned generation = 0;
+};
 struct Warp {
   Barrier barrier;
   int alive = 0;
@@ -84,16 +107,25 @@ inline void yield() {
 inline void wait(Barrier& b, const int& expected) {
   unsigned generation = b.generation;
   ++b.arrived;
-  if (b.arrived >= expected) { b.arrived = 0; ++b.generation; return; }
+  if (b.arrived >= expected) {
+    b.arrived = 0;
+    ++b.generation;
+    return;
+  }
   while (b.generation == generation) {
-    if (b.arrived >= expected) { b.arrived = 0; ++b.generation; return; }
+    if (b.arrived >= expected) {
+      b.arrived = 0;
+      ++b.generation;
+      return;
+    }
     yield();
   }
 }
 inline void sync_warp() { wait(warps[self->warp].barrier, warps[self->warp].alive); }
 
 // Publishes `mine` and returns all lanes' values.
-template <class T> const T* exchange_begin(const T& mine) {
+template <class T>
+const T* exchange_begin(const T& mine) {
   static_assert(sizeof(T) <= 64);
   Warp& w = warps[self->warp];
   unsigned char(*slot)[64] = w.slot[self->exchanges++ & 1];
@@ -101,7 +133,8 @@ template <class T> const T* exchange_begin(const T& mine) {
   sync_warp();
   return reinterpret_cast<const T*>(slot);
 }
-template <class T> T lane_value(const T* base, int lane) {
+template <class T>
+T lane_value(const T* base, int lane) {
   T v;
   memcpy(&v, reinterpret_cast<const unsigned char*>(base) + lane * 64, sizeof(T));
   return v;
@@ -142,11 +175,18 @@ inline void run_block(int threads) {
   for (size_t i = 0; i < shared_size; ++i) shared_base[i] = 0xff;
   while (alive > 0)
     for (Fiber& f : fibers)
-      if (!f.done) { self = &f; swapcontext(&scheduler, &f.context); }
+      if (!f.done) {
+        self = &f;
+        swapcontext(&scheduler, &f.context);
+      }
 }
 
-template <class... A, size_t... I> void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) { kernel(*static_cast<std::remove_reference_t<A>*>(args[I])...); }
-template <class... A> void launch(void (*kernel)(A...), void** args, const int* grid, const int* block, int shared) {
+template <class... A, size_t... I>
+void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) {
+  kernel(*static_cast<std::remove_reference_t<A>*>(args[I])...);
+}
+template <class... A>
+void launch(void (*kernel)(A...), void** args, const int* grid, const int* block, int shared) {
   memory.assign(shared + 256, 0xff);
   shared_base = memory.data() + (256 - reinterpret_cast<uintptr_t>(memory.data()) % 256) % 256;
   shared_size = shared;
@@ -196,12 +236,36 @@ inline float bf16_value(unsigned h) {
 inline void __syncthreads() { emu::wait(emu::block_barrier, emu::alive); }
 inline void __syncwarp(unsigned = ~0u) { emu::sync_warp(); }
 inline void __threadfence() {}
-inline float __uint_as_float(unsigned u) { float f; memcpy(&f, &u, 4); return f; }
-inline unsigned __float_as_uint(float f) { unsigned u; memcpy(&u, &f, 4); return u; }
-inline float __int_as_float(int u) { float f; memcpy(&f, &u, 4); return f; }
-inline int __float_as_int(float f) { int u; memcpy(&u, &f, 4); return u; }
-inline long long __double_as_longlong(double d) { long long u; memcpy(&u, &d, 8); return u; }
-inline double __longlong_as_double(long long u) { double d; memcpy(&d, &u, 8); return d; }
+inline float __uint_as_float(unsigned u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+inline unsigned __float_as_uint(float f) {
+  unsigned u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+inline float __int_as_float(int u) {
+  float f;
+  memcpy(&f, &u, 4);
+  return f;
+}
+inline int __float_as_int(float f) {
+  int u;
+  memcpy(&u, &f, 4);
+  return u;
+}
+inline long long __double_as_longlong(double d) {
+  long long u;
+  memcpy(&u, &d, 8);
+  return u;
+}
+inline double __longlong_as_double(long long u) {
+  double d;
+  memcpy(&d, &u, 8);
+  return d;
+}
 inline float rsqrtf(float x) { return 1.f / sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / sqrt(x); }
 inline float __expf(float x) { return expf(x); }
@@ -210,24 +274,31 @@ inline float __fdividef(float a, float b) { return a / b; }
 inline float __frcp_rn(float a) { return 1.f / a; }
 inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }
 inline int __popc(unsigned v) { return __builtin_popcount(v); }
-template <class T> T __ldg(const T* p) { return *p; }
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
 using std::max;
 using std::min;
 
-template <class T> T __shfl_sync(unsigned, T v, int lane, int width = 32) {
+template <class T>
+T __shfl_sync(unsigned, T v, int lane, int width = 32) {
   const T* all = emu::exchange_begin(v);
   return emu::lane_value(all, (emu::self->lane & ~(width - 1)) | (lane & (width - 1)));
 }
-template <class T> T __shfl_xor_sync(unsigned, T v, int mask, int = 32) {
+template <class T>
+T __shfl_xor_sync(unsigned, T v, int mask, int = 32) {
   const T* all = emu::exchange_begin(v);
   return emu::lane_value(all, emu::self->lane ^ mask);
 }
-template <class T> T __shfl_up_sync(unsigned, T v, unsigned delta, int width = 32) {
+template <class T>
+T __shfl_up_sync(unsigned, T v, unsigned delta, int width = 32) {
   const T* all = emu::exchange_begin(v);
   int in = emu::self->lane & (width - 1);
   return emu::lane_value(all, in >= (int)delta ? emu::self->lane - (int)delta : emu::self->lane);
 }
-template <class T> T __shfl_down_sync(unsigned, T v, unsigned delta, int width = 32) {
+template <class T>
+T __shfl_down_sync(unsigned, T v, unsigned delta, int width = 32) {
   const T* all = emu::exchange_begin(v);
   int in = emu::self->lane & (width - 1);
   return emu::lane_value(all, in + (int)delta < width ? emu::self->lane + (int)delta : emu::self->lane);
@@ -250,7 +321,8 @@ tg_bf16 tg_to_bf16(float f);
 
 // The functions of kernels/mma's primitives.
 inline unsigned tgm_smem(const void* p) { return unsigned(static_cast<const unsigned char*>(p) - emu::shared_base); }
-template <int BYTES> void tgm_cp_async(unsigned dst, const void* src, int valid) {
+template <int BYTES>
+void tgm_cp_async(unsigned dst, const void* src, int valid) {
   if (valid > 0 && reinterpret_cast<uintptr_t>(src) % BYTES) emu::fail("cp.async source unaligned");
   if (valid < 0 || valid > BYTES) emu::fail("cp.async size");
   emu::shared_at(dst, BYTES);
@@ -260,7 +332,8 @@ inline void tgm_cp_commit() {
   emu::self->groups.push_back(std::move(emu::self->open));
   emu::self->open.clear();
 }
-template <int N> void tgm_cp_wait() {
+template <int N>
+void tgm_cp_wait() {
   auto& groups = emu::self->groups;
   while ((int)groups.size() > N) {
     for (const emu::Copy& c : groups.front()) {
@@ -285,8 +358,11 @@ inline void emu_ldsm(unsigned* r, unsigned addr, bool trans) {
 }
 inline void tgm_ldsm(unsigned* r, unsigned addr) { emu_ldsm(r, addr, false); }
 inline void tgm_ldsm_t(unsigned* r, unsigned addr) { emu_ldsm(r, addr, true); }
-struct emu_fragments { unsigned a[4], b[2]; };
-template <class GET> void emu_mma16(float* d, const unsigned* a, const unsigned* b, GET get) {
+struct emu_fragments {
+  unsigned a[4], b[2];
+};
+template <class GET>
+void emu_mma16(float* d, const unsigned* a, const unsigned* b, GET get) {
   emu_fragments mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   const emu_fragments* all = emu::exchange_begin(mine);
   int l = emu::self->lane;
@@ -316,8 +392,16 @@ inline void tgm_mma_tf32(float* d, const unsigned* a, const unsigned* b) {
   }
 }
 inline unsigned tgm_to_tf32(unsigned v) { return (v + 0x1000u) & ~0x1fffu; }
-inline unsigned tgm_lds32(unsigned a) { unsigned v; memcpy(&v, emu::shared_at(a, 4), 4); return v; }
-inline float4 tgm_lds128(unsigned a) { float4 v; memcpy(&v, emu::shared_at(a, 16), 16); return v; }
+inline unsigned tgm_lds32(unsigned a) {
+  unsigned v;
+  memcpy(&v, emu::shared_at(a, 4), 4);
+  return v;
+}
+inline float4 tgm_lds128(unsigned a) {
+  float4 v;
+  memcpy(&v, emu::shared_at(a, 16), 16);
+  return v;
+}
 inline void tgm_sts16(unsigned a, unsigned short v) { memcpy(emu::shared_at(a, 2), &v, 2); }
 inline void tgm_sts32(unsigned a, unsigned v) { memcpy(emu::shared_at(a, 4), &v, 4); }
 inline unsigned tgm_pack_f16(float lo, float hi) { return emu::f16_bits(lo) | unsigned(emu::f16_bits(hi)) << 16; }

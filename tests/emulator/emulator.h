@@ -24,13 +24,15 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
   // The one line of inline assembly in the prelude of pointwise programs.
   text = std::regex_replace(text, std::regex("asm\\(\"\\{ \\.reg \\.b16 h;[^;]*;[^;]*; \\}\"[^;]*;"), "r = emu::f16_value(emu::f16_bits((float)a));");
   if (source.find("struct tg_half") != std::string::npos)
-    text += "\nfloat tg_value(tg_half h) { return emu::f16_value(h.x); }\ntg_half tg_to_half(float f) { tg_half h; h.x = emu::f16_bits(f); return h; }\n"
-            "tg_bf16 tg_to_bf16(float f) { tg_bf16 h; h.x = emu::bf16_bits(f); return h; }\n";
+    text +=
+        "\nfloat tg_value(tg_half h) { return emu::f16_value(h.x); }\ntg_half tg_to_half(float f) { tg_half h; h.x = emu::f16_bits(f); return h; }\n"
+        "tg_bf16 tg_to_bf16(float f) { tg_bf16 h; h.x = emu::bf16_bits(f); return h; }\n";
   std::vector<std::string> done;
   for (const KernelLaunch& launch : step.launches) {
     if (launch.kernel.empty() || std::find(done.begin(), done.end(), launch.kernel) != done.end()) continue;
     done.push_back(launch.kernel);
-    text += "extern \"C\" __attribute__((visibility(\"default\"))) void emu_" + launch.kernel + "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
+    text += "extern \"C\" __attribute__((visibility(\"default\"))) void emu_" + launch.kernel +
+            "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
   }
   return text;
 }

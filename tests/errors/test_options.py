@@ -3,7 +3,6 @@
 
 import pytest
 import torch
-
 import tuyere
 
 MODEL = torch.nn.Linear(4, 3).eval()
@@ -31,7 +30,9 @@ def test_bad_options(options, text):
 def test_aliases():
     from tuyere.options import parse_options
 
-    options = parse_options({"require_full_compilation": True, "torch_executed_ops": [torch.ops.aten.relu.default, "aten.add.Tensor"], "enabled_precisions": {torch.float16}})
+    options = parse_options(
+        {"require_full_compilation": True, "torch_executed_ops": [torch.ops.aten.relu.default, "aten.add.Tensor"], "enabled_precisions": {torch.float16}}
+    )
     assert options.strict and options.precision == "fp16" and options.run_in_torch == ["aten::relu", "aten::add.Tensor"]
 
 

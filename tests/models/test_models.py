@@ -7,9 +7,9 @@ import sys
 
 import pytest
 import torch
+import tuyere
 from harness import error_of, leaves
 
-import tuyere
 from benchmarks import models
 
 QUICK = ["resnet18", "mobilenet_v3_large", "bert", "gpt2", "llama"]

@@ -93,4 +93,8 @@ def sdpa_gqa(q, k, v):
 
 @op_case((2, 3, 6, 5))
 def resize(x):
-    return F.interpolate(x, scale_factor=2), F.interpolate(x, size=(9, 11), mode="bilinear"), F.interpolate(x, size=(9, 11), mode="bilinear", align_corners=True)
+    return (
+        F.interpolate(x, scale_factor=2),
+        F.interpolate(x, size=(9, 11), mode="bilinear"),
+        F.interpolate(x, size=(9, 11), mode="bilinear", align_corners=True),
+    )

@@ -33,7 +33,13 @@ def expands(x):
 
 @op_case((2, 3, 4, 5))
 def pads(x):
-    return F.pad(x, (1, 2)), F.pad(x, (1, 1, 2, 0), value=3.0), F.pad(x, (1, 1, 1, 1), mode="reflect"), F.pad(x, (1, 1, 1, 1), mode="replicate"), F.pad(x, (-1, 1))
+    return (
+        F.pad(x, (1, 2)),
+        F.pad(x, (1, 1, 2, 0), value=3.0),
+        F.pad(x, (1, 1, 1, 1), mode="reflect"),
+        F.pad(x, (1, 1, 1, 1), mode="replicate"),
+        F.pad(x, (-1, 1)),
+    )
 
 
 @op_case((4, 5))

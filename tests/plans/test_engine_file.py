@@ -9,9 +9,8 @@ import threading
 
 import pytest
 import torch
-from safetensors import safe_open
-
 import tuyere
+from safetensors import safe_open
 
 
 def model():

@@ -40,7 +40,9 @@ HostTensor random_tensor(const Problem& problem, const TensorDesc& desc, std::mt
   const int64_t count = bytes * 8 / bits(desc.dtype), bound = std::max<int64_t>(index_bound(problem), 1);
   std::uniform_real_distribution<double> real(-1, 1);
   std::uniform_int_distribution<int64_t> integer(0, bound - 1);
-  for (int64_t i = 0; i < count; ++i) store_from_double(desc.dtype, t.data.data(), i, is_float(desc.dtype) ? real(rng) : static_cast<double>(desc.dtype == DType::Bool ? rng() & 1 : integer(rng)));
+  for (int64_t i = 0; i < count; ++i)
+    store_from_double(desc.dtype, t.data.data(), i,
+                      is_float(desc.dtype) ? real(rng) : static_cast<double>(desc.dtype == DType::Bool ? rng() & 1 : integer(rng)));
   return t;
 }
 
@@ -170,13 +172,29 @@ void run_candidate(const Case& c, const Tactic& tactic, const Config& config, co
       const StepSpec* specs[] = {&spec};
       micros = time_steps(c.problem, specs, target)[0].micros;
     }
-    const double gbps = micros > 0 ? static_cast<double>(traffic_bytes(c.problem)) / micros * 1e-3 : 0, tflops = micros > 0 ? flops(c.problem) / micros * 1e-6 : 0;
-    std::snprintf(line, sizeof line, "  %s %-34s %9.2f us %7.0f GB/s %7.1f TFLOP/s  err %.1e  ", good ? "ok   " : "WRONG", std::string(tactic.name()).c_str(), micros, gbps, tflops, error);
+    const double gbps = micros > 0 ? static_cast<double>(traffic_bytes(c.problem)) / micros * 1e-3 : 0,
+                 tflops = micros > 0 ? flops(c.problem) / micros * 1e-6 : 0;
+    std::snprintf(line, sizeof line, "  %s %-34s %9.2f us %7.0f GB/s %7.1f TFLOP/s  err %.1e  ", good ? "ok   " : "WRONG", std::string(tactic.name()).c_str(),
+                  micros, gbps, tflops, error);
     std::cout << line << config << std::endl;
   } catch (const std::exception& e) {
     totals.failed += 1;
     std::cout << "  FAIL  " << tactic.name() << " [" << config << "]: " << std::string(e.what()).substr(0, 600) << std::endl;
   }
+}
+
+/// Results of the slowest and simplest tactic: the CPU's reference, or for heavy problems the last own kernel of the device, which is checked on small ones.
+std::vector<HostTensor> reference(const Case& c, const Target& target, DeviceApi* api) {
+  const bool heavy = api && flops(c.problem) > 2e8;
+  const Target where = heavy ? target : find_target("cpu");
+  const TacticList& list = tactics(c.problem.op, where);
+  for (auto it = list.rbegin(); it != list.rend(); ++it) {
+    if (!(*it)->supports(c.problem, where)) continue;
+    auto want = run(c, (*it)->make(c.problem, where, (*it)->configs(c.problem, where, 0)[0]), heavy ? api : nullptr, heavy ? target.device : -1);
+    if (!want.is_ok()) throw std::runtime_error("reference: " + want.status().message());
+    return std::move(*want);
+  }
+  throw std::runtime_error("no reference for this operator");
 }
 
 void run_problem(const std::string& text, const Target& target, DeviceApi* api, const Arguments& args, Totals& totals) {
@@ -186,11 +204,7 @@ void run_problem(const std::string& text, const Target& target, DeviceApi* api, 
     c.problem = parse_problem(text);
     std::mt19937 rng(args.seed);
     for (const TensorDesc& in : c.problem.in) c.in.push_back(random_tensor(c.problem, in, rng));
-    const TacticList& references = cpu_tactics(c.problem.op);
-    const StepSpec reference = references.back()->make(c.problem, find_target("cpu"), references.back()->configs(c.problem, find_target("cpu"), 0)[0]);
-    auto want = run(c, reference, nullptr, -1);
-    if (!want.is_ok()) throw std::runtime_error("reference: " + want.status().message());
-    c.want = std::move(*want);
+    c.want = reference(c, target, api);
   } catch (const std::exception& e) {
     totals.failed += 1;
     std::cout << "  FAIL  " << e.what() << std::endl;
@@ -214,12 +228,18 @@ Arguments parse(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string a = argv[i];
     const auto value = [&] { return i + 1 < argc ? std::string(argv[++i]) : std::string(); };
-    if (a == "--target") args.target = value();
-    else if (a == "--tactic") args.tactic = value();
-    else if (a == "--configs") args.configs = std::stoi(value());
-    else if (a == "--seed") args.seed = static_cast<unsigned>(std::stoul(value()));
-    else if (a == "--no-time") args.time = false;
-    else args.files.push_back(a);
+    if (a == "--target")
+      args.target = value();
+    else if (a == "--tactic")
+      args.tactic = value();
+    else if (a == "--configs")
+      args.configs = std::stoi(value());
+    else if (a == "--seed")
+      args.seed = static_cast<unsigned>(std::stoul(value()));
+    else if (a == "--no-time")
+      args.time = false;
+    else
+      args.files.push_back(a);
   }
   return args;
 }

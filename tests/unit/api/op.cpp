@@ -24,7 +24,7 @@ void fill(std::vector<T>& v) {
   for (T& item : v) fill(item);
 }
 template <class E>
-  requires std::is_enum_v<E>
+requires std::is_enum_v<E>
 void fill(E& v) { v = static_cast<E>(v == static_cast<E>(0)); }
 
 template <class S>
@@ -76,7 +76,8 @@ TEST(Op, Errors) {
   };
   EXPECT_EQ(message("convolve"), "unknown operator 'convolve'");
   EXPECT_EQ(message("conv strides=[1]"), "operator conv has no field 'strides'");
-  for (const char* bad : {"conv stride", "conv stride=1", "conv stride=[x]", "reduce kind=median", "reduce keepdim=1", "conv type=f33", "host_call op=x", "slice start=n+"})
+  for (const char* bad :
+       {"conv stride", "conv stride=1", "conv stride=[x]", "reduce kind=median", "reduce keepdim=1", "conv type=f33", "host_call op=x", "slice start=n+"})
     EXPECT_NE(message(bad), "none") << bad;
 }
 

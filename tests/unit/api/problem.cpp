@@ -126,7 +126,11 @@ TEST(CudaStep, JsonRoundTrips) {
   launch.shared_bytes = 1024;
   launch.cluster = 2;
   launch.pdl = true;
-  launch.args = {KernelArg::ptr(0), KernelArg::ptr(2, Dim::parse("4*n")), KernelArg::int32(Dim::parse("n")), KernelArg::int64(int64_t{1} << 40), KernelArg::real(0.1f),
+  launch.args = {KernelArg::ptr(0),
+                 KernelArg::ptr(2, Dim::parse("4*n")),
+                 KernelArg::int32(Dim::parse("n")),
+                 KernelArg::int64(int64_t{1} << 40),
+                 KernelArg::real(0.1f),
                  KernelArg::real(std::numeric_limits<float>::infinity())};
   KernelArg map;
   map.kind = KernelArg::Kind::tensor_map;
@@ -143,7 +147,8 @@ TEST(CudaStep, JsonRoundTrips) {
   Result<CudaStep> back = parse_cuda_step(to_json(step));
   ASSERT_TRUE(back.is_ok()) << back.status().message();
   EXPECT_EQ(back->launches, step.launches);
-  for (const char* bad : {"", "{}", "[1]", "{\"launches\":[{}]}", "{\"launches\":[{\"kernel\":\"k\",\"args\":[{\"kind\":\"f99\"}]}]}"}) EXPECT_FALSE(parse_cuda_step(bad).is_ok()) << bad;
+  for (const char* bad : {"", "{}", "[1]", "{\"launches\":[{}]}", "{\"launches\":[{\"kernel\":\"k\",\"args\":[{\"kind\":\"f99\"}]}]}"})
+    EXPECT_FALSE(parse_cuda_step(bad).is_ok()) << bad;
 }
 
 }  // namespace

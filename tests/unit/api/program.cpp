@@ -148,7 +148,8 @@ TEST(Program, Text) {
   EXPECT_EQ(str(P("clamp(i0:f32, -inf:f32, 0.1:f32)")), "clamp(i0:f32, -inf:f32, 0.1:f32)");
   EXPECT_TRUE(P("i0:f32").is_identity());
   EXPECT_EQ(P("i0:f32, i1:i64 -> "), (Program{{DType::F32, DType::I64}, {}, {}}));
-  for (const char* bad : {"relu(i0)", "foo(i0:f32)", "relu(i0:f32", "add(i0:f32)", "relu(i1:f32)", "i0:f33", "-> v3", "1.5", "relu(i0:f32) x"}) EXPECT_THROW(P(bad), Error) << bad;
+  for (const char* bad : {"relu(i0)", "foo(i0:f32)", "relu(i0:f32", "add(i0:f32)", "relu(i1:f32)", "i0:f33", "-> v3", "1.5", "relu(i0:f32) x"})
+    EXPECT_THROW(P(bad), Error) << bad;
 }
 
 TEST(Program, RandomProgramsRoundTripAndSimplify) {
@@ -209,7 +210,8 @@ TEST(Program, MergeInputs) {
 
 TEST(Program, Cuda) {
   std::string code;
-  std::vector<std::string> out = emit_cuda(P("i0:f32, i1:bool -> v2 = 0.5:f32; v3 = mul(i0, v2); v4 = where(i1, v3, v2); v5 = cast(v4, f16); v5, v3"), {"a[i]", "b[i]"}, "e", code);
+  std::vector<std::string> out =
+      emit_cuda(P("i0:f32, i1:bool -> v2 = 0.5:f32; v3 = mul(i0, v2); v4 = where(i1, v3, v2); v5 = cast(v4, f16); v5, v3"), {"a[i]", "b[i]"}, "e", code);
   EXPECT_EQ(code,
             "const float e0 = a[i];\nconst bool e1 = b[i];\nconst float e3 = tg_fn_mul<float>(e0, 0.5f);\n"
             "const float e4 = tg_fn_where<float>(e1, e3, 0.5f);\nconst float e5 = tg_cast_f16<float>(e4);\n");

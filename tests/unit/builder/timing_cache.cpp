@@ -20,7 +20,8 @@ TEST(TimingCache, RoundTrip) {
   std::string text = cache.str();
   EXPECT_EQ(text,
             "{\"tuyere\":\"timing cache\",\"version\":1}\n"
-            "{\"device\":\"cpu, 2 threads\",\"key\":\"conv b\",\"timed\":[{\"tactic\":\"onednn.conv\",\"config\":\"\",\"us\":3.5},{\"tactic\":\"own.conv\",\"config\":\"x\",\"us\":4.0}]}\n"
+            "{\"device\":\"cpu, 2 threads\",\"key\":\"conv "
+            "b\",\"timed\":[{\"tactic\":\"onednn.conv\",\"config\":\"\",\"us\":3.5},{\"tactic\":\"own.conv\",\"config\":\"x\",\"us\":4.0}]}\n"
             "{\"device\":\"cpu, 2 threads\",\"key\":\"pointwise a\",\"timed\":[{\"tactic\":\"own.pointwise.vector\",\"config\":\"t=1\",\"us\":12.346}]}\n");
   TimingCache again("cpu, 2 threads");
   again.merge(text);

@@ -71,23 +71,35 @@ void randomize(Tensor& t, int64_t limit, bool distinct, std::mt19937& rng) {
   std::uniform_real_distribution<double> real(-2, 2);
   for (int64_t i = 0; i < t.view.numel(); ++i) {
     double v = real(rng);
-    if (limit > 0) v = static_cast<double>(distinct ? i % (t.view.shape.empty() ? 1 : t.view.shape.back()) : static_cast<int64_t>(rng() % static_cast<uint64_t>(limit)) - (rng() % 2 ? limit : 0));
-    else if (t.view.dtype == DType::Bool) v = rng() % 4 != 0;
-    else if (t.view.dtype == DType::U8) v = static_cast<double>(rng() % 9);
-    else if (!is_float(t.view.dtype)) v = static_cast<double>(rng() % 9) - 4;
+    if (limit > 0)
+      v = static_cast<double>(distinct ? i % (t.view.shape.empty() ? 1 : t.view.shape.back())
+                                       : static_cast<int64_t>(rng() % static_cast<uint64_t>(limit)) - (rng() % 2 ? limit : 0));
+    else if (t.view.dtype == DType::Bool)
+      v = rng() % 4 != 0;
+    else if (t.view.dtype == DType::U8)
+      v = static_cast<double>(rng() % 9);
+    else if (!is_float(t.view.dtype))
+      v = static_cast<double>(rng() % 9) - 4;
     t.set(i, v);
   }
 }
 
 double tolerance(DType type) {
   switch (type) {
-    case DType::F64: return 1e-10;
-    case DType::F32: return 3e-5;
-    case DType::F16: return 3e-3;
-    case DType::BF16: return 2e-2;
-    case DType::F8E4M3: return 0.13;
-    case DType::F8E5M2: return 0.26;
-    default: return 0;
+    case DType::F64:
+      return 1e-10;
+    case DType::F32:
+      return 3e-5;
+    case DType::F16:
+      return 3e-3;
+    case DType::BF16:
+      return 2e-2;
+    case DType::F8E4M3:
+      return 0.13;
+    case DType::F8E5M2:
+      return 0.26;
+    default:
+      return 0;
   }
 }
 
@@ -170,8 +182,9 @@ std::vector<ListedProblem> listed_problems() {
 std::vector<const codegen::CudaTactic*> own_tactics(const Problem& problem, const Target& target) {
   static const TacticList list = [] {
     TacticList l;
-    for (auto* add : {add_pointwise_cuda_tactics, add_layout_cuda_tactics, add_gather_cuda_tactics, add_reduce_cuda_tactics, add_softmax_cuda_tactics, add_norm_cuda_tactics, add_pool_cuda_tactics,
-                      add_resize_cuda_tactics, add_fill_cuda_tactics, add_cumulate_cuda_tactics, add_sort_cuda_tactics})
+    for (auto* add :
+         {add_pointwise_cuda_tactics, add_layout_cuda_tactics, add_gather_cuda_tactics, add_reduce_cuda_tactics, add_softmax_cuda_tactics,
+          add_norm_cuda_tactics, add_pool_cuda_tactics, add_resize_cuda_tactics, add_fill_cuda_tactics, add_cumulate_cuda_tactics, add_sort_cuda_tactics})
       add(l);
     return l;
   }();

@@ -31,16 +31,40 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   all.push_back({"plain", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, 32, 32, {}});
   all.push_back({"causal_grouped", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,32]")}, {packed(B, "[2,4,40,32]")}, true, 16, 32, {}});
-  all.push_back({"bool_mask", {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")}, {dense(H, "[2,2,20,24]")}, false, 32, 64, {}});
-  all.push_back({"float_mask", {dense(H, "[1,2,70,16]"), dense(H, "[1,2,33,16]"), dense(H, "[1,2,33,16]"), dense(H, "[2,70,33]")}, {dense(F, "[1,2,70,16]")}, false, 64, 128, {}});
+  all.push_back({"bool_mask",
+                 {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")},
+                 {dense(H, "[2,2,20,24]")},
+                 false,
+                 32,
+                 64,
+                 {}});
+  all.push_back({"float_mask",
+                 {dense(H, "[1,2,70,16]"), dense(H, "[1,2,33,16]"), dense(H, "[1,2,33,16]"), dense(H, "[2,70,33]")},
+                 {dense(F, "[1,2,70,16]")},
+                 false,
+                 64,
+                 128,
+                 {}});
   all.push_back({"deep", {dense(H, "[1,1,18,160]"), dense(H, "[1,1,40,160]"), dense(H, "[1,1,40,160]")}, {dense(H, "[1,1,18,160]")}, false, 32, 32, {}});
   all.push_back({"unaligned", {packed(H, "[1,1,9,8]"), packed(H, "[1,1,12,8]"), packed(H, "[1,1,12,8]")}, {packed(H, "[1,1,9,8]")}, false, 16, 32, {}});
   for (TensorDesc& t : all.back().in) t.alignment = 2;
   Case symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, 64, 64, {}};
   symbolic.hints.set("b", 1), symbolic.hints.set("s", 70);
   all.push_back(symbolic);
-  all.push_back({"generic_f32", {dense(F, "[1,2,9,20]"), dense(F, "[1,1,150,20]"), dense(F, "[1,1,150,140]"), dense(DType::Bool, "[9,150]")}, {packed(F, "[1,2,9,140]")}, false, 0, 0, {}});
-  all.push_back({"generic_f64_causal", {dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]")}, {dense(DType::F64, "[1,1,7,5]")}, true, 0, 0, {}});
+  all.push_back({"generic_f32",
+                 {dense(F, "[1,2,9,20]"), dense(F, "[1,1,150,20]"), dense(F, "[1,1,150,140]"), dense(DType::Bool, "[9,150]")},
+                 {packed(F, "[1,2,9,140]")},
+                 false,
+                 0,
+                 0,
+                 {}});
+  all.push_back({"generic_f64_causal",
+                 {dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]")},
+                 {dense(DType::F64, "[1,1,7,5]")},
+                 true,
+                 0,
+                 0,
+                 {}});
   return all;
 }
 

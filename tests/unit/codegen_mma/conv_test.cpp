@@ -38,35 +38,104 @@ std::vector<Case> cases() {
     keep.push_back("conv " + text);
     return keep.back().c_str();
   };
-  const std::string unit = "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] ", same = "stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] ";
+  const std::string unit = "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] ",
+                    same = "stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] ";
   std::vector<Case> all;
-  all.push_back({"same3x3", op(same + silu), {last(H, "[2,16,7,9]"), last(H, "[24,16,3,3]"), dense(H, "[24,1,1]")}, {last(H, "[2,24,7,9]")}, "tile=64x32x64 stages=4 warps=2x2 splitk=1", {}});
-  all.push_back({"point_residual", op(unit + "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}"),
-                 {last(B, "[3,32,5,5]"), dense(B, "[40,32,1,1]"), last(B, "[3,40,5,5]"), dense(B, "[40,1,1]")}, {last(B, "[3,40,5,5]")}, "tile=128x64x32 stages=4 warps=2x2 splitk=1", {}});
-  all.push_back({"stem", op("stride=[2,2] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] " + std::string(silu)), {last(H, "[1,3,20,20]"), last(H, "[16,3,7,7]"), dense(F, "[16,1,1]")},
-                 {last(H, "[1,16,10,10]")}, "tile=64x16x64 stages=5 warps=4x1 splitk=1", {}});
-  all.push_back({"stem4_split", op("stride=[2,2] pad_before=[1,0] pad_after=[0,1] dilation=[1,2] "), {last(H, "[1,4,14,15]"), last(H, "[16,4,5,3]")}, {last(H, "[1,16,6,6]")},
-                 "tile=64x16x32 stages=4 warps=4x1 splitk=2", {}});
-  all.push_back({"groups", op(same + "groups=3"), {last(H, "[2,24,6,5]"), last(H, "[36,8,3,3]")}, {last(H, "[2,36,6,5]")}, "tile=64x16x64 stages=5 warps=4x1 splitk=1", {}});
-  all.push_back({"channels_first", op(same), {dense(H, "[2,12,6,5]"), dense(H, "[20,12,3,3]")}, {dense(H, "[2,20,6,5]")}, "tile=32x32x64 stages=4 warps=2x2 splitk=1", {}});
-  all.push_back({"one_dim", op("stride=[2] pad_before=[2] pad_after=[2] dilation=[1] "), {last(H, "[2,16,33]"), last(H, "[24,16,5]")}, {last(H, "[2,24,17]")}, "tile=64x32x64 stages=4 warps=2x2 splitk=1", {}});
-  all.push_back({"three_dims", op("stride=[1,2,1] pad_before=[1,1,1] pad_after=[1,1,1] dilation=[1,1,1] "), {last(H, "[1,8,4,6,5]"), last(H, "[16,8,3,3,3]")}, {last(H, "[1,16,4,3,5]")},
-                 "tile=64x16x64 stages=5 warps=4x1 splitk=1", {}});
-  all.push_back({"tf32", op(same + "tf32=true"), {last(F, "[1,12,7,7]"), last(F, "[20,12,3,3]")}, {last(F, "[1,20,7,7]")}, "tile=64x64x32 stages=3 warps=2x2 splitk=1", {}});
+  all.push_back({"same3x3",
+                 op(same + silu),
+                 {last(H, "[2,16,7,9]"), last(H, "[24,16,3,3]"), dense(H, "[24,1,1]")},
+                 {last(H, "[2,24,7,9]")},
+                 "tile=64x32x64 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"point_residual",
+                 op(unit + "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}"),
+                 {last(B, "[3,32,5,5]"), dense(B, "[40,32,1,1]"), last(B, "[3,40,5,5]"), dense(B, "[40,1,1]")},
+                 {last(B, "[3,40,5,5]")},
+                 "tile=128x64x32 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"stem",
+                 op("stride=[2,2] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] " + std::string(silu)),
+                 {last(H, "[1,3,20,20]"), last(H, "[16,3,7,7]"), dense(F, "[16,1,1]")},
+                 {last(H, "[1,16,10,10]")},
+                 "tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"stem4_split",
+                 op("stride=[2,2] pad_before=[1,0] pad_after=[0,1] dilation=[1,2] "),
+                 {last(H, "[1,4,14,15]"), last(H, "[16,4,5,3]")},
+                 {last(H, "[1,16,6,6]")},
+                 "tile=64x16x32 stages=4 warps=4x1 splitk=2",
+                 {}});
+  all.push_back({"groups",
+                 op(same + "groups=3"),
+                 {last(H, "[2,24,6,5]"), last(H, "[36,8,3,3]")},
+                 {last(H, "[2,36,6,5]")},
+                 "tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"channels_first",
+                 op(same),
+                 {dense(H, "[2,12,6,5]"), dense(H, "[20,12,3,3]")},
+                 {dense(H, "[2,20,6,5]")},
+                 "tile=32x32x64 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"one_dim",
+                 op("stride=[2] pad_before=[2] pad_after=[2] dilation=[1] "),
+                 {last(H, "[2,16,33]"), last(H, "[24,16,5]")},
+                 {last(H, "[2,24,17]")},
+                 "tile=64x32x64 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"three_dims",
+                 op("stride=[1,2,1] pad_before=[1,1,1] pad_after=[1,1,1] dilation=[1,1,1] "),
+                 {last(H, "[1,8,4,6,5]"), last(H, "[16,8,3,3,3]")},
+                 {last(H, "[1,16,4,3,5]")},
+                 "tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"tf32",
+                 op(same + "tf32=true"),
+                 {last(F, "[1,12,7,7]"), last(F, "[20,12,3,3]")},
+                 {last(F, "[1,20,7,7]")},
+                 "tile=64x64x32 stages=3 warps=2x2 splitk=1",
+                 {}});
   all.push_back({"simt", op(same), {last(F, "[1,12,7,7]"), last(F, "[20,12,3,3]")}, {last(F, "[1,20,7,7]")}, "simt tile=64x32x16 stages=4 splitk=1", {}});
-  Case symbolic{"symbolic", op(same + silu), {last(H, "[n,8,h,9]"), last(H, "[16,8,3,3]"), dense(H, "[16,1,1]")}, {last(H, "[n,16,h,9]")}, "tile=64x16x64 stages=5 warps=4x1 splitk=1", {}};
+  Case symbolic{"symbolic",
+                op(same + silu),
+                {last(H, "[n,8,h,9]"), last(H, "[16,8,3,3]"), dense(H, "[16,1,1]")},
+                {last(H, "[n,16,h,9]")},
+                "tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                {}};
   symbolic.hints.set("n", 2), symbolic.hints.set("h", 5);
   all.push_back(symbolic);
-  all.push_back({"depthwise3", op(same + "groups=24 " + silu), {last(H, "[2,24,7,9]"), dense(H, "[24,1,3,3]"), dense(H, "[24,1,1]")}, {last(H, "[2,24,7,9]")}, "depthwise columns=4 rows=2", {}});
-  all.push_back({"depthwise5_stride", op("stride=[2,2] pad_before=[2,2] pad_after=[2,2] dilation=[1,1] groups=20"), {last(B, "[2,20,9,11]"), dense(B, "[20,1,5,5]")}, {last(B, "[2,20,5,6]")},
-                 "depthwise columns=4 rows=1", {}});
-  all.push_back({"depthwise_dilated", op("stride=[1,1] pad_before=[2,2] pad_after=[2,2] dilation=[2,2] groups=8"), {last(F, "[1,8,9,9]"), dense(F, "[8,1,3,3]")}, {last(F, "[1,8,9,9]")},
-                 "depthwise columns=2 rows=2", {}});
-  all.push_back({"depthwise_odd", op(same + "groups=13"), {last(H, "[1,13,6,6]"), dense(H, "[13,1,3,3]")}, {last(H, "[1,13,6,6]")}, "depthwise columns=4 rows=1", {}});
-  all.push_back({"depthwise7", op("stride=[1,1] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] groups=16"), {last(H, "[1,16,9,9]"), dense(H, "[16,1,7,7]")}, {last(H, "[1,16,9,9]")},
-                 "depthwise columns=4 rows=1", {}});
-  all.push_back({"transposed", op("stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=2 transposed=true output_padding=[1,0]"), {dense(F, "[2,6,5,4]"), dense(F, "[6,4,3,3]")},
-                 {dense(F, "[2,8,10,7]")}, "generic", {}});
+  all.push_back({"depthwise3",
+                 op(same + "groups=24 " + silu),
+                 {last(H, "[2,24,7,9]"), dense(H, "[24,1,3,3]"), dense(H, "[24,1,1]")},
+                 {last(H, "[2,24,7,9]")},
+                 "depthwise columns=4 rows=2",
+                 {}});
+  all.push_back({"depthwise5_stride",
+                 op("stride=[2,2] pad_before=[2,2] pad_after=[2,2] dilation=[1,1] groups=20"),
+                 {last(B, "[2,20,9,11]"), dense(B, "[20,1,5,5]")},
+                 {last(B, "[2,20,5,6]")},
+                 "depthwise columns=4 rows=1",
+                 {}});
+  all.push_back({"depthwise_dilated",
+                 op("stride=[1,1] pad_before=[2,2] pad_after=[2,2] dilation=[2,2] groups=8"),
+                 {last(F, "[1,8,9,9]"), dense(F, "[8,1,3,3]")},
+                 {last(F, "[1,8,9,9]")},
+                 "depthwise columns=2 rows=2",
+                 {}});
+  all.push_back(
+      {"depthwise_odd", op(same + "groups=13"), {last(H, "[1,13,6,6]"), dense(H, "[13,1,3,3]")}, {last(H, "[1,13,6,6]")}, "depthwise columns=4 rows=1", {}});
+  all.push_back({"depthwise7",
+                 op("stride=[1,1] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] groups=16"),
+                 {last(H, "[1,16,9,9]"), dense(H, "[16,1,7,7]")},
+                 {last(H, "[1,16,9,9]")},
+                 "depthwise columns=4 rows=1",
+                 {}});
+  all.push_back({"transposed",
+                 op("stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=2 transposed=true output_padding=[1,0]"),
+                 {dense(F, "[2,6,5,4]"), dense(F, "[6,4,3,3]")},
+                 {dense(F, "[2,8,10,7]")},
+                 "generic",
+                 {}});
   all.push_back({"generic_f64", op(same), {dense(DType::F64, "[2,3,5,5]"), dense(DType::F64, "[4,3,3,3]")}, {last(DType::F64, "[2,4,5,5]")}, "generic", {}});
   return all;
 }

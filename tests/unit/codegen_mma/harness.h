@@ -86,8 +86,10 @@ std::string compare(Tensors& t, const Program& epilogue, size_t first_extra, dou
     const std::vector<int64_t> i = t.out[0].index(l);
     std::vector<double> in{main(i)}, out(std::max<size_t>(1, t.out.size()));
     for (size_t k = first_extra; k < t.in.size(); ++k) in.push_back(t.in[k].broadcast(i));
-    if (epilogue.empty()) out[0] = in[0];
-    else evaluate(epilogue, in.data(), out.data());
+    if (epilogue.empty())
+      out[0] = in[0];
+    else
+      evaluate(epilogue, in.data(), out.data());
     for (size_t k = 0; k < t.out.size(); ++k) {
       const double got = t.out[k].get(i), want = out[k];
       const double eps = is_float(t.out[k].dtype) ? epsilon(t.out[k].dtype) : 0;

@@ -47,33 +47,58 @@ std::vector<Case> cases() {
   std::vector<Case> all;
   const char* gelu = "gelu_erf(add(i0:f32, i1:f32))";
   const char* two = "i0:f32, i1:f32, i2:f32 -> v3 = add(i0, i1); v4 = add(v3, i2); v5 = relu(v4); v5, v4";
-  all.push_back({"both_k_major", product(op(false, true), {dense(H, "[72,96]"), dense(H, "[80,96]")}, {dense(H, "[72,80]")}), "tile=64x64x32 stages=4 warps=2x2 splitk=1"});
-  all.push_back({"b_n_major", product(op(false, false), {dense(H, "[72,96]"), dense(H, "[96,80]")}, {dense(H, "[72,80]")}), "tile=64x64x32 stages=3 warps=2x2 splitk=1"});
-  all.push_back({"a_m_major", product(op(true, true), {dense(B, "[96,72]"), dense(B, "[80,96]")}, {dense(B, "[72,80]")}), "tile=128x64x64 stages=3 warps=2x2 splitk=1"});
-  all.push_back({"both_mn_major", product(op(true, false), {dense(H, "[96,136]"), dense(H, "[96,264]")}, {dense(F, "[136,264]")}), "tile=128x256x32 stages=3 warps=2x4 splitk=1"});
-  all.push_back({"wide_tile", product(op(false, false), {dense(H, "[130,64]"), dense(H, "[64,200]")}, {dense(H, "[130,200]")}), "tile=128x192x32 stages=3 warps=2x4 splitk=1"});
-  all.push_back({"odd_sizes", product(op(false, false, gelu), {dense(H, "[33,19]"), dense(H, "[19,21]"), dense(H, "[21]")}, {dense(H, "[33,21]")}), "tile=32x64x64 stages=4 warps=1x4 splitk=1"});
-  all.push_back({"half_aligned", product(op(false, true), {dense(H, "[40,36]"), dense(H, "[24,36]")}, {dense(H, "[40,24]")}), "tile=64x32x64 stages=4 warps=2x2 splitk=1"});
-  all.push_back({"epilogue_two_outputs", product(op(false, true, two), {dense(H, "[64,64]"), dense(H, "[64,64]"), dense(H, "[64]"), dense(H, "[64,64]")}, {dense(H, "[64,64]"), dense(F, "[64,64]")}),
+  all.push_back({"both_k_major", product(op(false, true), {dense(H, "[72,96]"), dense(H, "[80,96]")}, {dense(H, "[72,80]")}),
+                 "tile=64x64x32 stages=4 warps=2x2 splitk=1"});
+  all.push_back(
+      {"b_n_major", product(op(false, false), {dense(H, "[72,96]"), dense(H, "[96,80]")}, {dense(H, "[72,80]")}), "tile=64x64x32 stages=3 warps=2x2 splitk=1"});
+  all.push_back(
+      {"a_m_major", product(op(true, true), {dense(B, "[96,72]"), dense(B, "[80,96]")}, {dense(B, "[72,80]")}), "tile=128x64x64 stages=3 warps=2x2 splitk=1"});
+  all.push_back({"both_mn_major", product(op(true, false), {dense(H, "[96,136]"), dense(H, "[96,264]")}, {dense(F, "[136,264]")}),
+                 "tile=128x256x32 stages=3 warps=2x4 splitk=1"});
+  all.push_back({"wide_tile", product(op(false, false), {dense(H, "[130,64]"), dense(H, "[64,200]")}, {dense(H, "[130,200]")}),
+                 "tile=128x192x32 stages=3 warps=2x4 splitk=1"});
+  all.push_back({"odd_sizes", product(op(false, false, gelu), {dense(H, "[33,19]"), dense(H, "[19,21]"), dense(H, "[21]")}, {dense(H, "[33,21]")}),
+                 "tile=32x64x64 stages=4 warps=1x4 splitk=1"});
+  all.push_back({"half_aligned", product(op(false, true), {dense(H, "[40,36]"), dense(H, "[24,36]")}, {dense(H, "[40,24]")}),
+                 "tile=64x32x64 stages=4 warps=2x2 splitk=1"});
+  all.push_back({"epilogue_two_outputs",
+                 product(op(false, true, two), {dense(H, "[64,64]"), dense(H, "[64,64]"), dense(H, "[64]"), dense(H, "[64,64]")},
+                         {dense(H, "[64,64]"), dense(F, "[64,64]")}),
                  "tile=64x64x64 stages=3 warps=2x2 splitk=1"});
-  all.push_back({"split", product(op(false, true, gelu), {dense(H, "[16,640]"), dense(H, "[40,640]"), dense(H, "[40]")}, {dense(H, "[16,40]")}), "tile=16x64x64 stages=5 warps=1x4 splitk=3"});
-  all.push_back({"batched", product(op(false, true), {dense(H, "[2,3,20,32]"), dense(H, "[3,24,32]")}, {dense(H, "[2,3,20,24]")}), "tile=128x32x32 stages=4 warps=4x1 splitk=1"});
-  all.push_back({"joined_rows", product(op(false, true), {dense(H, "[2,3,20,32]"), dense(H, "[24,32]")}, {dense(H, "[2,3,20,24]")}), "tile=128x16x64 stages=4 warps=4x1 splitk=1"});
-  all.push_back({"strided", product(op(false, true), {strided(H, "[20,40]", {64, 1}), strided(H, "[24,40]", {1, 24}, 16)}, {strided(H, "[20,24]", {1, 20})}), "tile=16x128x64 stages=4 warps=1x4 splitk=1"});
-  all.push_back({"tf32", product(op(false, true, "", true), {dense(F, "[72,40]"), dense(F, "[80,40]")}, {dense(F, "[72,80]")}), "tile=64x64x16 stages=4 warps=2x2 splitk=1"});
-  all.push_back({"tf32_n_major", product(op(true, false, "", true), {dense(F, "[40,72]"), dense(F, "[40,80]")}, {dense(F, "[72,80]")}), "tile=64x64x32 stages=3 warps=2x2 splitk=1"});
-  all.push_back({"simt", product(op(false, true), {dense(F, "[70,40]"), dense(F, "[136,40]")}, {dense(F, "[70,136]")}), "simt tile=64x128x16 stages=3 splitk=1"});
-  all.push_back({"simt_n_major_split", product(op(true, false), {dense(F, "[130,36]"), dense(F, "[130,33]")}, {dense(F, "[36,33]")}), "simt tile=32x32x32 stages=4 splitk=2"});
-  all.push_back({"gemv", product(op(false, true, gelu), {dense(H, "[1,1000]"), dense(H, "[37,1000]"), dense(H, "[37]")}, {dense(H, "[1,37]")}), "gemv warps=8 columns=2 splitk=1"});
-  all.push_back({"gemv_rows_split", product(op(false, true), {dense(B, "[5,1024]"), dense(B, "[30,1024]")}, {dense(F, "[5,30]")}), "gemv warps=4 columns=4 splitk=3"});
-  all.push_back({"gemv_n_major", product(op(false, false), {dense(H, "[3,75]"), dense(H, "[75,304]")}, {dense(H, "[3,304]")}), "gemv warps=4 columns=1 splitk=2"});
-  all.push_back({"gemv_column", product(op(false, false, gelu), {dense(F, "[2,50,61]"), dense(F, "[2,61,2]"), dense(F, "[50,1]")}, {dense(F, "[2,50,2]")}), "gemv warps=4 columns=1 splitk=1"});
-  all.push_back({"generic_f64", product(op(false, false), {dense(DType::F64, "[2,20,37]"), dense(DType::F64, "[37,70]")}, {dense(DType::F64, "[2,20,70]")}), "generic"});
-  all.push_back({"generic_int", product(op(true, false), {dense(DType::I32, "[20,37]"), dense(DType::I32, "[20,7]")}, {dense(DType::I32, "[37,7]")}), "generic"});
-  Case symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}), "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
+  all.push_back({"split", product(op(false, true, gelu), {dense(H, "[16,640]"), dense(H, "[40,640]"), dense(H, "[40]")}, {dense(H, "[16,40]")}),
+                 "tile=16x64x64 stages=5 warps=1x4 splitk=3"});
+  all.push_back({"batched", product(op(false, true), {dense(H, "[2,3,20,32]"), dense(H, "[3,24,32]")}, {dense(H, "[2,3,20,24]")}),
+                 "tile=128x32x32 stages=4 warps=4x1 splitk=1"});
+  all.push_back({"joined_rows", product(op(false, true), {dense(H, "[2,3,20,32]"), dense(H, "[24,32]")}, {dense(H, "[2,3,20,24]")}),
+                 "tile=128x16x64 stages=4 warps=4x1 splitk=1"});
+  all.push_back({"strided", product(op(false, true), {strided(H, "[20,40]", {64, 1}), strided(H, "[24,40]", {1, 24}, 16)}, {strided(H, "[20,24]", {1, 20})}),
+                 "tile=16x128x64 stages=4 warps=1x4 splitk=1"});
+  all.push_back({"tf32", product(op(false, true, "", true), {dense(F, "[72,40]"), dense(F, "[80,40]")}, {dense(F, "[72,80]")}),
+                 "tile=64x64x16 stages=4 warps=2x2 splitk=1"});
+  all.push_back({"tf32_n_major", product(op(true, false, "", true), {dense(F, "[40,72]"), dense(F, "[40,80]")}, {dense(F, "[72,80]")}),
+                 "tile=64x64x32 stages=3 warps=2x2 splitk=1"});
+  all.push_back(
+      {"simt", product(op(false, true), {dense(F, "[70,40]"), dense(F, "[136,40]")}, {dense(F, "[70,136]")}), "simt tile=64x128x16 stages=3 splitk=1"});
+  all.push_back({"simt_n_major_split", product(op(true, false), {dense(F, "[130,36]"), dense(F, "[130,33]")}, {dense(F, "[36,33]")}),
+                 "simt tile=32x32x32 stages=4 splitk=2"});
+  all.push_back({"gemv", product(op(false, true, gelu), {dense(H, "[1,1000]"), dense(H, "[37,1000]"), dense(H, "[37]")}, {dense(H, "[1,37]")}),
+                 "gemv warps=8 columns=2 splitk=1"});
+  all.push_back(
+      {"gemv_rows_split", product(op(false, true), {dense(B, "[5,1024]"), dense(B, "[30,1024]")}, {dense(F, "[5,30]")}), "gemv warps=4 columns=4 splitk=3"});
+  all.push_back(
+      {"gemv_n_major", product(op(false, false), {dense(H, "[3,75]"), dense(H, "[75,304]")}, {dense(H, "[3,304]")}), "gemv warps=4 columns=1 splitk=2"});
+  all.push_back({"gemv_column", product(op(false, false, gelu), {dense(F, "[2,50,61]"), dense(F, "[2,61,2]"), dense(F, "[50,1]")}, {dense(F, "[2,50,2]")}),
+                 "gemv warps=4 columns=1 splitk=1"});
+  all.push_back(
+      {"generic_f64", product(op(false, false), {dense(DType::F64, "[2,20,37]"), dense(DType::F64, "[37,70]")}, {dense(DType::F64, "[2,20,70]")}), "generic"});
+  all.push_back(
+      {"generic_int", product(op(true, false), {dense(DType::I32, "[20,37]"), dense(DType::I32, "[20,7]")}, {dense(DType::I32, "[37,7]")}), "generic"});
+  Case symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}),
+                "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
   symbolic.problem.hints.set("b", 3), symbolic.problem.hints.set("s", 11);
   all.push_back(symbolic);
-  Case batch{"symbolic_batch", product(op(false, false), {dense(H, "[b,20,s]"), dense(H, "[b,s,24]")}, {dense(H, "[b,20,24]")}), "tile=32x32x64 stages=4 warps=2x2 splitk=1"};
+  Case batch{"symbolic_batch", product(op(false, false), {dense(H, "[b,20,s]"), dense(H, "[b,s,24]")}, {dense(H, "[b,20,24]")}),
+             "tile=32x32x64 stages=4 warps=2x2 splitk=1"};
   batch.problem.hints.set("b", 2), batch.problem.hints.set("s", 13);
   all.push_back(batch);
   return all;
@@ -83,7 +108,8 @@ mma::KernelSource generate(const Case& c) {
   const std::string config = c.config;
   if (config == "generic") return matmul::generic_source(c.problem, kHopper);
   if (config.rfind("gemv", 0) == 0)
-    return matmul::gemv_source(c.problem, kHopper, {mma::config_ints(config, "warps")[0], mma::config_ints(config, "splitk")[0], mma::config_ints(config, "columns")[0]});
+    return matmul::gemv_source(c.problem, kHopper,
+                               {mma::config_ints(config, "warps")[0], mma::config_ints(config, "splitk")[0], mma::config_ints(config, "columns")[0]});
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
 

@@ -25,27 +25,43 @@ struct Random {
   static std::optional<int64_t> apply(int op, int64_t a, int64_t b) {
     int64_t q = b == 0 ? 0 : a / b - (a % b != 0 && (a < 0) != (b < 0));
     switch (op) {
-      case 0: return a + b;
-      case 1: return a - b;
-      case 2: return a * b;
-      case 3: return b == 0 ? std::nullopt : std::optional(q);
-      case 4: return b == 0 ? std::nullopt : std::optional(a - q * b);
-      case 5: return std::min(a, b);
-      case 6: return std::max(a, b);
-      default: return b == 0 ? std::nullopt : std::optional(a / b + (a % b != 0 && (a < 0) == (b < 0)));
+      case 0:
+        return a + b;
+      case 1:
+        return a - b;
+      case 2:
+        return a * b;
+      case 3:
+        return b == 0 ? std::nullopt : std::optional(q);
+      case 4:
+        return b == 0 ? std::nullopt : std::optional(a - q * b);
+      case 5:
+        return std::min(a, b);
+      case 6:
+        return std::max(a, b);
+      default:
+        return b == 0 ? std::nullopt : std::optional(a / b + (a % b != 0 && (a < 0) == (b < 0)));
     }
   }
 
   static Dim apply(int op, const Dim& a, const Dim& b) {
     switch (op) {
-      case 0: return a + b;
-      case 1: return a - b;
-      case 2: return a * b;
-      case 3: return floordiv(a, b);
-      case 4: return mod(a, b);
-      case 5: return min(a, b);
-      case 6: return max(a, b);
-      default: return ceildiv(a, b);
+      case 0:
+        return a + b;
+      case 1:
+        return a - b;
+      case 2:
+        return a * b;
+      case 3:
+        return floordiv(a, b);
+      case 4:
+        return mod(a, b);
+      case 5:
+        return min(a, b);
+      case 6:
+        return max(a, b);
+      default:
+        return ceildiv(a, b);
     }
   }
 

@@ -113,7 +113,7 @@ TEST(LtStep, ColumnMajorResultsExchangeTheOperands) {
   EXPECT_EQ(step.a.position, 1);
   EXPECT_EQ(step.d.strides[0].value(), 128);
   EXPECT_EQ(step.d.strides[1].value(), 1);
-  EXPECT_EQ(step.a.strides[0].value(), 1);    // rows of a are the columns of w
+  EXPECT_EQ(step.a.strides[0].value(), 1);  // rows of a are the columns of w
   EXPECT_EQ(step.a.strides[1].value(), 256);
 }
 

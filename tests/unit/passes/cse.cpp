@@ -5,8 +5,7 @@ namespace tuyere {
 namespace {
 
 TEST(Cse, EqualLayersAndLiterals) {
-  expect_pass(cse,
-              "x = input f32[n]\nc = literal f32[] 2\nd = literal f32[] 2\na = mul(x, c)\nb = mul(x, d)\ne = exp(a)\nf = exp(b)\ny = add(e, f)\nreturn y",
+  expect_pass(cse, "x = input f32[n]\nc = literal f32[] 2\nd = literal f32[] 2\na = mul(x, c)\nb = mul(x, d)\ne = exp(a)\nf = exp(b)\ny = add(e, f)\nreturn y",
               "x = input f32[n]\nc = literal f32[] 2\na = mul(x, c)\ne = exp(a)\ny = add(e, e)\nreturn y");
 }
 

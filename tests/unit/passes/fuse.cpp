@@ -6,15 +6,17 @@ namespace tuyere {
 namespace {
 
 TEST(FuseEpilogue, BiasResidualActivation) {
-  expect_pass(fuse_epilogue,
-              "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\na = matmul(x, w)\nc = add(a, b)\nd = add(c, z)\ny = relu(d)\nreturn y",
-              "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\n"
-              "y = matmul(x, w, b, z) epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}\nreturn y");
+  expect_pass(
+      fuse_epilogue,
+      "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\na = matmul(x, w)\nc = add(a, b)\nd = add(c, z)\ny = relu(d)\nreturn y",
+      "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\nb = param f32[4]\n"
+      "y = matmul(x, w, b, z) epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}\nreturn y");
 }
 
 TEST(FuseEpilogue, WhatLibrariesDoNotKnowStaysOutOfMatmul) {
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nz = input f32[n,4]\nw = param f32[8,4]\na = matmul(x, w)\ny = mul(a, z)\nreturn y\n");
-  expect_pass(fuse_epilogue, "x = input f32[n,8]\na = reduce(x) kind=sum axes=[1]\ny = sqrt(a)\nreturn y", "x = input f32[n,8]\ny = reduce(x) kind=sum axes=[1] epilogue={sqrt(i0:f32)}\nreturn y");
+  expect_pass(fuse_epilogue, "x = input f32[n,8]\na = reduce(x) kind=sum axes=[1]\ny = sqrt(a)\nreturn y",
+              "x = input f32[n,8]\ny = reduce(x) kind=sum axes=[1] epilogue={sqrt(i0:f32)}\nreturn y");
 }
 
 TEST(FuseEpilogue, ASecondReaderOrACircleStays) {

@@ -34,8 +34,7 @@ TEST(Layout, ChannelsLastInputNeedsNoCopyAndWeightsAreOrderedOnCuda) {
 }
 
 TEST(Layout, ThePointwiseLayerBeforeAConvolutionWritesItsOrder) {
-  expect_pass(layout,
-              "x = input f32[n,3,32,32]\nw = param f32[8,3,3,3]\na = relu(x)\nb = conv(a, w)\nr = reduce(b) kind=mean axes=[2,3]\nreturn r",
+  expect_pass(layout, "x = input f32[n,3,32,32]\nw = param f32[8,3,3,3]\na = relu(x)\nb = conv(a, w)\nr = reduce(b) kind=mean axes=[2,3]\nreturn r",
               "x = input f32[n,3,32,32]\nw = param f32[8,3,3,3]\na@0231 = relu(x)\nb@0231 = conv(a, w)\nr = reduce(b) kind=mean axes=[2,3]\nreturn r");
 }
 
@@ -60,14 +59,12 @@ TEST(Layout, ConvNextBlocksNeedNoCopies) {
 }
 
 TEST(Layout, AttentionWritesWhatThePermuteReads) {
-  expect_pass(layout,
-              "q = input f32[b,4,s,16]\na = attention(q, q, q)\nc = permute(a) perm=[0,2,1,3]\nd = reshape(c) shape=[b,s,64]\nreturn d",
+  expect_pass(layout, "q = input f32[b,4,s,16]\na = attention(q, q, q)\nc = permute(a) perm=[0,2,1,3]\nd = reshape(c) shape=[b,s,64]\nreturn d",
               "q = input f32[b,4,s,16]\na@0213 = attention(q, q, q)\nc = permute(a) perm=[0,2,1,3]\nd = reshape(c) shape=[b,s,64]\nreturn d");
 }
 
 TEST(Layout, AttentionOfSequenceFirstModels) {
-  expect_pass(layout,
-              "q = input f32[b,4,s,16]\na = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d",
+  expect_pass(layout, "q = input f32[b,4,s,16]\na = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d",
               "q = input f32[b,4,s,16]\na@2013 = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d");
 }
 

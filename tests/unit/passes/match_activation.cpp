@@ -35,7 +35,10 @@ TEST(MatchActivation, Sigmoids) {
 }
 
 TEST(MatchActivation, Gelus) {
-  expect_call("h = literal f32[] 0.5\nr = literal f32[] 1.4142135\no = literal f32[] 1\na = mul(x, h)\nb = div(x, r)\nc = erf(b)\nd = add(c, o)\ny = mul(a, d)\nreturn y", "gelu_erf");
+  expect_call(
+      "h = literal f32[] 0.5\nr = literal f32[] 1.4142135\no = literal f32[] 1\na = mul(x, h)\nb = div(x, r)\nc = erf(b)\nd = add(c, o)\ny = mul(a, d)\nreturn "
+      "y",
+      "gelu_erf");
   expect_call(
       "h = literal f32[] 0.5\nk = literal f32[] 0.044715\nr = literal f32[] 0.7978845608\no = literal f32[] 1\na = mul(x, h)\nq = square(x)\nc = mul(q, x)\n"
       "m = mul(c, k)\nu = add(x, m)\nw = mul(u, r)\nt = tanh(w)\nd = add(t, o)\ny = mul(a, d)\nreturn y",
@@ -43,13 +46,12 @@ TEST(MatchActivation, Gelus) {
 }
 
 TEST(MatchActivation, HardOnes) {
-  expect_call("t = literal f32[] 3\nz = literal f32[] 0\ns = literal f32[] 6\na = add(x, t)\nc = clamp(a, z, s)\nm = mul(x, c)\ny = div(m, s)\nreturn y", "hardswish");
+  expect_call("t = literal f32[] 3\nz = literal f32[] 0\ns = literal f32[] 6\na = add(x, t)\nc = clamp(a, z, s)\nm = mul(x, c)\ny = div(m, s)\nreturn y",
+              "hardswish");
   expect_call("t = literal f32[] 3\ns = literal f32[] 6\na = add(x, t)\nr = relu(a)\nc = min(r, s)\ny = div(c, s)\nreturn y", "hardsigmoid");
 }
 
-TEST(MatchActivation, OthersStay) {
-  expect_unchanged(match_activation, "x = input f32[n]\nu = input f32[n]\ns = sigmoid(x)\ny = mul(u, s)\nreturn y\n");
-}
+TEST(MatchActivation, OthersStay) { expect_unchanged(match_activation, "x = input f32[n]\nu = input f32[n]\ns = sigmoid(x)\ny = mul(u, s)\nreturn y\n"); }
 
 }  // namespace
 }  // namespace tuyere

@@ -17,7 +17,8 @@ TEST(MatchNorm, LayerNormByHand) {
               "x = input f32[n,64]\nw = param f32[64]\nb = param f32[1,64]\neps = literal f32[] 0.00048828125\n"
               "m = reduce(x) kind=mean axes=[1] keepdim=true\nd = sub(x, m)\nq = mul(d, d)\nv = reduce(q) kind=mean axes=[1] keepdim=true\n"
               "a = add(v, eps)\ns = sqrt(a)\ny = div(d, s)\nz = mul(y, w)\no = add(z, b)\nreturn o",
-              "x = input f32[n,64]\nw = param f32[64]\nb = param f32[1,64]\nc = reshape(b) shape=[64]\no = norm(x, w, c) eps=0.00048828125 has_weight=true has_bias=true\nreturn o");
+              "x = input f32[n,64]\nw = param f32[64]\nb = param f32[1,64]\nc = reshape(b) shape=[64]\no = norm(x, w, c) eps=0.00048828125 has_weight=true "
+              "has_bias=true\nreturn o");
 }
 
 TEST(MatchNorm, OtherStatisticsStay) {

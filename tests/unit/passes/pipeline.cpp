@@ -25,7 +25,8 @@ int count(const Network& net) {
       known[layer.outputs[0]] = !layer.inputs.empty() && std::all_of(layer.inputs.begin(), layer.inputs.end(), [&](TensorId id) { return known[id]; });
     return known;
   }();
-  return static_cast<int>(std::count_if(layers.begin(), layers.end(), [&](const Layer& layer) { return std::holds_alternative<S>(layer.op) && !constant[layer.outputs[0]]; }));
+  return static_cast<int>(
+      std::count_if(layers.begin(), layers.end(), [&](const Layer& layer) { return std::holds_alternative<S>(layer.op) && !constant[layer.outputs[0]]; }));
 }
 
 const char* const kResidualBlock =
@@ -53,12 +54,15 @@ TEST(Pipeline, PassesCanBeDisabledByName) {
 
 TEST(Pipeline, ABertLayer) {
   const std::string text =
-      "x = input f32[n,s,64]\nm = input f32[n,1,1,s]\nwq = param f32[64,64]\nwk = param f32[64,64]\nwv = param f32[64,64]\nwo = param f32[64,64]\nbq = param f32[64]\nbk = param f32[64]\n"
+      "x = input f32[n,s,64]\nm = input f32[n,1,1,s]\nwq = param f32[64,64]\nwk = param f32[64,64]\nwv = param f32[64,64]\nwo = param f32[64,64]\nbq = param "
+      "f32[64]\nbk = param f32[64]\n"
       "bv = param f32[64]\nbo = param f32[64]\ng = param f32[64]\nh = param f32[64]\nc = literal f32[] 4\n"
       "q = matmul(x, wq, bq) trans_b=true epilogue={add(i0:f32, i1:f32)}\nk = matmul(x, wk, bk) trans_b=true epilogue={add(i0:f32, i1:f32)}\n"
       "v = matmul(x, wv, bv) trans_b=true epilogue={add(i0:f32, i1:f32)}\n"
-      "q4 = reshape(q) shape=[n,s,4,16]\nqh = permute(q4) perm=[0,2,1,3]\nk4 = reshape(k) shape=[n,s,4,16]\nkh = permute(k4) perm=[0,2,1,3]\nkt = permute(kh) perm=[0,1,3,2]\n"
-      "v4 = reshape(v) shape=[n,s,4,16]\nvh = permute(v4) perm=[0,2,1,3]\np = matmul(qh, kt)\nd = div(p, c)\ne = add(d, m)\nw = softmax(e) axis=3\na = matmul(w, vh)\n"
+      "q4 = reshape(q) shape=[n,s,4,16]\nqh = permute(q4) perm=[0,2,1,3]\nk4 = reshape(k) shape=[n,s,4,16]\nkh = permute(k4) perm=[0,2,1,3]\nkt = permute(kh) "
+      "perm=[0,1,3,2]\n"
+      "v4 = reshape(v) shape=[n,s,4,16]\nvh = permute(v4) perm=[0,2,1,3]\np = matmul(qh, kt)\nd = div(p, c)\ne = add(d, m)\nw = softmax(e) axis=3\na = "
+      "matmul(w, vh)\n"
       "t = permute(a) perm=[0,2,1,3]\nf = reshape(t) shape=[n,s,64]\no = matmul(f, wo, bo) trans_b=true epilogue={add(i0:f32, i1:f32)}\nr = add(o, x)\n"
       "y = norm(r, g, h) has_weight=true has_bias=true\nreturn y\n";
   for (const char* precision : {"as_is", "fp16", "bf16"}) {

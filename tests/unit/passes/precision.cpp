@@ -40,16 +40,17 @@ TEST(Precision, HugeConstantsStayF32) {
 }
 
 TEST(Precision, SumsStayF32) {
-  expect_pass(precision,
-              "x = input f16[n,8]\na = square(x)\nb = reduce(a) kind=mean axes=[1] keepdim=true type=f16\nc = rsqrt(b)\nd = mul(x, c)\nreturn d",
-              "x = input f16[n,8]\na = square(x) type=f32\nb = reduce(a) kind=mean axes=[1] keepdim=true type=f32\nc = rsqrt(b) type=f16\nd = mul(x, c)\nreturn d",
-              wants("fp16"));
+  expect_pass(
+      precision, "x = input f16[n,8]\na = square(x)\nb = reduce(a) kind=mean axes=[1] keepdim=true type=f16\nc = rsqrt(b)\nd = mul(x, c)\nreturn d",
+      "x = input f16[n,8]\na = square(x) type=f32\nb = reduce(a) kind=mean axes=[1] keepdim=true type=f32\nc = rsqrt(b) type=f16\nd = mul(x, c)\nreturn d",
+      wants("fp16"));
 }
 
 TEST(Precision, Fp32AndTf32) {
   const char* in = "x = input bf16[n,8]\nw = param bf16[8,8]\na = matmul(x, w) type=bf16\nreturn a";
   const auto out = [](const std::string& attributes) {
-    return "x = input bf16[n,8]\nw = param bf16[8,8]\nx32 = cast(x) type=f32\nw32 = cast(w) type=f32\na = matmul(x32, w32)" + attributes + "\ny = cast(a) type=bf16\nreturn y";
+    return "x = input bf16[n,8]\nw = param bf16[8,8]\nx32 = cast(x) type=f32\nw32 = cast(w) type=f32\na = matmul(x32, w32)" + attributes +
+           "\ny = cast(a) type=bf16\nreturn y";
   };
   expect_pass(precision, in, out(""), wants("fp32"));
   expect_pass(precision, in, out(" tf32=true"), wants("tf32"));

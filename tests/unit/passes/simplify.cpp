@@ -13,7 +13,8 @@ TEST(Simplify, Identities) {
 
 TEST(Simplify, ViewsOfViews) {
   expect_pass(simplify,
-              "x = input f32[n,2,8]\na = permute(x) perm=[1,2,0]\nb = permute(a) perm=[2,0,1]\nc = relu(b)\nd = reshape(x) shape=[2*n,8]\ne = reshape(d) shape=[16*n]\nreturn c, e",
+              "x = input f32[n,2,8]\na = permute(x) perm=[1,2,0]\nb = permute(a) perm=[2,0,1]\nc = relu(b)\nd = reshape(x) shape=[2*n,8]\ne = reshape(d) "
+              "shape=[16*n]\nreturn c, e",
               "x = input f32[n,2,8]\nc = relu(x)\ne = reshape(x) shape=[16*n]\nreturn c, e");
 }
 

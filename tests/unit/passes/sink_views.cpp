@@ -14,18 +14,20 @@ TEST(SinkViews, LayerScaleAndResidualOfConvNext) {
 }
 
 TEST(SinkViews, ResidualOverAReshape) {
-  expect_pass(sink_views,
-              "x = input f32[n,s,8]\nw = param f32[8,8]\nb = param f32[8]\n"
-              "f = reshape(x) shape=[n*s,8]\na = matmul(f, w)\nu = reshape(a) shape=[n,s,8]\nc = add(u, b)\nd = add(x, c)\nreturn d",
-              "x = input f32[n,s,8]\nw = param f32[8,8]\nb = param f32[8]\n"
-              "f = reshape(x) shape=[n*s,8]\na = matmul(f, w)\nc = add(a, b)\nr = reshape(x) shape=[n*s,8]\nd = add(r, c)\nu = reshape(d) shape=[n,s,8]\nreturn u");
+  expect_pass(
+      sink_views,
+      "x = input f32[n,s,8]\nw = param f32[8,8]\nb = param f32[8]\n"
+      "f = reshape(x) shape=[n*s,8]\na = matmul(f, w)\nu = reshape(a) shape=[n,s,8]\nc = add(u, b)\nd = add(x, c)\nreturn d",
+      "x = input f32[n,s,8]\nw = param f32[8,8]\nb = param f32[8]\n"
+      "f = reshape(x) shape=[n*s,8]\na = matmul(f, w)\nc = add(a, b)\nr = reshape(x) shape=[n*s,8]\nd = add(r, c)\nu = reshape(d) shape=[n,s,8]\nreturn u");
 }
 
 TEST(SinkViews, LeavesOthersAlone) {
   // a second reader of the view
   expect_unchanged(sink_views, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\nb = permute(a) perm=[1,0]\nc = relu(b)\nd = add(c, b)\nreturn d\n");
   // another input of another order, that is not an image
-  expect_unchanged(sink_views, "x = input f32[n,8]\ny = input f32[8,n]\nw = param f32[8,8]\na = matmul(x, w)\nb = permute(a) perm=[1,0]\nc = add(b, y)\nreturn c\n");
+  expect_unchanged(sink_views,
+                   "x = input f32[n,8]\ny = input f32[8,n]\nw = param f32[8,8]\na = matmul(x, w)\nb = permute(a) perm=[1,0]\nc = add(b, y)\nreturn c\n");
   // nothing to fuse with
   expect_unchanged(sink_views, "x = input f32[n,8]\na = softmax(x)\nb = permute(a) perm=[1,0]\nc = relu(b)\nreturn c\n");
 }

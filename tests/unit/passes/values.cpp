@@ -25,30 +25,42 @@ void expect_same_values(const std::string& text, const std::string& precision = 
 }
 
 const std::string kConvolutions =
-    "x = input f32[n,3,17,16]\nw = param f32[8,3,3,3]\nd = param f32[8,1,3,3]\nu = param f32[8,8,1,1]\ns = param f32[8,1,1]\nb = param f32[8,1,1]\nf = param f32[5,8]\n"
-    "a = conv(x, w) stride=[2,2] pad_before=[1,1] pad_after=[1,1]\nm = mul(a, s)\nc = add(m, b)\nr = relu(c)\ne = conv(r, d) groups=8 pad_before=[1,1] pad_after=[1,1]\n"
+    "x = input f32[n,3,17,16]\nw = param f32[8,3,3,3]\nd = param f32[8,1,3,3]\nu = param f32[8,8,1,1]\ns = param f32[8,1,1]\nb = param f32[8,1,1]\nf = param "
+    "f32[5,8]\n"
+    "a = conv(x, w) stride=[2,2] pad_before=[1,1] pad_after=[1,1]\nm = mul(a, s)\nc = add(m, b)\nr = relu(c)\ne = conv(r, d) groups=8 pad_before=[1,1] "
+    "pad_after=[1,1]\n"
     "g = sigmoid(e)\nh = mul(e, g)\ni = conv(h, u)\nj = add(i, r)\nk = concat(j, r) axis=1\np = pool(k) kernel=[3,3] stride=[2,2] pad=[1,1]\n"
-    "q = slice(p) axis=1 start=4 end=12\nt = conv(q, u)\nz = resize(t) size=[9,8]\nl = reduce(t) kind=mean axes=[2,3]\no = matmul(l, f) trans_b=true\nreturn o, z, k\n";
+    "q = slice(p) axis=1 start=4 end=12\nt = conv(q, u)\nz = resize(t) size=[9,8]\nl = reduce(t) kind=mean axes=[2,3]\no = matmul(l, f) trans_b=true\nreturn "
+    "o, z, k\n";
 
 const std::string kConvNext =
-    "x = input f32[n,8,6,5]\nw = param f32[8,1,7,7]\nb = param f32[8,1,1]\ng = param f32[8]\nh = param f32[8]\nu = param f32[32,8]\nv = param f32[8,32]\nc = param f32[8]\ns = param f32[8,1,1]\n"
-    "a = conv(x, w, b) groups=8 pad_before=[3,3] pad_after=[3,3] epilogue={add(i0:f32, i1:f32)}\np = permute(a) perm=[0,2,3,1]\nl = norm(p, g, h) has_weight=true has_bias=true\n"
-    "m = matmul(l, u) trans_b=true\ne = gelu_erf(m)\nf = matmul(e, v, c) trans_b=true epilogue={add(i0:f32, i1:f32)}\nq = permute(f) perm=[0,3,1,2]\nk = mul(q, s)\ny = add(k, x)\n"
+    "x = input f32[n,8,6,5]\nw = param f32[8,1,7,7]\nb = param f32[8,1,1]\ng = param f32[8]\nh = param f32[8]\nu = param f32[32,8]\nv = param f32[8,32]\nc = "
+    "param f32[8]\ns = param f32[8,1,1]\n"
+    "a = conv(x, w, b) groups=8 pad_before=[3,3] pad_after=[3,3] epilogue={add(i0:f32, i1:f32)}\np = permute(a) perm=[0,2,3,1]\nl = norm(p, g, h) "
+    "has_weight=true has_bias=true\n"
+    "m = matmul(l, u) trans_b=true\ne = gelu_erf(m)\nf = matmul(e, v, c) trans_b=true epilogue={add(i0:f32, i1:f32)}\nq = permute(f) perm=[0,3,1,2]\nk = "
+    "mul(q, s)\ny = add(k, x)\n"
     "z = conv(y, w) groups=8 pad_before=[3,3] pad_after=[3,3]\nreturn y, z\n";
 
 const std::string kAttention =
-    "x = input f32[n,7,64]\nm = input f32[n,1,1,7]\nwq = param f32[64,64]\nwk = param f32[64,64]\nwv = param f32[64,64]\nwo = param f32[64,64]\nbq = param f32[64]\nbk = param f32[64]\n"
-    "bv = param f32[64]\ng = param f32[64]\nc = literal f32[] 4\nh = literal f32[] 0.5\nj = literal f32[] 0.044715\ni = literal f32[] 0.7978845608\no1 = literal f32[] 1\neps = literal f32[] 1e-5\n"
+    "x = input f32[n,7,64]\nm = input f32[n,1,1,7]\nwq = param f32[64,64]\nwk = param f32[64,64]\nwv = param f32[64,64]\nwo = param f32[64,64]\nbq = param "
+    "f32[64]\nbk = param f32[64]\n"
+    "bv = param f32[64]\ng = param f32[64]\nc = literal f32[] 4\nh = literal f32[] 0.5\nj = literal f32[] 0.044715\ni = literal f32[] 0.7978845608\no1 = "
+    "literal f32[] 1\neps = literal f32[] 1e-5\n"
     "sq = square(x)\nmn = reduce(sq) kind=mean axes=[2] keepdim=true\nad = add(mn, eps)\nrs = rsqrt(ad)\nnx = mul(x, rs)\nxx = mul(g, nx)\n"
     "q = matmul(xx, wq, bq) trans_b=true epilogue={add(i0:f32, i1:f32)}\nk = matmul(xx, wk, bk) trans_b=true epilogue={add(i0:f32, i1:f32)}\n"
     "v = matmul(xx, wv, bv) trans_b=true epilogue={add(i0:f32, i1:f32)}\n"
-    "q4 = reshape(q) shape=[n,7,4,16]\nqh = permute(q4) perm=[0,2,1,3]\nk4 = reshape(k) shape=[n,7,4,16]\nkh = permute(k4) perm=[0,2,1,3]\nkt = permute(kh) perm=[0,1,3,2]\n"
-    "v4 = reshape(v) shape=[n,7,4,16]\nvh = permute(v4) perm=[0,2,1,3]\np = matmul(qh, kt)\nd = div(p, c)\ne = add(d, m)\nw = softmax(e) axis=3\na = matmul(w, vh)\n"
+    "q4 = reshape(q) shape=[n,7,4,16]\nqh = permute(q4) perm=[0,2,1,3]\nk4 = reshape(k) shape=[n,7,4,16]\nkh = permute(k4) perm=[0,2,1,3]\nkt = permute(kh) "
+    "perm=[0,1,3,2]\n"
+    "v4 = reshape(v) shape=[n,7,4,16]\nvh = permute(v4) perm=[0,2,1,3]\np = matmul(qh, kt)\nd = div(p, c)\ne = add(d, m)\nw = softmax(e) axis=3\na = matmul(w, "
+    "vh)\n"
     "t = permute(a) perm=[0,2,1,3]\nf = reshape(t) shape=[7*n,64]\no = matmul(f, wo)\nu = reshape(o) shape=[n,7,64]\nr = add(u, x)\n"
-    "z2 = square(r)\nz3 = mul(z2, r)\nz4 = mul(z3, j)\nz5 = add(r, z4)\nz6 = mul(z5, i)\nz7 = tanh(z6)\nz8 = add(z7, o1)\nhr = mul(r, h)\ny = mul(hr, z8)\nreturn y\n";
+    "z2 = square(r)\nz3 = mul(z2, r)\nz4 = mul(z3, j)\nz5 = add(r, z4)\nz6 = mul(z5, i)\nz7 = tanh(z6)\nz8 = add(z7, o1)\nhr = mul(r, h)\ny = mul(hr, "
+    "z8)\nreturn y\n";
 
 const std::string kWindows =
-    "q = input f32[4*n,3,9,8]\nk = input f32[4*n,3,9,8]\nv = input f32[4*n,3,9,8]\nbias = param f32[1,3,9,9]\nm = param f32[1,4,1,9,9]\nc = literal f32[] 0.35\n"
+    "q = input f32[4*n,3,9,8]\nk = input f32[4*n,3,9,8]\nv = input f32[4*n,3,9,8]\nbias = param f32[1,3,9,9]\nm = param f32[1,4,1,9,9]\nc = literal f32[] "
+    "0.35\n"
     "qs = mul(q, c)\np = matmul(qs, k) trans_b=true\na = add(p, bias)\nw5 = reshape(a) shape=[n,4,3,9,9]\nb = add(w5, m)\nw4 = reshape(b) shape=[4*n,3,9,9]\n"
     "w = softmax(w4) axis=3\no = matmul(w, v)\nt = permute(o) perm=[0,2,1,3]\ny = reshape(t) shape=[4*n,9,24]\nreturn y\n";
 
