@@ -71,7 +71,17 @@ class Writer {
 
 std::string hosted_args(const SourceNode& node, std::vector<ValueId>& inputs) {
   Json out = Json::array();
-  for (const auto& [name, arg] : node.args) out.push_back(std::visit(Writer(name, inputs), arg.v));
+  for (size_t k = 0; k < node.args.size(); ++k) {
+    const auto& [name, arg] = node.args[k];
+    Json entry = std::visit(Writer(name, inputs), arg.v);
+    if (k < node.arg_types.size()) {  // the host boxes a value by its schema type
+      const std::string& type = node.arg_types[k];
+      USER_CHECK(!type.starts_with("number") && !type.starts_with("Scalar"),
+                 "argument '" << name << "' is a Scalar, which the stable dispatcher does not take");
+      entry["type"] = type;
+    }
+    out.push_back(std::move(entry));
+  }
   return out.dump();
 }
 

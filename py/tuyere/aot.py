@@ -50,6 +50,10 @@ class Program(torch.nn.Module):
     def forward(self, *args, **kwargs):
         return self.module(*args, **kwargs)
 
+    def _apply(self, fn, recurse=True):
+        """module.to(device) and the like leave engines where they are: on the host."""
+        return super()._apply(lambda t: t if _is_carrier(t) else fn(t), recurse)
+
     def report(self) -> Report:
         return self._report
 
@@ -72,14 +76,14 @@ class _Call(torch.nn.Module):
 
     def __init__(self, graph, in_spec, out_spec, outputs):
         super().__init__()
-        self.graph = graph
+        self.lowered = graph  # not "graph": that name is a property of every GraphModule that torch.export makes of this
         self._in_spec, self._out_spec, self._outputs = in_spec, out_spec, outputs
 
     def forward(self, *args, **kwargs):
         flat, spec = pytree.tree_flatten((args, kwargs))
         if spec != self._in_spec:
             raise ValueError(f"the program was compiled for arguments of the structure {self._in_spec}, got {spec}")
-        results = iter(self.graph(*flat))
+        results = iter(self.lowered(*flat))
         return pytree.tree_unflatten([next(results) if kind is None else kind.value for kind in self._outputs], self._out_spec)
 
 
@@ -128,6 +132,10 @@ def _outputs(exported, placeholders):
     return mutations, outputs
 
 
+def _is_carrier(tensor) -> bool:
+    return tensor.dtype == torch.uint8 and tensor.device.type == "cpu" and tensor.dim() == 1 and bytes(tensor[:15].numpy()) == _MAGIC
+
+
 def _carriers(module):
     """Engine tensors of a module, in the order of the graph."""
     found = []
@@ -139,6 +147,6 @@ def _carriers(module):
                 tensor = part
                 for piece in node.target.split("."):
                     tensor = getattr(tensor, piece)
-                if isinstance(tensor, torch.Tensor) and tensor.dtype == torch.uint8 and bytes(tensor[:15].numpy()) == _MAGIC:
+                if isinstance(tensor, torch.Tensor) and _is_carrier(tensor):
                     found.append(tensor)
     return found

@@ -179,7 +179,7 @@ class _Stitcher:
                 self.lookup(node)
         self.graph.output(self.outputs())
         for name, tensor in self.pending.items():
-            setattr(self.root, name, tensor)  # a plain attribute: module.to(device) must not move engines
+            self.root.register_buffer(name, tensor)
         graph = torch.fx.GraphModule(self.root, self.graph)
         graph.graph.lint()
         return graph

@@ -29,7 +29,7 @@ def engine_path(tmp_path_factory):
 def test_opens_with_safetensors(engine_path):
     with safe_open(engine_path, "pt") as f:
         assert "tuyere" in f.metadata() and json.loads(f.metadata()["tuyere"])["bodies"]
-        assert any(k.startswith("const/") for k in f.keys())
+        assert any(k.startswith(("const/", "param/")) for k in f.keys())
 
 
 def test_runs_from_the_file(engine_path):
