@@ -109,6 +109,8 @@ def run_case(case: Case, shapes, dtype, device):
 
 def _run_dynamic(case, module, inputs):
     """One ahead-of-time build for all sizes of the dims in case.dynamic (of every input that has them)."""
+    for d in case.dynamic:  # torch.export takes a size of 1 for a constant
+        inputs = [torch.cat([t, t], d) if t.dim() > d and t.shape[d] == 1 else t for t in inputs]
     shapes = tuple({d: torch.export.Dim.DYNAMIC for d in case.dynamic if d < t.dim()} for t in inputs)
     with torch.no_grad():
         program = tuyere.compile(module, inputs, dynamic_shapes={"args": shapes}, strict=True, **case.options)

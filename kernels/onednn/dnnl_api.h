@@ -13,6 +13,7 @@
 
 namespace tuyere::cpu {
 
+// clang-format off
 #define TUYERE_DNNL_FUNCTIONS(X)                                                                                                                          \
   X(engine_create)                                                                                                                                        \
   X(stream_create)                                                                                                                                        \
@@ -22,6 +23,7 @@ namespace tuyere::cpu {
               X(post_ops_append_eltwise) X(post_ops_append_binary) X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md)           \
                   X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)          \
                       X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
+// clang-format on
 
 struct DnnlApi {
 #define TUYERE_MEMBER(f) decltype(&dnnl_##f) f = nullptr;

@@ -61,7 +61,7 @@ def dynamic_chain(x):
 
 @op_case((4, 8), dtypes=FLOATS)
 def casts(x):
-    return x.half().float(), x.to(torch.int32), (x > 0).float(), x.double()
+    return x.half(), x.to(torch.int32), (x > 0).float(), x.double()
 
 
 @op_case((4, 8))
