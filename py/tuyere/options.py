@@ -76,8 +76,8 @@ def _check(options):
         raise OptionError(f"precision={options.precision!r} is not one of {', '.join(PRECISIONS)}")
     if options.optimization_level not in range(6):
         raise OptionError(f"optimization_level={options.optimization_level!r} is not in 0..5")
-    if options.weights not in ("engine", "separate", "shared"):
-        raise OptionError(f"weights={options.weights!r} is not one of engine, separate, shared")
+    if options.weights != "engine":
+        raise OptionError(f"weights={options.weights!r} is not available: weights live in the engine file, weights='engine'")
     if not isinstance(options.min_block_size, int) or options.min_block_size < 1:
         raise OptionError(f"min_block_size={options.min_block_size!r} must be an int of at least 1")
     for source in options.tactic_sources or []:

@@ -18,6 +18,7 @@ X = torch.randn(2, 4)
         ({"tactic_sources": ["tensorrt"]}, "tensorrt"),
         ({"min_block_size": 0}, "at least 1"),
         ({"strict": "yes"}, "must be bool"),
+        ({"weights": "shared"}, "not available"),
     ],
 )
 def test_bad_options(options, text):
