@@ -37,7 +37,7 @@ class RefEpilogue {
  private:
   Program program_;
   int first_, slot_;
-  View out_;
+  std::vector<View> outs_;  // one per output of the program
   std::vector<View> views_;
   std::vector<double> in_, values_;
 };

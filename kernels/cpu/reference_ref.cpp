@@ -21,23 +21,25 @@ const double* RefPrologue::at(void* const* pointers, const Ix& index) {
   return out_.data();
 }
 
-RefEpilogue::RefEpilogue(const Program& program, const CpuProblem& p, int first, int output)
-    : program_(program), first_(first), slot_(p.inputs() + output), out_(p.args.out.at(output)) {
+RefEpilogue::RefEpilogue(const Program& program, const CpuProblem& p, int first, int output) : program_(program), first_(first), slot_(p.inputs() + output) {
   const int extra = program.empty() ? 0 : std::max(0, static_cast<int>(program.inputs.size()) - 1);
   INTERNAL_CHECK(first + extra <= p.inputs(), "the epilogue needs " << extra << " inputs from " << first << ", the step has " << p.inputs());
-  for (int k = 0; k < extra; ++k) views_.push_back(View(p.args.in[first + k]).broadcast_to(out_));
+  const size_t outputs = std::max<size_t>(1, program.outputs.size());
+  for (size_t k = 0; k < outputs; ++k) outs_.push_back(View(p.args.out.at(static_cast<size_t>(output) + k)));
+  for (int k = 0; k < extra; ++k) views_.push_back(View(p.args.in[first + k]).broadcast_to(outs_[0]));
   in_.resize(1 + extra);
-  values_.resize(std::max<size_t>(1, program.outputs.size()));
+  values_.resize(outputs);
 }
 
 void RefEpilogue::store(void* const* pointers, const Ix& index, double main) {
-  if (!program_.empty()) {
+  if (program_.empty()) {
+    values_[0] = main;
+  } else {
     in_[0] = main;
     for (size_t k = 0; k < views_.size(); ++k) in_[k + 1] = views_[k].load(pointers[first_ + k], index);
     evaluate(program_, in_.data(), values_.data());
-    main = values_[0];
   }
-  out_.store(pointers[slot_], index, main);
+  for (size_t k = 0; k < outs_.size(); ++k) outs_[k].store(pointers[slot_ + static_cast<int>(k)], index, values_[k]);
 }
 
 int64_t element_bytes(DType type) {

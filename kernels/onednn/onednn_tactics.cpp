@@ -21,6 +21,7 @@ bool onednn_available() {
 
 Support onednn_gemm_supports(const Problem& p) {
   REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
+  REQUIRE(p.out.size() == 1, "post-ops have one output");
   REQUIRE(library_float(p.in[0].dtype) && library_float(p.in[1].dtype), "the library path is for f32, bf16 and f16");
   if (std::holds_alternative<Conv>(p.op)) {
     REQUIRE(p.in[0].rank() >= 3 && p.in[0].rank() <= 5, "one to three spatial dims");

@@ -46,10 +46,10 @@ struct CpuLists {
   void operator()(const TopK&) { add_sort_cpu_tactics(list); }
   void operator()(const Sort&) { add_sort_cpu_tactics(list); }
   void operator()(const Resize&) { add_resize_cpu_tactics(list); }
-  void operator()(const Reshape&) {}
-  void operator()(const Permute&) {}
-  void operator()(const Expand&) {}
-  void operator()(const Slice&) {}
+  void operator()(const Reshape&) { add_layout_cpu_tactics(list); }
+  void operator()(const Permute&) { add_layout_cpu_tactics(list); }
+  void operator()(const Expand&) { add_layout_cpu_tactics(list); }
+  void operator()(const Slice&) { add_layout_cpu_tactics(list); }
   void operator()(const HostCall&) {}
   void operator()(const If&) {}
   void operator()(const While&) {}

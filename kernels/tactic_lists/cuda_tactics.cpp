@@ -53,8 +53,15 @@ struct CudaLists {
   void operator()(const Cumulate&) { add_cumulate_cuda_tactics(list); }
   void operator()(const TopK&) { add_sort_cuda_tactics(list); }
   void operator()(const Sort&) { add_sort_cuda_tactics(list); }
-  template <class ViewOrControl>
-  void operator()(const ViewOrControl&) {}
+  void operator()(const Reshape&) { add_layout_cuda_tactics(list); }
+  void operator()(const Permute&) { add_layout_cuda_tactics(list); }
+  void operator()(const Expand&) { add_layout_cuda_tactics(list); }
+  void operator()(const Slice&) { add_layout_cuda_tactics(list); }
+  void operator()(const HostCall&) {}
+  void operator()(const If&) {}
+  void operator()(const While&) {}
+  void operator()(const Call&) {}
+  void operator()(const std::monostate&) {}
 };
 
 }  // namespace
