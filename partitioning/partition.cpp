@@ -132,6 +132,10 @@ class Partitioner {
         for (int n : all[s]) leave(n, natives);
         continue;
       }
+      if (natives == static_cast<int64_t>(all[s].size()) && dag_.outputs(all[s], segment_).empty()) {  // such as asserts on constants
+        for (int n : all[s]) result_.nodes[n].reason = "nothing uses it";
+        continue;
+      }
       for (int n : all[s]) result_.nodes[n].segment = static_cast<int>(result_.segments.size());
       result_.segments.push_back({std::move(all[s]), std::move(extra[s]), {}});
     }

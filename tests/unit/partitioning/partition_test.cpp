@@ -59,6 +59,13 @@ TEST(Partition, OutsideNodeSplits) {
   EXPECT_EQ(p.nodes[1].reason, "no converter for aten::bad; cannot be hosted: allow_hosted is off");
 }
 
+TEST(Partition, UnusedNodesGetNoEngine) {
+  SourceGraph g = graph_of({{"a", "aten::_assert_tensor_metadata", "x"}, {"b", "aten::bad", "x"}});
+  Partition p = partition(g, no_bad, kNoHost);
+  EXPECT_EQ(places(g, p), "a:native b:outside");
+  EXPECT_TRUE(p.segments.empty());
+}
+
 TEST(Partition, OutsideNodeAtTheStartDoesNotSplit) {
   SourceGraph g = graph_of({{"a", "aten::bad", "x"}, {"b", "aten::relu", "x"}, {"c", "aten::add", "a", "b"}});
   EXPECT_EQ(places(g, partition(g, no_bad, kNoHost)), "a:outside b:native0 c:native0");
