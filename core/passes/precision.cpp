@@ -221,8 +221,15 @@ class Retype {
   std::map<std::pair<TensorId, DType>, TensorId> casts_;
 };
 
-/// Allows TF32 products of f32 operands.
-bool allow_tf32(Network& net, bool matmul, bool conv) {
+/// Input channels that tensor cores take without padding. cuDNN under PyTorch computes other convolutions (image stems) in plain f32 also where TF32 is
+/// allowed.
+bool whole_channels(const Body& body, const Layer& layer) {
+  const Dim& channels = body.tensors[layer.inputs[1]].type.shape[1];
+  return channels.is_const() && channels.value() % 4 == 0;
+}
+
+/// Allows TF32 products of f32 operands. stems: also for convolutions with a few input channels.
+bool allow_tf32(Network& net, bool matmul, bool conv, bool stems) {
   bool changed = false;
   for (Body& body : net.bodies) {
     for (Layer& layer : body.layers) {
@@ -230,7 +237,7 @@ bool allow_tf32(Network& net, bool matmul, bool conv) {
       auto* product = std::get_if<MatMul>(&layer.op);
       auto* convolution = std::get_if<Conv>(&layer.op);
       if (product && matmul && !product->tf32) changed = product->tf32 = true;
-      if (convolution && conv && !convolution->tf32) changed = convolution->tf32 = true;
+      if (convolution && conv && !convolution->tf32 && (stems || whole_channels(body, layer))) changed = convolution->tf32 = true;
     }
   }
   return changed;
@@ -241,11 +248,11 @@ bool allow_tf32(Network& net, bool matmul, bool conv) {
 bool precision(Network& net, const PassContext& context) {
   const std::string& wanted = context.precision;
   const bool cuda = context.target.is_cuda();
-  if (wanted == "as_is") return cuda && allow_tf32(net, context.tf32_matmul, context.tf32_conv);
+  if (wanted == "as_is") return cuda && allow_tf32(net, context.tf32_matmul, context.tf32_conv, false);
   if (wanted == "fp32") return Retype(net, DType::F32, true).run();
   if (wanted == "tf32") {
     const bool changed = Retype(net, DType::F32, true).run();
-    return (cuda && allow_tf32(net, true, true)) || changed;
+    return (cuda && allow_tf32(net, true, true, true)) || changed;
   }
   if (wanted == "fp16") return Retype(net, DType::F16, false).run();
   USER_CHECK(wanted == "bf16", "precision '" << wanted << "': as_is, fp32, tf32, fp16 or bf16");

@@ -52,7 +52,6 @@ Result<bool> keeps_precision(const Cudnn& api, const CudnnDescriptor& config, co
       case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
         return is_f32(step) && !step.tf32;
       case CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS:
-        return !(is_f32(step) && step.tf32);
       case CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION:
         return true;
       case CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC:

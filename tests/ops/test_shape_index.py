@@ -64,7 +64,8 @@ def scatters(x, i, v):
 
 @op_case((3, 4))
 def creation(x):
-    return x + torch.arange(4), torch.full((2, 3), 7.0), torch.zeros_like(x), x + torch.ones(4), torch.arange(0, 10, 2)
+    d = x.device
+    return x + torch.arange(4, device=d), torch.full((2, 3), 7.0, device=d), torch.zeros_like(x), x + torch.ones(4, device=d), torch.arange(0, 10, 2, device=d)
 
 
 @op_case((5, 5))
@@ -79,7 +80,7 @@ def sorts(x):
 
 @op_case((6, 4), dtypes=(torch.int64,))
 def one_hot_like(x):
-    return (x[:, None] == torch.arange(4)[None, None].reshape(1, 4, 1)).sum(1)
+    return (x[:, None] == torch.arange(4, device=x.device)[None, None].reshape(1, 4, 1)).sum(1)
 
 
 @op_case((2, 3, 4))

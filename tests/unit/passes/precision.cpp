@@ -64,6 +64,19 @@ TEST(Precision, AsIsTakesTheFlagsOfPyTorch) {
   expect_pass(precision, text, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w) tf32=true\nreturn a", context);
 }
 
+TEST(Precision, StemsKeepPlainF32UnderTheFlags) {
+  const auto text = [](int channels, const char* attributes) {
+    const std::string c = std::to_string(channels);
+    return "x = input f32[1," + c + ",8,8]\nw = param f32[4," + c + ",1,1]\na = conv(x, w) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]" +
+           attributes + "\nreturn a";
+  };
+  PassContext context = wants("as_is");
+  context.tf32_conv = true;
+  expect_unchanged(precision, text(3, ""), context);
+  expect_pass(precision, text(4, ""), text(4, " tf32=true"), context);
+  expect_pass(precision, text(3, ""), text(3, " tf32=true"), wants("tf32"));
+}
+
 TEST(Precision, UnknownIsRefused) {
   Network net = parse_network("x = input f32[n]\ny = relu(x)\nreturn y\n");
   EXPECT_THROW(precision(net, wants("fp8")), Error);
