@@ -171,7 +171,7 @@ class Build {
     Plan& plan = file_.plan;
     plan.target = target_.arch();
     plan.device_name = target_.device_name;
-    plan.meta["tuyere_version"] = kVersion;
+    plan.meta["tuyere"] = kVersion;
     plan.meta["network"] = str(net_);
     plan.meta["options"] = options_text();
     drop_unused_constants();

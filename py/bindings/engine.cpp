@@ -182,9 +182,25 @@ void bind_engine(py::module_& m) {
              e.handle().give_back(std::move(*context));
              return mode;
            })
+      .def("arena_bytes",
+           [](PyEngine& e) {
+             auto context = e.handle().take();
+             raise_if(context.status());
+             const int64_t bytes = (*context)->arena_bytes();
+             e.handle().give_back(std::move(*context));
+             return bytes;
+           })
       .def("save", [](const PyEngine& e, const std::string& path) { raise_if(e.engine().save(path)); });
   m.def("open_carrier", &open_carrier, py::arg("owner"), py::arg("address"), py::arg("bytes"), py::arg("device") = 0, py::arg("cuda_graphs") = true);
   m.def("load_file", &load_file, py::arg("path"), py::arg("device") = 0, py::arg("cuda_graphs") = true);
+  m.def(
+      "check_engine",
+      [](const py::bytes& header) {
+        const std::string_view view = header;
+        const Status status = check_engine({reinterpret_cast<const std::byte*>(view.data()), view.size()});
+        return status.is_ok() ? std::string() : status.message();
+      },
+      "Why an engine file does not run here (\"\": it does), from its header alone.");
   m.def("unload", [](const std::string& carrier_head) {
     auto id = carrier_id({reinterpret_cast<const std::byte*>(carrier_head.data()), carrier_head.size()});
     raise_if(id.status());

@@ -61,6 +61,14 @@ void bind_network(py::module_& m) {
       .def_static("parse", [](const std::string& text) { return parse_network(text); })
       .def("__str__", [](const Network& net) { return str(net); })
       .def("__eq__", [](const Network& a, const Network& b) { return a == b; });
+  m.def(
+      "eval_size",
+      [](const std::string& size, const std::map<std::string, int64_t>& values) {
+        Symbols symbols;
+        for (const auto& [symbol, value] : values) symbols.set(symbol, value);
+        return Dim::parse(size).eval(symbols);
+      },
+      "Value of a size expression such as '2*n+1'.");
 }
 
 }  // namespace tuyere::python

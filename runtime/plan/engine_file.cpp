@@ -45,6 +45,13 @@ void add_constants(const PlanConstants& constants, safetensors::File& file) {
   if (!packed.empty()) file.metadata["packed"] = packed.dump();
 }
 
+Status verify(const safetensors::File& file) {
+  const auto written = file.metadata.find(safetensors::kChecksum);
+  if (written == file.metadata.end()) return damaged("it has no checksum");
+  if (written->second != safetensors::checksum(file)) return damaged("damaged: its checksum does not fit its content; copy or build it again");
+  return Status::ok();
+}
+
 Result<safetensors::File> read_container(std::span<const std::byte> bytes, bool header_only) {
   TRY_ASSIGN(safetensors::File file, safetensors::read(bytes, header_only));
   auto format = file.metadata.find("format");
@@ -141,6 +148,7 @@ std::vector<std::byte> write_engine(const EngineFile& engine) {
     for (const PlanStep& step : body.steps)
       for (const Bytes& blob : step.spec.blobs)
         if (blob) file.tensors[kBlob + blob_hash(*blob)] = {DType::U8, {static_cast<int64_t>(blob->size())}, *blob};
+  file.metadata[safetensors::kChecksum] = safetensors::checksum(file);
   return safetensors::write(file);
 }
 
@@ -148,7 +156,8 @@ Result<EngineFile> read_engine(std::span<const std::byte> bytes, std::shared_ptr
   return guarded([&]() -> Result<EngineFile> {
     TRY_ASSIGN(const safetensors::File file, read_container(bytes, false));
     EngineFile engine;
-    TRY_ASSIGN(engine.plan, parse_plan(file.metadata.at("tuyere"), blob_finder(file)));
+    TRY_ASSIGN(engine.plan, parse_plan(file.metadata.at("tuyere"), blob_finder(file)));  // refuses newer versions, whose checksum may differ
+    TRY(verify(file));
     TRY_ASSIGN(engine.constants, read_constants(file, keep));
     TRY(validate_plan(engine.plan, &engine.constants));
     return engine;

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "common/error.h"
+#include "runtime/plan/plan.h"
 
 namespace tuyere::safetensors {
 namespace {
@@ -127,6 +128,19 @@ std::vector<std::byte> write(const File& file) {
   return out;
 }
 
+std::string checksum(const File& file) {
+  std::string text;
+  const auto add = [&](std::string_view part) { (text += std::to_string(part.size()) + ":") += part; };
+  for (const auto& [key, value] : file.metadata)
+    if (key != kChecksum) add(key), add(value);
+  for (const auto& [name, tensor] : file.tensors) {
+    add(name), add(safetensors_name(tensor.dtype));
+    for (int64_t dim : tensor.shape) add(std::to_string(dim));
+    add(content_id(tensor.data));
+  }
+  return content_id(std::as_bytes(std::span(text)));
+}
+
 Result<File> read(std::span<const std::byte> bytes, bool header_only) {
   int64_t length = 0;
   TRY_ASSIGN(const Json header, read_header(bytes, &length));
@@ -145,8 +159,13 @@ Result<File> read(std::span<const std::byte> bytes, bool header_only) {
     entries.push_back(entry);
   }
   TRY(check_cover(entries, header_only ? -1 : static_cast<int64_t>(data.size())));
-  for (const Entry& entry : entries)
-    if (!header_only) file.tensors[*entry.name].data = data.subspan(entry.begin, entry.end - entry.begin);
+  for (const Entry& entry : entries) {
+    if (header_only) break;
+    const std::span<const std::byte> content = data.subspan(entry.begin, entry.end - entry.begin);
+    if (entry.name->starts_with(kPad) && std::any_of(content.begin(), content.end(), [](std::byte b) { return b != std::byte{}; }))
+      return damaged("the padding '" + *entry.name + "' is not zero");
+    file.tensors[*entry.name].data = content;
+  }
   std::erase_if(file.tensors, [](const auto& item) { return item.first.starts_with(kPad); });
   return file;
 }

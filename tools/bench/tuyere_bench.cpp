@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // tuyere-bench: every tactic of every problem, checked against the reference kernels and timed.
 //   tuyere-bench [--target cpu|cuda] [--configs N] [--tactic substring] [--no-time] [--seed N] FILE...      a problem text per line (# comments)
+//   tuyere-bench --compile --target sm_80 [--configs N] [--tactic substring] FILE...                        only compiles own kernels: no GPU is needed
 // Problem lines are what the timing cache and the reports print, so a slow or wrong layer can be pasted here.
 #include <cmath>
 #include <cstdio>
@@ -22,7 +23,7 @@ namespace {
 struct Arguments {
   std::string target = "cpu", tactic;
   int configs = 3;
-  bool time = true;
+  bool time = true, compile = false;
   unsigned seed = 1;
   std::vector<std::string> files;
 };
@@ -197,6 +198,34 @@ std::vector<HostTensor> reference(const Case& c, const Target& target, DeviceApi
   throw std::runtime_error("no reference for this operator");
 }
 
+std::vector<Config> best_configs(const Tactic& tactic, const Problem& problem, const Target& target, const Arguments& args) {
+  std::vector<Config> configs = tactic.configs(problem, target, 3);
+  if (static_cast<int>(configs.size()) > args.configs) configs.resize(static_cast<size_t>(args.configs));
+  return configs;
+}
+
+/// Compiles the best configurations of every own tactic; a problem without one fails.
+void compile_problem(const std::string& text, const Target& target, const Arguments& args, Totals& totals) {
+  std::cout << text << std::endl;
+  int supporting = 0;
+  try {
+    const Problem problem = parse_problem(text);
+    for (const auto& tactic : tactics(problem.op, target)) {
+      if (tactic->source() != "own" || tactic->name().find(args.tactic) == std::string_view::npos || !tactic->supports(problem, target)) continue;
+      ++supporting;
+      for (const Config& config : best_configs(*tactic, problem, target, args)) {
+        std::cout << "  " << tactic->name() << " " << config << std::endl;
+        (void)tactic->make(problem, target, config);
+        totals.checked += 1;
+      }
+    }
+    if (supporting == 0 && args.tactic.empty()) throw std::runtime_error("no own tactic supports it");
+  } catch (const std::exception& e) {
+    totals.failed += 1;
+    std::cout << "  FAIL  " << e.what() << std::endl;
+  }
+}
+
 void run_problem(const std::string& text, const Target& target, DeviceApi* api, const Arguments& args, Totals& totals) {
   std::cout << text << std::endl;
   Case c;
@@ -217,9 +246,7 @@ void run_problem(const std::string& text, const Target& target, DeviceApi* api, 
       std::cout << "  no    " << tactic->name() << ": " << support.reason() << "\n";
       continue;
     }
-    std::vector<Config> configs = tactic->configs(c.problem, target, 3);
-    if (static_cast<int>(configs.size()) > args.configs) configs.resize(static_cast<size_t>(args.configs));
-    for (const Config& config : configs) run_candidate(c, *tactic, config, target, api, args, totals);
+    for (const Config& config : best_configs(*tactic, c.problem, target, args)) run_candidate(c, *tactic, config, target, api, args, totals);
   }
 }
 
@@ -238,6 +265,8 @@ Arguments parse(int argc, char** argv) {
       args.seed = static_cast<unsigned>(std::stoul(value()));
     else if (a == "--no-time")
       args.time = false;
+    else if (a == "--compile")
+      args.compile = true;
     else
       args.files.push_back(a);
   }
@@ -248,7 +277,7 @@ int main_of(int argc, char** argv) {
   const Arguments args = parse(argc, argv);
   const Target target = find_target(args.target);
   DeviceApi* api = nullptr;
-  if (target.is_cuda()) {
+  if (target.is_cuda() && !args.compile) {
     auto device = cuda_device();
     if (!device.is_ok()) {
       std::cerr << device.status().message() << "\n";
@@ -262,7 +291,8 @@ int main_of(int argc, char** argv) {
     if (!in) std::cerr << "cannot read " << file << "\n";
     for (std::string line; std::getline(in, line);) {
       if (line.starts_with("* ")) line = line.substr(2);  // the quick sample of a problem list
-      if (!line.empty() && line[0] != '#') run_problem(line, target, api, args, totals);
+      if (line.empty() || line[0] == '#') continue;
+      args.compile ? compile_problem(line, target, args, totals) : run_problem(line, target, api, args, totals);
     }
   }
   std::cout << totals.checked << " checked, " << totals.wrong << " wrong, " << totals.failed << " failed, " << totals.unsupported << " unsupported\n";

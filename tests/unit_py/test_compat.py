@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Private names of PyTorch are imported in one place and still mean what tuyere takes them for."""
+
+import re
+from pathlib import Path
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from tuyere import _compat
+
+PACKAGE = Path(_compat.__file__).parent
+
+
+def test_all_names_exist():
+    for name in _compat.__all__:
+        assert hasattr(_compat, name), name
+
+
+def test_private_names_are_used_here_only():
+    private = re.compile(r"\btorch(?:\.\w+)*?\._(?!_)\w+|torch\.fx\.experimental")
+    allowed = {"torch.utils._pytree", "torch._ops"}  # as old as FX, and named by PyTorch's own documentation
+    for path in PACKAGE.glob("*.py"):
+        if path.name != "_compat.py":
+            lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
+            found = set(private.findall("\n".join(lines))) - allowed
+            assert not found, f"{path.name} uses {found}"
+
+
+def test_preserved_ops_leave_the_decomposition_tables():
+    for table in (_compat.core_decompositions(), _compat.export_decompositions()):
+        assert len(table) > 50
+        assert not [op for op in _compat.PRESERVED if op in table]
+
+
+class Composite(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.norm = torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
+
+    def forward(self, x):
+        x = torch.nn.functional.silu(self.norm(self.linear(x)))
+        return torch.nn.functional.scaled_dot_product_attention(x, x, x)
+
+
+COMPOSITE_OPS = {"aten.linear.default", "aten.layer_norm.default", "aten.silu.default", "aten.scaled_dot_product_attention.default"}
+
+
+def test_composite_ops_stay_whole_under_aot_autograd():
+    seen = set()
+
+    def compiler(gm, inputs):
+        seen.update(str(n.target) for n in gm.graph.nodes if n.op == "call_function")
+        assert all(isinstance(i, int) for i in _compat.static_input_indices())
+        return gm.forward
+
+    backend = _compat.aot_autograd(fw_compiler=compiler, inference_compiler=compiler, decompositions=_compat.core_decompositions())
+    torch._dynamo.reset()
+    with torch.no_grad(), _compat.keep_composite_ops():
+        torch.compile(Composite().eval(), backend=backend)(torch.randn(1, 2, 3, 4))
+    assert COMPOSITE_OPS <= seen, seen
+
+
+def test_composite_ops_stay_whole_in_exported_programs():
+    with torch.no_grad():
+        program = torch.export.export(Composite().eval(), (torch.randn(1, 2, 3, 4),)).run_decompositions(_compat.export_decompositions())
+    assert COMPOSITE_OPS <= {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
+
+
+def test_keep_composite_ops_ends():
+    with _compat.keep_composite_ops():
+        pass
+    x = torch.randn(2, 4)
+    torch.testing.assert_close(torch.nn.functional.linear(x, torch.eye(4)), x)
+
+
+def test_fake_tensors():
+    with FakeTensorMode() as mode:
+        x = torch.empty(3)
+    assert isinstance(x, _compat.FakeTensor) and isinstance(mode, _compat.FakeTensorMode)
+    with mode, _compat.unset_fake_temporarily():
+        assert not isinstance(torch.empty(3), _compat.FakeTensor)
+
+
+def test_static_input_indices_outside_of_a_compilation():
+    assert _compat.static_input_indices() == []
