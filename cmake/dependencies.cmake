@@ -3,7 +3,20 @@
 # Nothing found here is linked into the runtime: libraries are opened at run time by soname.
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS CXX)
-find_package(Python COMPONENTS Interpreter Development.Module REQUIRED)
+find_package(Python COMPONENTS Interpreter REQUIRED)
+if(TUYERE_BUILD_BINDINGS)
+  find_package(Python COMPONENTS Interpreter Development.Module REQUIRED)
+endif()
+
+# Headers of one package. A cross compiler must not see the rest of /usr/include.
+function(tuyere_headers target include package)
+  if(CMAKE_CROSSCOMPILING)
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/headers)
+    file(CREATE_LINK ${include}/${package} ${CMAKE_BINARY_DIR}/headers/${package} SYMBOLIC)
+    set(include ${CMAKE_BINARY_DIR}/headers)
+  endif()
+  target_include_directories(${target} SYSTEM INTERFACE ${include})
+endfunction()
 
 # One Python call tells where the wheels are: KEY=folder lines.
 execute_process(
@@ -26,7 +39,7 @@ find_path(JSON_INCLUDE nlohmann/json.hpp HINTS ${JSON_WHEEL_INCLUDE})
 if(NOT JSON_INCLUDE)
   message(FATAL_ERROR "nlohmann/json.hpp not found: apt install nlohmann-json3-dev, or pip install nvidia-cudnn-frontend")
 endif()
-target_include_directories(tuyere_json SYSTEM INTERFACE ${JSON_INCLUDE})
+tuyere_headers(tuyere_json ${JSON_INCLUDE} nlohmann)
 
 add_library(tuyere_cuda_headers INTERFACE)
 if(TUYERE_CUDA AND CUDA_INCLUDE)
@@ -45,17 +58,21 @@ endif()
 add_library(tuyere_onednn_headers INTERFACE)
 find_path(DNNL_INCLUDE oneapi/dnnl/dnnl.h HINTS ${DNNL_WHEEL_INCLUDE})
 if(DNNL_INCLUDE)
-  target_include_directories(tuyere_onednn_headers SYSTEM INTERFACE ${DNNL_INCLUDE})
+  tuyere_headers(tuyere_onednn_headers ${DNNL_INCLUDE} oneapi)
   target_compile_definitions(tuyere_onednn_headers INTERFACE TUYERE_WITH_ONEDNN=1)
 endif()
 
 add_library(tuyere_hwy INTERFACE)
 find_path(HWY_INCLUDE hwy/highway.h)
-find_library(HWY_LIBRARY hwy)
-if(NOT HWY_INCLUDE OR NOT HWY_LIBRARY)
+if(CMAKE_CROSSCOMPILING)
+  set(HWY_LIBRARY "")  # the library here is for this machine; its few names stay open in ours
+else()
+  find_library(HWY_LIBRARY hwy)
+endif()
+if(NOT HWY_INCLUDE OR NOT (HWY_LIBRARY OR CMAKE_CROSSCOMPILING))
   message(FATAL_ERROR "Highway not found: apt install libhwy-dev")
 endif()
-target_include_directories(tuyere_hwy SYSTEM INTERFACE ${HWY_INCLUDE})
+tuyere_headers(tuyere_hwy ${HWY_INCLUDE} hwy)
 target_link_libraries(tuyere_hwy INTERFACE ${HWY_LIBRARY})
 
 if(TUYERE_BUILD_BINDINGS)

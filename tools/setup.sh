@@ -19,7 +19,7 @@ fi
 
 python_packages=(torch==2.11.0 torchvision==0.26.0 "transformers>=5,<6" "timm>=1.0" "pybind11>=2.12" "setuptools>=68,<82" wheel
   onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0 nvidia-cudnn-frontend==1.32 "nvidia-cuda-crt>=13.0,<13.1"
-  pytest pytest-timeout expecttest safetensors hypothesis ruff)
+  pytest pytest-timeout expecttest safetensors hypothesis ruff mypy)
 python3 -m pip install -q "${python_packages[@]}"
 
 export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1

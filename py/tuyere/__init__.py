@@ -16,6 +16,7 @@ from . import (
 from .aot import Program, compile, load  # noqa: E402
 from .backend import tuyere as backend  # noqa: E402
 from .engine import Engine  # noqa: E402
+from .engine_file import EngineFile  # noqa: E402
 from .network_api import Builder, BuilderConfig, Network, OptimizationProfile  # noqa: E402
 from .options import OptionError, Options  # noqa: E402
 from .report import FallbackWarning, Report, clear_reports, reports  # noqa: E402
@@ -28,6 +29,7 @@ __all__ = [
     "Builder",
     "BuilderConfig",
     "Engine",
+    "EngineFile",
     "FallbackWarning",
     "InternalError",
     "Network",

@@ -59,7 +59,7 @@ class Program(torch.nn.Module):
 
     @property
     def engines(self) -> List[Engine]:
-        return [Engine.from_carrier(c) for c in _carriers(self.module)]
+        return [Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
 
     def save(self, path) -> None:
         """Writes a .pt2 archive (torch.export.save) with the engines as constants."""
@@ -96,7 +96,8 @@ def _compile_exported(exported, args, kwargs, dynamic_shapes, options: Options, 
     gm = exported.graph_module
     placeholders = {n.name: n for n in gm.graph.nodes if n.op == "placeholder"}
     mutated = {s.target for s in exported.graph_signature.output_specs if s.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)}
-    constants, attributes = {}, {}
+    constants: Dict[Any, Any] = {}
+    attributes: Dict[Any, Any] = {}
     for spec in exported.graph_signature.input_specs:
         tensor = _constant_of(exported, spec)
         if isinstance(tensor, torch.Tensor):

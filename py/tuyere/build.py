@@ -23,7 +23,7 @@ def builder_config(target: str, options: Options):
     config.optimization_level = options.optimization_level
     config.workspace_size = -1 if options.workspace_size is None else options.workspace_size
     config.tactic_sources = list(options.tactic_sources or [])
-    config.timing_cache = {True: "default", False: ""}.get(options.timing_cache, options.timing_cache)
+    config.timing_cache = options.timing_cache if isinstance(options.timing_cache, str) else "default" if options.timing_cache else ""
     config.disabled_passes = list(options.disabled_passes)
     config.deterministic = options.deterministic
     config.cuda_graphs = options.cuda_graphs

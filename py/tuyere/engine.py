@@ -8,6 +8,7 @@ from typing import Dict, List, Optional, Sequence
 import torch
 
 from . import _tuyere
+from .engine_file import CARRIER_HEADER, EngineFile
 from .read_fx import DTYPES, TORCH_DTYPES
 
 
@@ -39,8 +40,15 @@ class Engine:
         self.carrier = carrier
 
     @staticmethod
-    def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True) -> "Engine":
-        handle = _tuyere.open_carrier(carrier, carrier.data_ptr(), carrier.numel(), max(device, 0), cuda_graphs)
+    def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True, may_be_absent: bool = False) -> "Engine":
+        """may_be_absent: an engine for a GPU that is not here is no error, but an AbsentEngine."""
+        try:
+            handle = _tuyere.open_carrier(carrier, carrier.data_ptr(), carrier.numel(), max(device, 0), cuda_graphs)
+        except RuntimeError:
+            file = EngineFile.of_carrier(carrier)
+            if not may_be_absent or file.plan["target"] == "cpu" or not file.why_not_here:
+                raise
+            return AbsentEngine(file, carrier)
         return Engine(handle, carrier)
 
     @staticmethod
@@ -109,3 +117,43 @@ class Engine:
 
     def _stream(self) -> int:
         return 0 if self._handle.device < 0 else torch.cuda.current_stream(self._handle.device).cuda_stream
+
+
+class AbsentEngine(Engine):
+    """An engine for a GPU that is not on this machine: it can be looked at and saved, not run."""
+
+    carrier: torch.Tensor
+
+    def __init__(self, file: EngineFile, carrier: torch.Tensor):
+        self.file = file
+        self.carrier = carrier
+
+    @property
+    def _handle(self):
+        raise RuntimeError(self.file.why_not_here)
+
+    def save(self, path) -> None:
+        Path(path).write_bytes(memoryview(self.carrier.numpy())[CARRIER_HEADER:])
+
+    @property
+    def inputs(self) -> List[Dict]:
+        return self.file.io("inputs")
+
+    @property
+    def outputs(self) -> List[Dict]:
+        return self.file.io("outputs")
+
+    @property
+    def steps(self) -> List[Dict]:
+        return self.file.steps
+
+    @property
+    def target(self) -> str:
+        return self.file.plan["target"]
+
+    @property
+    def meta(self) -> Dict[str, str]:
+        return dict(self.file.plan.get("meta", {}))
+
+    def refittable(self) -> List[str]:
+        return self.file.refittable

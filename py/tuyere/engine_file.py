@@ -10,7 +10,13 @@ from typing import Any, Dict, List, Optional
 
 from . import _tuyere
 
+CARRIER_HEADER = 64  # bytes before the file in the tensor that tuyere::execute takes
 _MAX_HEADER = 100_000_000  # the limit of safetensors
+
+
+def _header_length(prefix: bytes) -> int:
+    length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+    return length if length <= _MAX_HEADER else 0
 
 
 @dataclasses.dataclass
@@ -26,19 +32,28 @@ class EngineFile:
 
     @staticmethod
     def read(path) -> "EngineFile":
-        path = Path(path)
-        with path.open("rb") as file:
+        with Path(path).open("rb") as file:
             prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
-            header = file.read(length) if 0 < length <= _MAX_HEADER else b""
+            return EngineFile.parse(prefix + file.read(_header_length(prefix)), str(path), Path(path).stat().st_size)
+
+    @staticmethod
+    def of_carrier(carrier) -> "EngineFile":
+        """The header of the engine in the tensor that tuyere::execute takes."""
+        contents = carrier.numpy()[CARRIER_HEADER:]
+        length = 8 + _header_length(contents[:8].tobytes())
+        return EngineFile.parse(contents[:length].tobytes(), "the engine", contents.nbytes)
+
+    @staticmethod
+    def parse(header: bytes, path: str, size: int) -> "EngineFile":
+        """From the first bytes of an engine file, with their length prefix."""
         try:
-            tensors = json.loads(header)
+            tensors = json.loads(header[8:])
             metadata = tensors.pop("__metadata__")
             plan = json.loads(metadata["tuyere"])
             plan["bodies"][0]  # noqa: B018  a plan has a program
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise ValueError(f"{path} is not an engine file, or a damaged one: {_tuyere.check_engine(prefix + header)}") from None
-        return EngineFile(str(path), path.stat().st_size, metadata, plan, tensors, _tuyere.check_engine(prefix + header))
+            raise ValueError(f"{path} is not an engine file, or a damaged one: {_tuyere.check_engine(header)}") from None
+        return EngineFile(path, size, metadata, plan, tensors, _tuyere.check_engine(header))
 
     @property
     def program(self) -> Dict[str, Any]:
@@ -47,6 +62,10 @@ class EngineFile:
     @property
     def steps(self) -> List[Dict[str, Any]]:
         return self.program.get("steps", [])
+
+    @property
+    def refittable(self) -> List[str]:
+        return [name.removeprefix("param/") for name in self.tensors if name.startswith("param/")]
 
     @property
     def symbols(self) -> Dict[str, Dict[str, Any]]:

@@ -128,7 +128,7 @@ def _build_segment(index, read, partition, segment, target, options, settings, h
     options = dataclasses.replace(options, profiles=options.profiles or ([hints] if hints else None))
     data, build_report = build_engine(network, target, options)
     carrier = make_carrier(data, settings.unique_ids)
-    engine = Engine.from_carrier(carrier, cuda_graphs=options.cuda_graphs)
+    engine = Engine.from_carrier(carrier, cuda_graphs=options.cuda_graphs, may_be_absent=options.target is not None)
     report.engines.append(build_report)
     inputs = [read.node_of[v] for v in segment.inputs]
     params = [p for p in engine.refittable() if p in read.params]

@@ -40,7 +40,7 @@ class Report:
     def from_dict(values: Dict[str, Any]) -> "Report":
         names = {f.name for f in dataclasses.fields(Report)}
         report = Report(**{k: v for k, v in values.items() if k in names})
-        report.fallbacks = [tuple(f) for f in report.fallbacks]
+        report.fallbacks = [(op, module, where, reason) for op, module, where, reason in report.fallbacks]
         return report
 
     def __str__(self) -> str:

@@ -86,3 +86,21 @@ def test_two_builds_give_the_same_bytes(tmp_path):
         files.append(tmp_path / f"{k}.engine")
         subprocess.run([sys.executable, "-c", script, str(tmp_path / "timing.cache"), str(files[-1]), os.path.dirname(__file__)], check=True, cwd=tmp_path)
     assert files[1].read_bytes() == files[2].read_bytes()
+
+
+def test_a_gpu_that_is_absent(tmp_path):
+    """Built for another machine: it can be looked at and saved here; running says what is missing."""
+    with torch.no_grad():
+        program = tuyere.compile(model(), (torch.randn(2, 3, 8, 8),), target="sm_80", tactic_sources=["own"], optimization_level=0, strict=True)
+    assert program.report().num_engines == 1 and program.report().target == "sm_80"
+    (engine,) = program.engines
+    engine.save(tmp_path / "gpu.engine")
+    program.save(tmp_path / "gpu.pt2")
+    file = tuyere.EngineFile.read(tmp_path / "gpu.engine")
+    assert file.plan["target"] == engine.target == "sm_80" and all(s["tactic"].startswith("own.") for s in file.steps)
+    assert len(tuyere.load(tmp_path / "gpu.pt2").engines) == 1
+    if not torch.cuda.is_available():
+        with pytest.raises(RuntimeError, match="CUDA driver"):
+            tuyere.Engine.load(tmp_path / "gpu.engine")
+        with pytest.raises(RuntimeError, match="CUDA driver"):
+            program(torch.randn(2, 3, 8, 8))
