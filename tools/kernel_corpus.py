@@ -24,7 +24,7 @@ PLAIN = (*FLOATS, "f64", "i64", "i8")
 
 # family -> (dtypes, problem text; {t} dtype, {a} its compute type, {c} innermost size)
 FAMILIES = {
-    "pointwise": (ALL, "pointwise program={{maximum(i0:{a}, i1:{a})}} types=[{t}] | {t}[6,{c}], {t}[{c}] -> {t}[6,{c}]"),
+    "pointwise": (ALL, "pointwise program={{max(i0:{a}, i1:{a})}} types=[{t}] | {t}[6,{c}], {t}[{c}] -> {t}[6,{c}]"),
     "activation": (FLOATS, "pointwise program={{gelu_erf(add(i0:f32, i1:f32))}} types=[{t}] | {t}[n,{c}], {t}[{c}] -> {t}[n,{c}] | n=6"),
     "reduce_inner": (("f32", "f16", "bf16", "f64", "i64"), "reduce axes=[1] type={t} | {t}[6,{c}] -> {t}[6]"),
     "reduce_outer": (("f32", "f16", "bf16", "f64"), "reduce kind=max axes=[0] type={t} | {t}[40,{c}] -> {t}[{c}]"),
