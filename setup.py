@@ -15,7 +15,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent.resolve()
-LIBRARIES = ("libtuyere_runtime.so", "libtuyere_kernels_cpu.so", "libtuyere_builder.so", "libtuyere_torch.so", "libhwy.so.1")
+LIBRARIES = ("libtuyere_runtime.so", "libtuyere_kernels_cpu.so", "libtuyere_builder.so", "libtuyere_torch.so", "libhwy.so.1", "libdnnl.so.3")
 
 
 class BuildWithCMake(build_ext):

@@ -3,6 +3,7 @@
 # Compiles and links common, kernels and runtime for aarch64, without optimization: portability is checked, nothing is run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/python.sh
 export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 
 echo "== aarch64"

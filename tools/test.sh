@@ -5,6 +5,7 @@
 #   tools/test.sh --full    also the slow tests, and every kernel of the corpus
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. tools/python.sh
 export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
 full=""
 [ "${1:-}" = "--full" ] && full=1

@@ -4,6 +4,7 @@
 import ctypes
 import importlib.util
 import os
+import site
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ FOLDER = Path(__file__).parent / "_lib"
 
 def _wheel_folders():
     """Folders in which pip put oneDNN, cuDNN, cuBLASLt and NVRTC: the runtime opens them by soname."""
-    folders = [Path(sys.prefix) / "lib"]
+    folders = [FOLDER, Path(sys.prefix) / "lib", Path(site.getuserbase()) / "lib"]
     for name in ("nvidia.cu13", "nvidia.cudnn", "nvidia.cublas", "nvidia.cuda_nvrtc"):
         try:
             spec = importlib.util.find_spec(name)

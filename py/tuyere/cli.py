@@ -103,6 +103,7 @@ def bench(args):
     while len(times) < 5 or time.perf_counter() < end:
         times.append(call())
     print(f"{len(times)} calls: median {statistics.median(times):.3f} ms, best {min(times):.3f} ms ({engine.mode})")
+    print(f"weights {engine.weight_bytes / 1e6:.2f} MB, arena {engine.arena_bytes / 1e6:.2f} MB")
     if args.profile:
         for step in sorted(engine.profile(*inputs), key=lambda s: -s["micros"]):
             print(f"  {step['micros']:9.1f} us  {step['tactic']:32s} {step['name']}")

@@ -89,6 +89,16 @@ class Engine:
         """How the last call ran: "graph", "graph+copies" or "steps", with the reason."""
         return self._handle.mode()
 
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for intermediate results of the largest call so far, per concurrent caller."""
+        return self._handle.arena_bytes()
+
+    @property
+    def weight_bytes(self) -> int:
+        """Constants on the device."""
+        return self._handle.weight_bytes
+
     def __call__(self, *inputs: torch.Tensor) -> List[torch.Tensor]:
         outputs = self._allocate(inputs)
         self._handle.execute([describe(t) for t in inputs], [describe(t) for t in outputs], self._stream())

@@ -75,7 +75,7 @@ def test_sizes(engine_path, capsys):
 
 def test_bench(engine_path, capsys):
     text = said(capsys, "bench", engine_path, "--seconds", "0.05", "--profile")
-    assert "median" in text and " us  " in text
+    assert "median" in text and "arena 0.0" in text and " us  " in text
 
 
 def test_env(capsys):
