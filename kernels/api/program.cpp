@@ -33,44 +33,7 @@ T from_double(double v) {
   }
 }
 
-constexpr bool real_function(Fn fn) {
-  switch (fn) {
-    case Fn::atan2:
-    case Fn::sqrt:
-    case Fn::rsqrt:
-    case Fn::exp:
-    case Fn::exp2:
-    case Fn::expm1:
-    case Fn::log:
-    case Fn::log2:
-    case Fn::log10:
-    case Fn::log1p:
-    case Fn::sin:
-    case Fn::cos:
-    case Fn::tan:
-    case Fn::asin:
-    case Fn::acos:
-    case Fn::atan:
-    case Fn::sinh:
-    case Fn::cosh:
-    case Fn::tanh:
-    case Fn::asinh:
-    case Fn::acosh:
-    case Fn::atanh:
-    case Fn::erf:
-    case Fn::sigmoid:
-    case Fn::silu:
-    case Fn::gelu_erf:
-    case Fn::gelu_tanh:
-    case Fn::hardsigmoid:
-    case Fn::hardswish:
-    case Fn::softplus:
-    case Fn::mish:
-      return true;
-    default:
-      return false;
-  }
-}
+constexpr bool real_function(Fn fn) { return std::string_view(kFunctions[static_cast<size_t>(fn)].result) == "real"; }
 
 /// Result of the row when it is defined for T.
 template <Fn kFn, class R, class T, class Row>

@@ -24,7 +24,7 @@ enum class Fn : uint8_t {
 struct FnInfo {
   const char* name;
   int arity;
-  const char* result;  // "same", "bool", "arg1"
+  const char* result;  // "same", "real", "bool", "arg1"
   const char* cuda;    // "" for constant and cast
 };
 const FnInfo& info(Fn fn);
