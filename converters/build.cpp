@@ -6,31 +6,25 @@
 
 #include "common/error.h"
 #include "converters/convert.h"
+#include "converters/strides.h"
 
 namespace tuyere {
 namespace {
 
-/// Whether the strides lay out `shape` densely with the dimensions in `order`, outermost first. The stride of a size-1 dimension does not matter.
-bool dense_in_order(const Shape& shape, const std::vector<Dim>& strides, const std::vector<int>& order) {
-  Dim expected = 1;
-  for (size_t k = order.size(); k-- > 0;) {
-    if (shape[order[k]].is_const(1)) continue;
-    if (strides[order[k]] != expected) return false;
-    expected *= shape[order[k]];
-  }
-  return true;
-}
-
-/// Channels-last when the recorded strides say so, row-major otherwise (also for strided views: kernels take strides).
+/// The memory order that the recorded strides say. Views that leave gaps or overlap count as row-major.
 Layout layout_of(const SourceValue& value) {
   const Shape& shape = value.type.shape;
+  if (value.strides.size() != shape.size()) return {};
   const int rank = static_cast<int>(shape.size());
-  if (rank < 4 || rank > 5 || value.strides.size() != shape.size()) return {};
-  std::vector<int> row_major(rank);
-  for (int k = 0; k < rank; ++k) row_major[k] = k;
-  Layout nhwc = Layout::channels_last(rank);
-  if (dense_in_order(shape, value.strides, row_major)) return {};
-  return dense_in_order(shape, value.strides, nhwc.order) ? nhwc : Layout{};
+  const Layout nhwc = rank == 4 || rank == 5 ? Layout::channels_last(rank) : Layout{};
+  return {memory_order(shape, value.strides, {{}, nhwc.order}).value_or(std::vector<int>{})};
+}
+
+/// Inputs come in channels-last or row-major order; the caller copies others.
+Layout input_layout(const SourceValue& value) {
+  const Layout layout = layout_of(value);
+  const int rank = static_cast<int>(value.type.shape.size());
+  return (rank == 4 || rank == 5) && layout == Layout::channels_last(rank) ? layout : Layout{};
 }
 
 std::string describe(const SourceNode& node) {
@@ -66,7 +60,7 @@ class SegmentConverter {
     if (value.is_dim) return;  // sizes are bound through shapes
     USER_CHECK(value.has_type, "input '" << value.name << "' of the segment has no type tuyere knows");
     if (constant_of_.contains(id)) return add_constant(id);
-    tensors_[id] = net_.add_input({value.type.dtype, value.type.shape, layout_of(value)}, value.name);
+    tensors_[id] = net_.add_input({value.type.dtype, value.type.shape, input_layout(value)}, value.name);
   }
 
   void add_constant(ValueId id) {
@@ -94,7 +88,7 @@ class SegmentConverter {
   void host(const SourceNode& node) {
     std::vector<ValueId> values;
     HostCall call;
-    call.args = hosted_args(node, values);
+    call.args = hosted_args(graph_, node, values);
     const size_t dot = node.op.find('.');
     call.op = node.op.substr(0, dot);
     call.overload = dot == std::string::npos ? "" : node.op.substr(dot + 1);
@@ -103,15 +97,18 @@ class SegmentConverter {
       USER_CHECK(tensors_[id] != kNone, "hosted op reads '" << graph_.values[id].name << "', which is not a tensor of this segment");
       inputs.push_back(tensors_[id]);
     }
+    std::vector<ValueId> typed;
     for (ValueId id : node.outputs) {
+      if (!graph_.values[id].has_type) continue;
       call.types.push_back(graph_.values[id].type.dtype);
       call.shapes.push_back(graph_.values[id].type.shape);
+      typed.push_back(id);
     }
     std::vector<TensorId> outputs = net_.add(std::move(call), inputs, {node.origin});
-    for (size_t k = 0; k < outputs.size(); ++k) tensors_[node.outputs[k]] = outputs[k];
+    for (size_t k = 0; k < outputs.size(); ++k) tensors_[typed[k]] = outputs[k];
   }
 
-  /// An output is a tensor of its own: inputs, constants and repeated outputs are copied.
+  /// An output is a tensor of its own in the memory order that eager gives it: inputs, constants and repeated outputs are copied.
   void mark_output(ValueId id) {
     if (constant_of_.contains(id)) add_constant(id);
     TensorId tensor = tensors_.at(id);
@@ -122,6 +119,7 @@ class SegmentConverter {
       DType type = net_.type(tensor).dtype;
       tensor = net_.add1(Pointwise{Program{.inputs = {compute_type(type)}, .outputs = {0}}, {type}}, {tensor});
     }
+    net_.bodies[0].tensors[tensor].type.layout = layout_of(graph_.values[id]);
     net_.mark_output(tensor);
   }
 

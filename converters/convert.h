@@ -108,9 +108,10 @@ const ConverterTable& aten_table();
 bool is_used(const SourceGraph& graph, ValueId value);
 /// Same dims, or dims that cannot be told apart: symbolic forms of the capture and of our inference may differ in writing only.
 bool same_shape(const Shape& a, const Shape& b);
-/// The arguments of a hosted call as the JSON list of ops.h (HostCall::args); `inputs` gets the tensors it refers to, in order.
+/// The arguments of a hosted call as the JSON list of ops.h (HostCall::args); `inputs` gets the tensors it refers to, in order. Results without a type
+/// (undefined tensors) are no outputs of the call: then the list stands in {"args": [...], "returns": n, "outputs": [result of each output]}.
 /// Error{User} with the reason when an argument has no such form.
-std::string hosted_args(const SourceNode& node, std::vector<ValueId>& inputs);
+std::string hosted_args(const SourceGraph& graph, const SourceNode& node, std::vector<ValueId>& inputs);
 /// Whether the node could be a HostCall (functional, plain arguments, known output types), or why not.
 Support hostable(const SourceGraph& graph, const SourceNode& node);
 

@@ -47,12 +47,10 @@ class Writer {
       return {{"tensors", items}};
     }
     for (const Arg& a : list) {
-      auto* number = std::get_if<int64_t>(&a.v);
-      auto* dim = std::get_if<Dim>(&a.v);
-      USER_CHECK(number || dim, "argument '" << name_ << "' is a list of something other than tensors or ints");
-      items.push_back(number ? *number : constant(*dim, name_));
+      USER_CHECK(!std::holds_alternative<ArgList>(a.v), "argument '" << name_ << "' is a list of lists");
+      items.push_back(std::visit(*this, a.v));
     }
-    return {{"ints", items}};
+    return {{"list", items}};
   }
 
  private:
@@ -67,9 +65,7 @@ class Writer {
   std::vector<ValueId>& inputs_;
 };
 
-}  // namespace
-
-std::string hosted_args(const SourceNode& node, std::vector<ValueId>& inputs) {
+Json args_of(const SourceNode& node, std::vector<ValueId>& inputs) {
   Json out = Json::array();
   for (size_t k = 0; k < node.args.size(); ++k) {
     const auto& [name, arg] = node.args[k];
@@ -82,17 +78,29 @@ std::string hosted_args(const SourceNode& node, std::vector<ValueId>& inputs) {
     }
     out.push_back(std::move(entry));
   }
-  return out.dump();
+  return out;
+}
+
+}  // namespace
+
+std::string hosted_args(const SourceGraph& graph, const SourceNode& node, std::vector<ValueId>& inputs) {
+  Json args = args_of(node, inputs), outputs = Json::array();
+  for (size_t k = 0; k < node.outputs.size(); ++k)
+    if (graph.values[node.outputs[k]].has_type) outputs.push_back(k);
+  if (outputs.size() == node.outputs.size()) return args.dump();
+  return Json{{"args", args}, {"returns", node.outputs.size()}, {"outputs", outputs}}.dump();
 }
 
 Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.mutates, "it writes to an argument");
   REQUIRE(!node.side_effect, "it has side effects");
   REQUIRE(!node.outputs.empty(), "it has no outputs");
-  for (ValueId id : node.outputs) REQUIRE(graph.values.at(id).has_type, "the type of output '" + graph.values[id].name + "' is not known");
+  for (ValueId id : node.outputs)
+    REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");
+  REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }), "it has no tensor output");
   std::vector<ValueId> inputs;
   try {
-    hosted_args(node, inputs);
+    args_of(node, inputs);
   } catch (const Error& error) {
     return Support::no(error.message());
   }

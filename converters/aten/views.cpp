@@ -5,6 +5,7 @@
 
 #include "common/error.h"
 #include "converters/aten/rows.h"
+#include "converters/strides.h"
 
 namespace tuyere {
 namespace {
@@ -98,31 +99,6 @@ void repeat_interleave(Convert& c) {
   c.out(c.reshape(c.expand(c.reshape(x, split), wide), c.out_type().shape));
 }
 
-/// Every symbol has the same large value: good for ordering strides, which differ by factors of sizes.
-int64_t sample(const Dim& dim) {
-  std::vector<std::string> names;
-  dim.collect(names);
-  Symbols symbols;
-  for (const std::string& name : names) symbols.set(name, 97);
-  return dim.eval(symbols);
-}
-
-/// Dimensions from the outermost to the innermost in memory, for strides that cover memory densely; none when they do not.
-std::optional<std::vector<int64_t>> memory_order(const Shape& sizes, const std::vector<Dim>& strides) {
-  std::vector<int64_t> order = identity(static_cast<int64_t>(sizes.size()));
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-    if (sizes[a].is_const(1) != sizes[b].is_const(1)) return sizes[a].is_const(1);
-    return sample(strides[a]) > sample(strides[b]);
-  });
-  Dim expected = 1;
-  for (size_t k = order.size(); k-- > 0;) {
-    if (sizes[order[k]].is_const(1)) continue;
-    if (strides[order[k]] != expected) return std::nullopt;
-    expected *= sizes[order[k]];
-  }
-  return order;
-}
-
 /// A dense view of all of a dense tensor: memory order, new sizes, order of the new dimensions.
 void as_strided(Convert& c) {
   TensorId x = c.tensor("self");
@@ -130,7 +106,8 @@ void as_strided(Convert& c) {
   const Shape sizes = c.type(x).shape, out_sizes = c.dims("size"), out_strides = c.dims("stride");
   USER_CHECK(!c.has("storage_offset") || c.integer("storage_offset") == 0, "as_strided with an offset");
   USER_CHECK(out_sizes.size() == out_strides.size(), "as_strided with " << out_sizes.size() << " sizes and " << out_strides.size() << " strides");
-  auto order = memory_order(sizes, source.strides.empty() ? contiguous_strides(sizes) : source.strides), out_order = memory_order(out_sizes, out_strides);
+  auto order = memory_order(sizes, source.strides.empty() ? contiguous_strides(sizes) : source.strides, {}),
+       out_order = memory_order(out_sizes, out_strides, {});
   USER_CHECK(order && out_order && numel(sizes) == numel(out_sizes), "as_strided that overlaps, skips or changes the number of elements");
   Shape in_memory;
   std::vector<int64_t> back(out_order->size());
@@ -138,7 +115,7 @@ void as_strided(Convert& c) {
     in_memory.push_back(out_sizes[(*out_order)[k]]);
     back[(*out_order)[k]] = static_cast<int64_t>(k);
   }
-  c.out(c.permute(c.reshape(c.permute(x, *order), in_memory), back));
+  c.out(c.permute(c.reshape(c.permute(x, {order->begin(), order->end()}), in_memory), back));
 }
 
 /// view(dtype): the same bits, which only equal types can mean here.

@@ -18,6 +18,8 @@ void Network::replace(TensorId from, TensorId to, int body) {
   const bool fixed_name = now.producer == kNone || now.observed || std::find(b.outputs.begin(), b.outputs.end(), to) != b.outputs.end();
   for (LayerId k = 0; k < static_cast<LayerId>(b.layers.size()); ++k)
     if (k != now.producer && !b.layers[k].dead) std::replace(b.layers[k].inputs.begin(), b.layers[k].inputs.end(), from, to);
+  const bool promised = std::find(b.outputs.begin(), b.outputs.end(), to) != b.outputs.end();
+  if (returned && !promised && now.producer != kNone) now.type.layout = old.type.layout;  // the caller counts on it
   std::replace(b.outputs.begin(), b.outputs.end(), from, to);
   if ((returned || old.observed) && !fixed_name && old.producer != kNone) std::swap(old.name, now.name);  // people look for outputs by name
   now.observed |= std::exchange(old.observed, false);
@@ -48,9 +50,17 @@ std::vector<LayerId> topological_order(const Body& body) {
   std::vector<std::vector<LayerId>> readers(count);
   std::priority_queue<LayerId, std::vector<LayerId>, std::greater<>> ready;
   size_t live = 0;
+  LayerId hosted = kNone;
   for (size_t k = 0; k < count; ++k) {
     if (body.layers[k].dead) continue;
     ++live;
+    if (std::holds_alternative<HostCall>(body.layers[k].op)) {  // in the order of the program: they may draw random numbers
+      if (hosted != kNone) {
+        readers[hosted].push_back(static_cast<LayerId>(k));
+        ++waiting[k];
+      }
+      hosted = static_cast<LayerId>(k);
+    }
     for (TensorId id : body.layers[k].inputs) {
       const LayerId producer = body.tensors[id].producer;
       if (producer == kNone || body.layers[producer].dead) continue;

@@ -33,6 +33,7 @@ class LayoutPass {
     const std::vector<TensorId> outputs = net_.bodies[body_].outputs;
     std::vector<Layout> promised;
     for (TensorId id : outputs) promised.push_back(net_.type(id, body_).layout);
+    for (TensorId id : outputs) start_row_major(id);
     constant_ = constant_tensors(net_.bodies[body_]);
     for (LayerId id : live(net_, body_)) visit(id);
     keep_promises(outputs, promised);
@@ -62,6 +63,12 @@ class LayoutPass {
     if (now == layout) return;
     now = layout;
     changed_ = true;
+  }
+
+  /// A promise to the caller is not what the kernel writes: only pointwise layers and views take any order.
+  void start_row_major(TensorId id) {
+    const Layer* producer = net_.producer(id, body_);
+    if (producer && !is_any_of<Pointwise>(producer->op) && group(producer->op) != OpGroup::view) set_layout(id, {});
   }
 
   void visit(LayerId id) {

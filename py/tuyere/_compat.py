@@ -10,63 +10,21 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 
+from .decompositions import PRESERVED
+
 __all__ = [
     "FakeTensor",
     "FakeTensorMode",
-    "PRESERVED",
     "aot_autograd",
-    "core_decompositions",
-    "export_decompositions",
     "free_unbacked_symbols",
     "keep_composite_ops",
     "unset_fake_temporarily",
     "static_input_indices",
 ]
 
-_aten = torch.ops.aten
-
-# Composite ops that reach the converter table whole: the engine has something better than their decomposition.
-PRESERVED = [
-    _aten.linear.default,
-    _aten.scaled_dot_product_attention.default,
-    _aten.layer_norm.default,
-    _aten.group_norm.default,
-    _aten.rms_norm.default,
-    _aten.conv1d.default,
-    _aten.conv2d.default,
-    _aten.conv3d.default,
-    _aten.conv2d.padding,
-    _aten.matmul.default,
-    _aten.silu.default,
-    _aten.hardswish.default,
-    _aten.hardsigmoid.default,
-    _aten.gelu.default,
-    _aten.upsample_bilinear2d.vec,
-    _aten.upsample_nearest2d.vec,
-    _aten.adaptive_avg_pool2d.default,
-    _aten.linalg_vector_norm.default,
-    _aten.roll.default,
-]
-
 
 def _is_composite(op):
     return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
-
-
-def core_decompositions():
-    """Decompositions of the torch.compile path: core ATen, less what the engine wants whole."""
-    table = dict(torch._decomp.core_aten_decompositions())
-    for op in PRESERVED:
-        table.pop(op, None)
-    return table
-
-
-def export_decompositions():
-    """Decompositions of the torch.export path."""
-    table = torch.export.default_decompositions()
-    for op in PRESERVED:
-        table.pop(op, None)
-    return table
 
 
 @contextlib.contextmanager

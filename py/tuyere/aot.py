@@ -8,7 +8,7 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
-from . import _compat
+from . import decompositions
 from .engine import Engine
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
@@ -25,7 +25,7 @@ def compile(model: torch.nn.Module, inputs: Sequence[Any], *, kwargs: Optional[D
     args = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     with torch.no_grad():
         exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-        exported = exported.run_decompositions(_compat.export_decompositions())
+        exported = exported.run_decompositions(decompositions.for_export())
         return _compile_exported(exported, args, kwargs or {}, dynamic_shapes, parsed, type(model).__name__)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional
 
 import torch
 
-from . import _compat, _tuyere
+from . import _compat, _tuyere, decompositions
 from .lower import Lowered, LowerSettings, lower
 from .options import Options, parse_options
 
@@ -20,13 +20,14 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
     session = _Session(gm, list(example_inputs), parse_options(given))
+    training = _wants_grad(gm, example_inputs)
     aot = _compat.aot_autograd(
         fw_compiler=session.compile_training,
         bw_compiler=session.compile_training,
         inference_compiler=session.compile_inference,
-        decompositions=_compat.core_decompositions(),
+        decompositions=decompositions.for_compile(training),
     )
-    if _wants_grad(gm, example_inputs):
+    if training:
         return aot(gm, example_inputs)
     with _compat.keep_composite_ops():
         return aot(gm, example_inputs)

@@ -32,6 +32,7 @@ class BuiltSegment:
     inputs: List[Any]  # FX nodes of the original graph, in engine order
     outputs: List[int]  # values of the source graph
     params: List[str]  # constants that the engine can refit
+    nodes: List[Any]  # FX nodes that it runs
 
 
 @dataclasses.dataclass
@@ -132,7 +133,7 @@ def _build_segment(index, read, partition, segment, target, options, settings, h
     report.engines.append(build_report)
     inputs = [read.node_of[v] for v in segment.inputs]
     params = [p for p in engine.refittable() if p in read.params]
-    return BuiltSegment(index, carrier, engine, inputs, list(segment.outputs), params)
+    return BuiltSegment(index, carrier, engine, inputs, list(segment.outputs), params, [read.nodes[n] for n in segment.nodes])
 
 
 def _count(report, read, partition, failures):
@@ -166,7 +167,7 @@ class _Stitcher:
         self.root = torch.nn.Module()
         self.new_of: Dict[Any, torch.fx.Node] = {}  # value, or FX node without a value -> new node
         self.segment_of_value = {v: s for s in segments for v in s.outputs}
-        self.segments = segments
+        self.inside = {node for s in segments for node in s.nodes}  # what the engines run
         self.pending: Dict[str, torch.Tensor] = {}
         self.sizes = SizeEmitter(gm, self.graph, self.lookup)
 
@@ -175,8 +176,8 @@ class _Stitcher:
             if node.op == "placeholder" and (self.settings.keep_constants or node not in self.constants):
                 self.new_of[self.key(node)] = self.graph.node_copy(node)
         for node in self.gm.graph.nodes:
-            if node.op == "call_function" and node.is_impure():
-                self.lookup(node)
+            if node.op == "call_function" and node.is_impure() and node not in self.inside:
+                self.copy(node)
         self.graph.output(self.outputs())
         for name, tensor in self.pending.items():
             self.root.register_buffer(name, tensor)

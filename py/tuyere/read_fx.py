@@ -144,7 +144,8 @@ class _Reader:
     def add(self, node, op, args, outputs):
         schema = getattr(node.target, "_schema", None)
         mutates = bool(schema and schema.is_mutable)
-        side_effect = node.is_impure() if not op.startswith("aten::_assert") else False
+        # Random ops may be hosted: an engine calls its hosted ops in the order of the graph.
+        side_effect = node.is_impure(impure_random=False) if not op.startswith("aten::_assert") else False
         self.out.source.add_node(node.name, op, args, outputs, [module_path(node), source_line(node)], mutates, side_effect)
         self.out.nodes.append(node)
 

@@ -54,13 +54,20 @@ StableIValue box_list(const Json& arg, const std::vector<Tensor>& in, const std:
 }
 
 void run(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
-  const Json list = Json::parse(args);
-  std::vector<Tensor> inputs;
+  Json list = Json::parse(args), results;
+  size_t returns = static_cast<size_t>(num_out);
+  if (list.is_object()) {  // some results are no outputs
+    results = list.at("outputs");
+    returns = list.at("returns").get<size_t>();
+    list = Json(list.at("args"));
+  }
+  std::vector<Tensor> inputs, returned;
   for (int i = 0; i < num_in; ++i) inputs.push_back(borrow(in[i]));
-  std::vector<StableIValue> stack(std::max<size_t>(list.size(), static_cast<size_t>(num_out)));
+  std::vector<StableIValue> stack(std::max(list.size(), returns));
   for (size_t i = 0; i < list.size(); ++i) stack[i] = box_arg(list[i], inputs, list[i].at("type").get<std::string>());
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, overload, stack.data(), TORCH_TARGET_VERSION));
-  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), torch::stable::detail::to<Tensor>(stack[i]));
+  for (size_t i = 0; i < returns; ++i) returned.push_back(torch::stable::detail::to<Tensor>(stack[i]));
+  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), returned.at(results.is_null() ? static_cast<size_t>(i) : results.at(i).get<size_t>()));
 }
 
 }  // namespace

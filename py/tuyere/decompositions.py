@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which ops become others before the graph is read: PyTorch's core decompositions, less the ops that the engine has something better for, and
+our own for ops that PyTorch only has as kernels."""
+
+import torch
+
+aten = torch.ops.aten
+
+# Composite ops that reach the converter table whole: the engine has something better than their decomposition.
+PRESERVED = [
+    aten.linear.default,
+    aten.scaled_dot_product_attention.default,
+    aten.layer_norm.default,
+    aten.group_norm.default,
+    aten.rms_norm.default,
+    aten.conv1d.default,
+    aten.conv2d.default,
+    aten.conv3d.default,
+    aten.conv2d.padding,
+    aten.matmul.default,
+    aten.silu.default,
+    aten.hardswish.default,
+    aten.hardsigmoid.default,
+    aten.gelu.default,
+    aten.upsample_bilinear2d.vec,
+    aten.upsample_nearest2d.vec,
+    aten.adaptive_avg_pool2d.default,
+    aten.linalg_vector_norm.default,
+    aten.roll.default,
+]
+
+# Decompositions that PyTorch has, but not in its core set.
+_MORE = [
+    aten._native_batch_norm_legit.no_stats,
+    aten._native_batch_norm_legit_functional.default,
+    aten._batch_norm_with_update_functional.default,
+    aten.batch_norm_backward.default,
+    aten.grid_sampler_2d.default,
+    aten._addmm_activation.default,
+    aten.dist.default,
+    aten.tril_indices.default,
+    aten.triu_indices.default,
+]
+
+# A training step reads the statistics of normalizations again, which a whole op keeps to itself.
+_TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
+
+# Left alone: their decomposition draws other random numbers than eager does, or is one for inference only.
+_KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default]
+_KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default]
+
+OWN = {}
+
+
+def _replaces(*ops):
+    def note(fn):
+        OWN.update(dict.fromkeys(ops, fn))
+        return fn
+
+    return note
+
+
+def for_compile(training: bool):
+    """Decompositions of the torch.compile path."""
+    table = dict(torch._decomp.core_aten_decompositions())
+    table.update({op: torch._decomp.decomposition_table[op] for op in _MORE + (_TRAINING if training else [])})
+    return _finish(table, _KEPT + (_KEPT_IN_TRAINING if training else []))
+
+
+def for_export():
+    """Decompositions of the torch.export path."""
+    table = torch.export.default_decompositions()
+    table.update({op: torch._decomp.decomposition_table[op] for op in _MORE})
+    return _finish(table, _KEPT)
+
+
+def _finish(table, kept):
+    for op in PRESERVED + kept:
+        table.pop(op, None)
+    table.update(OWN)
+    return table
+
+
+@_replaces(aten.unfold.default)
+def _unfold(self, dimension, size, step):
+    """Windows as a gather: the last dimension counts inside of a window."""
+    if self.dim() == 0:
+        return self.expand(size)
+    axis = dimension % self.dim()
+    count = (self.shape[axis] - size) // step + 1
+    starts = torch.arange(count, device=self.device) * step
+    windows = self.index_select(axis, (starts[:, None] + torch.arange(size, device=self.device)).reshape(-1))
+    split = windows.reshape([*self.shape[:axis], count, size, *self.shape[axis + 1 :]])
+    return split.movedim(axis + 1, -1)
+
+
+@_replaces(aten.masked_scatter.default)
+def _masked_scatter(self, mask, source):
+    """The k-th true place takes the k-th source value."""
+    shape = torch.broadcast_shapes(self.shape, mask.shape)
+    self, mask = self.expand(shape), mask.expand(shape)
+    place = (mask.reshape(-1).to(torch.int64).cumsum(0) - 1).clamp_min(0).reshape(shape)
+    if source.numel() == 0:
+        return self.clone()
+    return torch.where(mask, source.reshape(-1)[place], self)
+
+
+@_replaces(aten._trilinear.default)
+def _trilinear(i1, i2, i3, expand1, expand2, expand3, sumdim, unroll_dim=1):
+    """The sum over `sumdim` of the product of three tensors, each without the dimensions of its expand list."""
+    total = i1.dim() + len(expand1)
+    letters = [[k for k in range(total) if k not in expand] for expand in (expand1, expand2, expand3)]
+    middle = sorted(set(letters[0]) | set(letters[1]))
+    early = [k for k in middle if k not in sumdim or k in letters[2]]
+    return torch.einsum(torch.einsum(i1, letters[0], i2, letters[1], early), early, i3, letters[2], [k for k in range(total) if k not in sumdim])
+
+
+@_replaces(aten._cdist_forward.default)
+def _cdist_forward(x1, x2, p, compute_mode):
+    gap = (x1.unsqueeze(-2) - x2.unsqueeze(-3)).abs()
+    if p == 0:
+        return (gap != 0).to(gap.dtype).sum(-1)
+    if p == float("inf"):
+        return gap.amax(-1) if x1.shape[-1] else gap.sum(-1)
+    if p == 1:
+        return gap.sum(-1)
+    return gap.square().sum(-1).sqrt() if p == 2 else gap.pow(p).sum(-1).pow(1 / p)
+
+
+def _count_below(values, sorted_sequence, right):
+    """How many entries of the last dimension lie before each value; all of them before NaN."""
+    entries, values = sorted_sequence.unsqueeze(-2), values.unsqueeze(-1)
+    return (~(entries > values) if right else ~(entries >= values)).sum(-1)
+
+
+@_replaces(aten.bucketize.Tensor)
+def _bucketize(self, boundaries, *, out_int32=False, right=False):
+    kind = torch.result_type(self, boundaries)
+    found = _count_below(self.to(kind).reshape(1, -1), boundaries.to(kind), right).reshape(self.shape)
+    return found.to(torch.int32) if out_int32 else found
+
+
+@_replaces(aten.searchsorted.Tensor)
+def _searchsorted(sorted_sequence, self, *, out_int32=False, right=False, side=None, sorter=None):
+    kind = torch.result_type(self, sorted_sequence)
+    entries = sorted_sequence if sorter is None else sorted_sequence.gather(-1, sorter)
+    values = self.to(kind) if entries.dim() > 1 else self.to(kind).reshape(1, -1)
+    found = _count_below(values, entries.to(kind), right or side == "right").reshape(self.shape)
+    return found.to(torch.int32) if out_int32 else found
+
+
+@_replaces(aten._embedding_bag.default, aten._embedding_bag_forward_only.default)
+def _embedding_bag(
+    weight, indices, offsets, scale_grad_by_freq=False, mode=0, sparse=False, per_sample_weights=None, include_last_offset=False, padding_idx=-1
+):
+    """Rows summed (mode 0), averaged (1) or maximized (2) by bag. The three outputs for the backward pass follow eager's meaning."""
+    starts = (offsets[:-1] if include_last_offset else offsets).to(torch.int64)
+    bags, total = starts.shape[0], indices.shape[0]
+    position = torch.arange(total, device=indices.device)
+    bag = (position[:, None] >= starts[None, :]).sum(1) - 1
+    keep = indices != padding_idx
+    rows = weight[indices]
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights[:, None]
+    member = ((bag[None, :] == torch.arange(bags, device=indices.device)[:, None]) & keep).to(torch.int64)
+    count = member.sum(1)
+    if mode == 2:
+        inside = torch.where(member[:, :, None] != 0, rows[None], float("-inf"))
+        out = torch.where(count[:, None] > 0, inside.amax(1), 0).to(weight.dtype) if total else weight.new_zeros([bags, weight.shape[1]])
+    else:
+        out = weight.new_zeros([bags, weight.shape[1]]).index_add(0, bag, torch.where(keep[:, None], rows, 0))
+        out = out / count.clamp_min(1)[:, None].to(out.dtype) if mode == 1 else out
+    largest = indices.new_zeros([bags, weight.shape[1]] if mode == 2 else [0])
+    return out, bag.to(indices.dtype), count.to(indices.dtype), largest
+
+
+def _heads(x, num_heads):
+    batch, length, width = x.shape
+    return x.reshape(batch, length, num_heads, width // num_heads).transpose(1, 2)
+
+
+def _attention_mask(mask, mask_type, shape):
+    """The additive-or-boolean mask of the fused transformer ops as a mask of what may be seen. mask_type: 0 [L, L], 1 [B, L] of padding, 2 general."""
+    if mask is None:
+        return None
+    if mask_type == 1:
+        mask = mask.reshape(shape[0], 1, 1, shape[1])
+    elif mask_type == 2 and mask.dim() == 3:
+        mask = mask.reshape(shape[0], -1, shape[1], shape[1])
+    return ~mask if mask.dtype == torch.bool else mask
+
+
+def _self_attention(x, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, mask, mask_type):
+    q, k, v = torch.nn.functional.linear(x, qkv_weight, qkv_bias).chunk(3, -1)
+    seen = _attention_mask(mask, mask_type, x.shape)
+    y = torch.nn.functional.scaled_dot_product_attention(*(_heads(t, num_heads) for t in (q, k, v)), attn_mask=seen)
+    return torch.nn.functional.linear(y.transpose(1, 2).reshape(x.shape), proj_weight, proj_bias)
+
+
+@_replaces(aten._transformer_encoder_layer_fwd.default)
+def _transformer_encoder_layer_fwd(
+    src, embed_dim, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, use_gelu, norm_first, eps,
+    norm_weight_1, norm_bias_1, norm_weight_2, norm_bias_2, ffn_weight_1, ffn_bias_1, ffn_weight_2, ffn_bias_2, mask=None, mask_type=None,
+):  # fmt: skip
+    f = torch.nn.functional
+
+    def norm1(t):
+        return f.layer_norm(t, [embed_dim], norm_weight_1, norm_bias_1, eps)
+
+    def norm2(t):
+        return f.layer_norm(t, [embed_dim], norm_weight_2, norm_bias_2, eps)
+
+    def attend(t):
+        return _self_attention(t, num_heads, qkv_weight, qkv_bias, proj_weight, proj_bias, mask, mask_type)
+
+    def feed(t):
+        inner = f.linear(t, ffn_weight_1, ffn_bias_1)
+        return f.linear(f.gelu(inner) if use_gelu else f.relu(inner), ffn_weight_2, ffn_bias_2)
+
+    if norm_first:
+        x = src + attend(norm1(src))
+        return x + feed(norm2(x))
+    x = norm1(src + attend(src))
+    return norm2(x + feed(x))

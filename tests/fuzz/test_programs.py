@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A sample of random programs; `python tests/fuzz/programs.py 0 499` runs many."""
+
+import programs
+import pytest
+
+
+@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.filterwarnings("ignore")
+def test_program(seed):
+    program = programs.make(seed)
+    problems = programs.check(program)
+    assert not problems, program.source + "\n".join(problems)

@@ -1,0 +1,257 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Compiles many models that nobody tuned for and compares each with float64: one JSON line per model.
+
+usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|export|train] [--dtype fp32] [--device cpu]
+       sweep.py --table sweep.jsonl        counts, and what is not one exact engine
+
+A model runs in a worker process with a time limit; a crash is a result. --resume leaves out what the file has for this commit.
+"""
+
+import argparse
+import collections
+import copy
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EPS = {"fp32": 2.0**-23, "fp16": 2.0**-10, "bf16": 2.0**-7}
+MARK = "sweep-result "
+
+
+def commit():
+    def git(*args):
+        return subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+# -- one model, inside a worker
+
+
+def tensors_of(out):
+    import torch
+
+    return [t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
+
+
+def worst(got, want, reference, eps):
+    """(largest error / bound over the outputs, that error, eager's)."""
+    import torch
+
+    if len(got) != len(want):
+        return float("inf"), len(got), len(want)
+    rows = [(0.0, 0.0, 0.0)]
+    for g, w, r in zip(got, want, reference, strict=True):
+        if g.shape != w.shape or g.dtype != w.dtype:
+            rows.append((float("inf"), str((tuple(g.shape), g.dtype)), str((tuple(w.shape), w.dtype))))
+        elif not w.is_floating_point():
+            rows.append((0.0 if torch.equal(g, w) else float("inf"), float((g != w).sum()), 0.0))
+        elif w.numel():
+            g, w, r = (torch.nan_to_num(t.detach().double().cpu(), nan=12345.0) for t in (g, w, r))
+            scale = r.norm().clamp_min(1e-30)
+            ours, eager = float((g - r).norm() / scale), float((w - r).norm() / scale)
+            rows.append((ours / max(1.5 * eager, 4 * eps), ours, eager))
+    return max(rows, key=lambda row: row[0])
+
+
+def to(tree, dtype, device):
+    import torch
+
+    def move(t):
+        return t.to(device, dtype if t.is_floating_point() else t.dtype) if isinstance(t, torch.Tensor) else t
+
+    return torch.utils._pytree.tree_map(move, tree)
+
+
+def run_training(model, args, kwargs):
+    """Loss gradient of every parameter."""
+    model.zero_grad()
+    loss = sum(t.float().square().mean() for t in tensors_of(model(*args, **kwargs)) if t.is_floating_point())
+    loss.backward()
+    return [p.grad for p in model.parameters() if p.grad is not None]
+
+
+def measure(name, settings):
+    import torch
+    import tuyere
+    from sweep_models import catalogue
+
+    torch.manual_seed(0)
+    model, args, kwargs = catalogue()[name]()
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["dtype"]]
+    train = settings["how"] == "train"
+    call = run_training if train else lambda m, a, k: tensors_of(m(*a, **k))
+    with torch.set_grad_enabled(train):
+        reference = call(copy.deepcopy(model).double(), to(args, torch.float64, "cpu"), to(kwargs, torch.float64, "cpu"))
+        model, args, kwargs = model.to(settings["device"], dtype), to(args, dtype, settings["device"]), to(kwargs, dtype, settings["device"])
+        want = [t.clone() for t in call(model, args, kwargs)]
+        started = time.perf_counter()
+        options = {"optimization_level": settings["level"]}
+        if settings["how"] == "export":
+            compiled = tuyere.compile(model, args, kwargs=kwargs, **options)
+        else:
+            compiled = torch.compile(model, backend="tuyere", options=options)
+        got = call(compiled, args, kwargs)
+        seconds = time.perf_counter() - started
+    ratio, error, eager = worst(got, want, reference, EPS[settings["dtype"]])
+    reports = tuyere.reports()
+    result = {key: sum(getattr(r, "num_" + key) for r in reports) for key in ("nodes", "native", "hosted", "outside", "engines")}
+    reasons = collections.Counter((f[0], f[3]) for r in reports for f in r.fallbacks)
+    result |= {"graphs": len(reports), "ratio": ratio, "error": error, "eager": eager, "seconds": round(seconds, 1)}
+    result["fallbacks"] = [[op, reason, count] for (op, reason), count in reasons.most_common()]
+    exact = ratio <= 1
+    one = result["engines"] == result["graphs"] and not result["hosted"] and not result["outside"]
+    result["status"] = "wrong" if not exact else "ok" if one else "fallback"
+    return result
+
+
+def work(settings):
+    """Reads names from stdin, writes results to stdout."""
+    import warnings
+
+    import torch
+
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        torch._dynamo.reset()
+        try:
+            import tuyere
+
+            tuyere.clear_reports()
+            result = measure(line.strip(), settings)
+        except Exception as error:
+            text = f"{type(error).__name__}: {error}"
+            where = [f"{f.filename.rsplit('/', 1)[-1]}:{f.lineno}" for f in traceback.extract_tb(error.__traceback__)][-4:]
+            ours = "tuyere" in traceback.format_exc()
+            result = {"status": "error" if ours else "unusable", "exception": text[:2000], "where": where}
+        print(MARK + json.dumps(result), flush=True)
+
+
+# -- the driver
+
+
+class Worker:
+    def __init__(self, settings):
+        env = dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "py"), str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")]))
+        self.log = open(settings["log"], "a")  # noqa: SIM115
+        command = [sys.executable, __file__, "--worker", json.dumps(settings)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.log, env=env, text=True, bufsize=1)
+
+    def ask(self, name, limit):
+        """The result for a model; a dead or slow worker is one too."""
+        self.log.write(f"== {name}\n")
+        self.log.flush()
+        self.process.stdin.write(name + "\n")
+        self.process.stdin.flush()
+        until = time.monotonic() + limit
+        while True:
+            ready, _, _ = select.select([self.process.stdout], [], [], max(0, until - time.monotonic()))
+            if not ready:
+                self.close()
+                return {"status": "timeout", "exception": f"over {limit} s"}
+            line = self.process.stdout.readline()
+            if not line:
+                code = self.process.wait()
+                return {"status": "crash", "exception": f"the process ended with {code}"}
+            if line.startswith(MARK):
+                return json.loads(line[len(MARK) :])
+
+    @property
+    def alive(self):
+        return self.process.poll() is None
+
+    def close(self):
+        if self.alive:
+            self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+
+def drive(names, settings, out, limit):
+    worker = None
+    for number, name in enumerate(names):
+        if worker is None or not worker.alive:
+            worker = Worker(settings)
+        started = time.monotonic()
+        result = {"model": name, "commit": settings["commit"], "how": settings["how"], "dtype": settings["dtype"], "device": settings["device"]}
+        result |= worker.ask(name, limit)
+        with open(out, "a") as file:
+            file.write(json.dumps(result) + "\n")
+        detail = result.get("exception", "").split("\n")[0][:120] or (
+            f"{result['engines']} engines / {result['graphs']} graphs, hosted {result['hosted']}, outside {result['outside']}, "
+            f"error {result['error']} eager {result['eager']} {[f[:2] for f in result['fallbacks'][:2]]}"
+        )
+        print(f"[{number + 1}/{len(names)}] {result['status']:9s} {name:44s} {time.monotonic() - started:5.1f} s  {detail}", flush=True)
+    if worker:
+        worker.close()
+
+
+def load(path):
+    """The newest line of each model."""
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        return {(r["model"], r["how"], r["dtype"], r["device"]): r for r in map(json.loads, file)}
+
+
+def table(path):
+    rows = load(path).values()
+    print(dict(collections.Counter(r["status"] for r in rows)))
+    reasons, models = collections.Counter(), collections.defaultdict(set)
+    for r in rows:
+        for op, reason, count in r.get("fallbacks", []):
+            reasons[op, reason] += count
+            models[op, reason].add(r["model"])
+    for key, count in sorted(reasons.items(), key=lambda item: -len(models[item[0]])):
+        print(f"{len(models[key]):3d} models {count:4d} nodes  {key[0]}: {key[1][:160]}  {sorted(models[key])[:3]}")
+    for r in rows:
+        if r["status"] not in ("ok", "fallback"):
+            print(f"{r['status']:9s} {r['model']:44s} {r.get('exception') or (r['error'], r['eager'])}"[:260])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default=".")
+    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--out", default="sweep.jsonl")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--how", default="compile", choices=["compile", "export", "train"])
+    parser.add_argument("--dtype", default="fp32", choices=sorted(EPS))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--level", type=int, default=1, help="optimization_level")
+    parser.add_argument("--limit", type=float, default=240, help="seconds per model")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", metavar="FILE")
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(json.loads(options.worker))
+    if options.table:
+        return table(options.table)
+    sys.path.insert(0, str(ROOT / "tools"))
+    from sweep_models import catalogue
+
+    index, count = map(int, options.shard.split("/"))
+    names = [n for k, n in enumerate(n for n in catalogue() if re.search(options.only, n)) if k % count == index]
+    settings = {"commit": commit(), "log": options.out + ".log", **{k: getattr(options, k) for k in ("how", "dtype", "device", "level")}}
+    if options.resume:
+        done = load(options.out)
+        old = {n for n in names if done.get((n, options.how, options.dtype, options.device), {}).get("commit") == settings["commit"]}
+        names = [n for n in names if n not in old]
+    if options.list:
+        print("\n".join(names))
+        return None
+    return drive(names, settings, options.out, options.limit)
+
+
+if __name__ == "__main__":
+    main()
