@@ -94,11 +94,11 @@ class Placer {
   }
 
   /// Inserts a copy step right here; one copy per tensor and memory order serves all readers.
-  TensorId copy(TensorId from, const Layout& layout, const Origins& origins) {
+  TensorId copy(TensorId from, Layout layout, const Origins& origins) {  // by value: adding a layer moves the tensors
     auto key = std::make_pair(from, str(layout));
     if (auto it = copies_.find(key); it != copies_.end()) return it->second;
     TensorId to = net_.add1(copy_op(type(from).dtype), {from}, origins, body_);
-    body().tensors[to].type.layout = layout;
+    body().tensors[to].type.layout = std::move(layout);
     add_step(body().tensors[to].producer);
     place_output(to);
     return copies_[key] = to;

@@ -2,6 +2,7 @@
 """Ahead of time: nn.Module -> torch.export -> Program, an nn.Module whose convertible parts are engines."""
 
 import json
+import threading
 from typing import Any, Dict, List, Optional, Sequence
 
 import torch
@@ -16,6 +17,7 @@ from .report import Report
 
 _REPORT_FILE = "tuyere_report.json"
 _MAGIC = b"tuyere-engine-1"
+_tracing = threading.Lock()  # torch.export patches global state: one thread at a time
 
 
 def compile(model: torch.nn.Module, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = None, dynamic_shapes=None, **options) -> "Program":
@@ -24,8 +26,9 @@ def compile(model: torch.nn.Module, inputs: Sequence[Any], *, kwargs: Optional[D
     parsed = parse_options(options)
     args = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     with torch.no_grad():
-        exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-        exported = exported.run_decompositions(decompositions.for_export())
+        with _tracing:
+            exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+            exported = exported.run_decompositions(decompositions.for_export())
         return _compile_exported(exported, args, kwargs or {}, dynamic_shapes, parsed, type(model).__name__)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fake kernel of tuyere::execute: output types from `sizes` and `spec` alone, since a fake engine has no bytes.
 
-spec: per output [rank, dtype code, device code, channels_last]; sizes: the output sizes, one after the other.
+spec: per output [rank, dtype code, device code, order code]; sizes: the output sizes, one after the other.
+order code: 0 row-major, 1 channels-last, otherwise a 1 and then the dimensions from the outermost to the innermost, as digits of base 32.
 device code: -1 the CPU, otherwise the CUDA ordinal.
 """
 
@@ -18,28 +19,63 @@ def spec_of(tensors):
     for t in tensors:
         device = -1 if t.device.type == "cpu" else (t.device.index or 0)
         dtype = next(name for name, d in TORCH_DTYPES.items() if d == t.dtype)
-        spec += [t.dim(), DTYPE_CODES.index(dtype), device, int(is_channels_last(t))]
+        spec += [t.dim(), DTYPE_CODES.index(dtype), device, order_code(t)]
         sizes += list(t.shape)
     return spec, sizes
 
 
-def is_channels_last(t) -> bool:
-    """Whether the strides are those of a dense tensor with dimension 1 innermost, and not row-major."""
-    if t.dim() not in (4, 5):
-        return False
-    fmt = torch.channels_last if t.dim() == 4 else torch.channels_last_3d
-    return t.is_contiguous(memory_format=fmt) and not t.is_contiguous()
+def _number(size) -> int:
+    """Every symbol has the same large value: good for ordering strides, which differ by factors of sizes."""
+    if not isinstance(size, torch.SymInt):
+        return int(size)
+    return int(size.node.expr.subs({s: 97 for s in size.node.expr.free_symbols}))
+
+
+def _is_dense(shape, strides, order) -> bool:
+    expected = 1
+    for d in reversed(order):
+        if shape[d] != 1:
+            if strides[d] != expected:
+                return False
+            expected *= shape[d]
+    return True
+
+
+def order_code(t) -> int:
+    """The memory order of a tensor that covers its memory; 0 for others."""
+    shape, strides = [_number(n) for n in t.shape], [_number(n) for n in t.stride()]
+    rows = list(range(t.dim()))
+    last = [0, *rows[2:], 1] if t.dim() in (4, 5) else rows
+    order = sorted(rows, key=lambda d: (shape[d] != 1, -strides[d]))
+    if _is_dense(shape, strides, rows) or not _is_dense(shape, strides, order):
+        return 0
+    if _is_dense(shape, strides, last):
+        return 1
+    code = 1
+    for d in order:
+        code = code * 32 + d
+    return code
+
+
+def _order(code, rank):
+    """The inverse of order_code."""
+    if code < 2:
+        return [0, *range(2, rank), 1] if code else list(range(rank))
+    digits = []
+    for _ in range(rank):
+        digits.insert(0, code % 32)
+        code //= 32
+    return digits
 
 
 @torch.library.register_fake("tuyere::execute")
 def _execute(inputs, engine, sizes, spec):
     outputs, at = [], 0
     for k in range(0, len(spec), 4):
-        rank, code, device, last = spec[k : k + 4]
+        rank, code, device, order = spec[k : k + 4]
         shape, at = sizes[at : at + rank], at + rank
         place = "cpu" if device < 0 else f"cuda:{device}"
-        t = torch.empty(shape, dtype=TORCH_DTYPES[DTYPE_CODES[code]], device=place)
-        if last:
-            t = t.to(memory_format=torch.channels_last if rank == 4 else torch.channels_last_3d)
-        outputs.append(t)
+        dims = _order(order, rank)
+        t = torch.empty([shape[d] for d in dims], dtype=TORCH_DTYPES[DTYPE_CODES[code]], device=place)
+        outputs.append(t.permute([dims.index(d) for d in range(rank)]))
     return outputs

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a compiled function keeps of eager besides its values: strides, aliases, writes to inputs, random numbers, dynamic sizes, threads."""
+
+import threading
+
+import pytest
+import torch
+import tuyere
+
+pytestmark = pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+CONV = torch.nn.Conv2d(6, 8, 3, padding=1).eval()
+
+
+def compiled(fn, **options):
+    return torch.compile(fn, backend="tuyere", options=options)
+
+
+ORDERS = {
+    "transposed": (lambda x: x.t() + 1, lambda: torch.randn(4, 6)),
+    "transposed product": (lambda x: (x @ x.t()).t(), lambda: torch.randn(4, 6)),
+    "permuted": (lambda x: (x + 1).permute(2, 0, 1), lambda: torch.randn(2, 3, 4)),
+    "transposed input": (lambda x: x * 2 + 1, lambda: torch.randn(6, 4).t()),
+    "convolution": (CONV, lambda: torch.randn(2, 6, 5, 5)),
+    "channels-last": (CONV, lambda: torch.randn(2, 6, 5, 5).to(memory_format=torch.channels_last)),
+    "channels-last pool": (lambda x: torch.nn.functional.max_pool2d(x, 2), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
+    "tokens": (lambda x: CONV(x).flatten(2).transpose(1, 2), lambda: torch.randn(2, 6, 5, 5)),
+    "permuted image": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(2, 6, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_strides(name):
+    fn, data = ORDERS[name]
+    x = data()
+    with torch.no_grad():
+        want, got = fn(x), compiled(fn, strict=True)(x)
+    torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert got.stride() == want.stride()
+
+
+def test_exported_strides():
+    class Tokens(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = CONV
+
+        def forward(self, x):
+            return self.conv(x).flatten(2).transpose(1, 2), x.permute(3, 0, 2, 1) + 1
+
+    model, x = Tokens(), torch.randn(2, 6, 5, 5)
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,), strict=True, dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+        x = torch.randn(3, 6, 5, 5)
+        for got, want in zip(program(x), model(x), strict=True):
+            assert got.stride() == want.stride()
+
+
+@pytest.mark.parametrize(
+    "module", [torch.nn.Dropout(0.5), torch.nn.Sequential(torch.nn.Linear(6, 6), torch.nn.Dropout(0.3), torch.nn.ReLU(), torch.nn.Dropout(0.3))]
+)
+def test_dropout_draws_eager_numbers(module):
+    x = torch.randn(5, 6)
+    for grad in (False, True):
+        torch._dynamo.reset()
+        with torch.set_grad_enabled(grad):
+            torch.manual_seed(3)
+            want = module(x)
+            torch.manual_seed(3)
+            call = compiled(module)
+            torch.testing.assert_close(call(x), want)
+            assert not torch.equal(call(x), want)  # new numbers at each call
+
+
+class Attention(torch.nn.Module):
+    """Sizes computed from sizes, views and slices with symbolic sizes."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = torch.nn.Linear(16, 48), torch.nn.Linear(16, 16)
+        self.register_buffer("position", torch.randn(64, 16))
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        q, k, v = self.qkv(x + self.position[:length]).chunk(3, -1)
+        heads = [t.view(batch, length, 4, width // 4).transpose(1, 2) for t in (q, k, v)]
+        mask = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
+        y = torch.nn.functional.scaled_dot_product_attention(*heads, attn_mask=mask)
+        y = self.out(y.transpose(1, 2).reshape(batch, length, width))
+        return y.flatten(0, 1).tanh(), y.mean(1), torch.cat([y, x], 1).reshape(batch * length * 2, -1)
+
+
+SIZES = [(1, 1), (1, 9), (3, 1), (5, 12), (2, 33)]
+
+
+def test_one_export_serves_all_sizes():
+    model = Attention().eval()
+    sizes = {0: torch.export.Dim("batch", min=1, max=128), 1: torch.export.Dim("length", min=1, max=64)}
+    with torch.no_grad():
+        program = tuyere.compile(model, (torch.randn(2, 7, 16),), dynamic_shapes=(sizes,), strict=True)
+        for size in SIZES:
+            x = torch.randn(*size, 16)
+            for got, want in zip(program(x), model(x), strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert program.report().num_engines == 1
+
+
+def test_marked_dims_build_once():
+    model = Attention().eval()
+    call = compiled(model, strict=True)
+    tuyere.clear_reports()
+    with torch.no_grad():
+        for size in [(2, 7), (5, 12), (2, 33), (7, 5)]:
+            x = torch.randn(*size, 16)
+            torch._dynamo.mark_dynamic(x, (0, 1))
+            for got, want in zip(call(x), model(x), strict=True):
+                torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-5)
+    assert len(tuyere.reports()) == 1
+
+
+DATA_DEPENDENT = {
+    "nonzero": lambda x: (x > 0).nonzero() * 2,
+    "mask": lambda x: (x + 1)[x > 0] * 2,
+    "masked_select": lambda x: torch.masked_select(x + 1, x > 0).sum() + 1,
+    "unique": lambda x: torch.unique((x * 2).long()) + 1,
+    "item": lambda x: x + x.sum().item(),
+}
+
+
+@pytest.mark.parametrize("capture", [False, True])
+@pytest.mark.parametrize("name", DATA_DEPENDENT)
+def test_sizes_that_depend_on_data(name, capture):
+    fn = DATA_DEPENDENT[name]
+    with torch.no_grad(), torch._dynamo.config.patch(capture_dynamic_output_shape_ops=capture, capture_scalar_outputs=capture):
+        call = compiled(fn)
+        for _ in range(3):
+            x = torch.randn(4, 6)
+            torch.testing.assert_close(call(x), fn(x))
+
+
+def test_threads_compile_at_once():
+    def work(k, results):
+        model = torch.nn.Sequential(torch.nn.Linear(8, 8 + k), torch.nn.GELU(), torch.nn.Linear(8 + k, 3)).eval()
+        x = torch.randn(4, 8)
+        with torch.no_grad():
+            results[k] = bool(torch.allclose(tuyere.compile(model, (x,), strict=True)(x), model(x), rtol=1e-4, atol=1e-5))
+
+    results = {}
+    threads = [threading.Thread(target=work, args=(k, results)) for k in range(4)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert results == dict.fromkeys(range(4), True)
+
+
+def test_repeated_compile():
+    model, x = torch.nn.Linear(6, 3).eval(), torch.randn(2, 6)
+    with torch.no_grad():
+        for _ in range(5):
+            torch._dynamo.reset()
+            torch.testing.assert_close(compiled(model)(x), model(x))

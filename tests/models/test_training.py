@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training steps: forward and backward are engines, parameters are inputs of them, and the losses are eager's."""
+
+import copy
+
+import pytest
+import torch
+import tuyere
+
+pytestmark = pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+
+
+class Digits(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        n = torch.nn
+        self.features = n.Sequential(n.Conv2d(1, 8, 3, padding=1, bias=False), n.BatchNorm2d(8), n.ReLU(), n.MaxPool2d(2), n.Conv2d(8, 16, 3), n.GELU())
+        self.head = n.Sequential(n.Flatten(), n.Dropout(0.2), n.LayerNorm(64), n.Linear(64, 10))
+
+    def forward(self, x):
+        return self.head(self.features(x))
+
+
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = torch.nn.Linear(16, 48), torch.nn.Linear(16, 16)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).view(*x.shape[:2], 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out(y.transpose(1, 2).reshape(x.shape))
+
+
+def conv_net():
+    n = torch.nn
+    return n.Sequential(
+        n.Conv2d(3, 8, 3, padding=1), n.GroupNorm(2, 8), n.SiLU(), n.Conv2d(8, 8, 3, groups=8), n.AvgPool2d(2), n.ConvTranspose2d(8, 4, 2, 2), n.PReLU()
+    )
+
+
+MODELS = {
+    "attention": (Attention, lambda: torch.randn(2, 5, 16)),
+    "conv": (conv_net, lambda: torch.randn(2, 3, 8, 8)),
+    "embedding": (lambda: torch.nn.Sequential(torch.nn.Embedding(20, 8, padding_idx=0), torch.nn.LayerNorm(8)), lambda: torch.randint(0, 20, (3, 5))),
+    "recurrent": (lambda: torch.nn.GRUCell(4, 6), lambda: torch.randn(3, 4)),
+    "softmax": (lambda: torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.LogSoftmax(-1)), lambda: torch.randn(5, 8)),
+}
+
+
+def close(got, want, bound):
+    return float((got - want).norm()) <= bound * float(want.norm()) + 1e-6
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients(name):
+    make, data = MODELS[name]
+    model, x = make(), data()
+    other = copy.deepcopy(model)
+    tuyere.clear_reports()
+    torch.compile(model, backend="tuyere")(x).sub(0.5).pow(3).mean().backward()
+    other(x).sub(0.5).pow(3).mean().backward()
+    for (label, p), q in zip(model.named_parameters(), other.parameters(), strict=True):
+        assert close(p.grad, q.grad, 1e-4), label
+    assert [r.num_engines for r in tuyere.reports()] == [1, 1]
+
+
+def losses(model, call, images, labels, steps, autocast):
+    """Losses of the first steps of Adam with a fixed order of batches and fixed random numbers."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    out = []
+    torch.manual_seed(5)
+    for step in range(steps):
+        batch = slice(step * 32 % 1536, step * 32 % 1536 + 32)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            loss = torch.nn.functional.cross_entropy(call(images[batch]), labels[batch])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        out.append(loss.item())
+    return out
+
+
+@pytest.mark.parametrize("autocast,bound", [(False, 1e-3), (True, 5e-2)])
+def test_digits(autocast, bound):
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    images = torch.tensor(data.images, dtype=torch.float32)[:, None] / 16
+    labels = torch.tensor(data.target)
+    eager = Digits()
+    model = copy.deepcopy(eager)
+    tuyere.clear_reports()
+    want = losses(eager, eager, images, labels, 50, autocast)
+    got = losses(model, torch.compile(model, backend="tuyere"), images, labels, 50, autocast)
+    assert max(abs(g - w) / w for g, w in zip(got, want, strict=True)) <= bound
+    assert want[-1] < 0.6 * want[0]
+    assert [r.num_engines for r in tuyere.reports()] == [1, 1]  # built once: no rebuild after an optimizer step
+    for (name, a), b in zip(model.named_buffers(), eager.buffers(), strict=True):
+        assert close(a.float(), b.float(), max(bound, 1e-3)), name
+
+
+def test_evaluation_after_training():
+    """The same compiled module in eval mode uses the trained parameters and statistics."""
+    model = Digits()
+    compiled = torch.compile(model, backend="tuyere")
+    x = torch.randn(4, 1, 8, 8)
+    for _ in range(2):
+        compiled(x).square().mean().backward()
+        with torch.no_grad():
+            for p in model.parameters():
+                p -= 0.01 * p.grad
+    model.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(x), model(x), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ops that become others before the engine sees them (py/tuyere/decompositions.py)."""
+
+import torch
+from harness import op_case
+
+F = torch.nn.functional
+
+
+@op_case((2, 7), (3, 2, 9))
+def unfold(x):
+    return x.unfold(1, 2, 1), x.unfold(-1, 3, 2)
+
+
+@op_case([(3, 5), (8,)])
+def masked_scatter(x, source):
+    return x.masked_scatter((torch.arange(15) % 2 == 0).view(3, 5).to(x.device), source)
+
+
+@op_case([(4, 8), (4, 6), (5, 8, 6), (5,)])
+def bilinear(a, b, weight, bias):
+    return F.bilinear(a, b, weight, bias)
+
+
+@op_case([(3, 4, 5), (3, 6, 5)])
+def cdist(a, b):
+    return torch.cdist(a, b), torch.cdist(a, b, p=1), torch.cdist(a, b, p=3)
+
+
+@op_case((3, 4))
+def bucketize(x):
+    edges = torch.tensor([-1.0, 0.0, 0.5, 1.0], device=x.device, dtype=x.dtype)
+    return torch.bucketize(x, edges), torch.bucketize(x, edges, right=True), torch.searchsorted(edges, x)
+
+
+@op_case([(12, 4), (3, 5)], ints=(None, 12))
+def embedding_bag(weight, ids):
+    return F.embedding_bag(ids, weight, mode="mean"), F.embedding_bag(ids, weight, mode="sum"), F.embedding_bag(ids, weight, mode="max")
+
+
+@op_case((2, 4, 5, 6))
+def instance_norm(x):
+    return F.instance_norm(x), F.batch_norm(x, None, None, training=True)
+
+
+@op_case([(2, 3, 5, 6), (2, 4, 4, 2)], low=-0.9, high=0.9)
+def grid_sample(x, grid):
+    return F.grid_sample(x, grid, align_corners=False), F.grid_sample(x, grid, mode="nearest", padding_mode="border", align_corners=True)
+
+
+ENCODERS = [
+    torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True).eval(),
+    torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True, activation="gelu").eval(),
+]
+
+
+def test_transformer_encoder_layer():
+    """The fused op of PyTorch's inference fast path, with and without a mask of padding."""
+    import tuyere
+
+    x = torch.randn(2, 5, 16)
+    padding = torch.zeros(2, 5, dtype=torch.bool)
+    padding[1, 3:] = True
+    for layer in ENCODERS:
+        for kwargs in ({}, {"src_key_padding_mask": padding}):
+            with torch.no_grad():
+                torch._dynamo.reset()
+                call = torch.compile(layer, backend="tuyere", options={"strict": True})
+                want = layer(x, **kwargs)
+                keep = ~padding if kwargs else torch.ones(2, 5, dtype=torch.bool)
+                torch.testing.assert_close(call(x, **kwargs)[keep], want[keep], rtol=1e-4, atol=1e-5)
+                assert tuyere.reports()[-1].num_engines == 1
