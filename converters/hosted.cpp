@@ -46,6 +46,10 @@ class Writer {
       for (const Arg& a : list) items.push_back(input(std::get<Arg::Value>(a.v).id));
       return {{"tensors", items}};
     }
+    if (std::all_of(list.begin(), list.end(), [](const Arg& a) { return std::holds_alternative<int64_t>(a.v) || std::holds_alternative<Dim>(a.v); })) {
+      for (const Arg& a : list) items.push_back(std::holds_alternative<Dim>(a.v) ? constant(std::get<Dim>(a.v), name_) : std::get<int64_t>(a.v));
+      return {{"ints", items}};
+    }
     for (const Arg& a : list) {
       USER_CHECK(!std::holds_alternative<ArgList>(a.v), "argument '" << name_ << "' is a list of lists");
       items.push_back(std::visit(*this, a.v));
@@ -97,7 +101,8 @@ Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.outputs.empty(), "it has no outputs");
   for (ValueId id : node.outputs)
     REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");
-  REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }), "it has no tensor output");
+  REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }),
+          "the type of output '" + graph.values[node.outputs[0]].name + "' is not known");
   std::vector<ValueId> inputs;
   try {
     args_of(node, inputs);

@@ -75,7 +75,8 @@ TEST(Hosted, Reasons) {
   EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x) !mutates"), "it writes to an argument");
   EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x) !side_effect"), "it has side effects");
   EXPECT_EQ(why("%y: ? = aten::op(self=%x)"), "the type of output 'y' is not known");
-  EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x, l=[%x, none])"), "argument 'l' is a list of something other than tensors or ints");
+  EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x, l=[%x, none], mask=[true, false])"), "");
+  EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x, l=[[1], [2]])"), "argument 'l' is a list of lists");
   EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x, device=\"cpu\")"), "argument 'device' is given");
 }
 
