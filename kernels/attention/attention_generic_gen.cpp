@@ -106,11 +106,7 @@ $MASK
 
 std::string mask_text(const View& v, mma::KernelParams& params) {
   if (v.mask.empty()) return "";
-  const char* names[] = {"b", "h", "row", "key"};
-  std::string at = "0";
-  for (int d = 0; d < 4; ++d)
-    if (!v.mask[d].is_const(0)) at += std::string(" + (TGM_IDX)") + names[d] + " * " + params.offset(v.mask[d]);
-  const std::string load = params.pointer(3, v.mask_type, false) + "[" + at + "]";
+  const std::string load = params.pointer(3, v.mask_type, false) + "[" + mask_offset(v, params, {"b", "h", "row", "key"}) + "]";
   return "      if (row < size_q && key < size_k) { " + (v.mask_type == DType::Bool ? "if (!" + load + ") x = NEG;" : "x += tg_cvt<TGA_ACC>(" + load + ");") +
          " }\n";
 }
@@ -127,27 +123,8 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   const std::string epilogue_text = mma::emit_epilogue(store, params);
   char scale[40];
   std::snprintf(scale, sizeof scale, "%.17e", v.scale);
-  codegen::Vars vars = {{"T", mma::storage_ctype(v.type)},
-                        {"ACC", mma::accumulator_ctype(v.type)},
-                        {"D", std::to_string(v.depth)},
-                        {"DV", std::to_string(v.value_depth)},
-                        {"SQ", params.size(v.queries)},
-                        {"SK", params.size(v.keys)},
-                        {"H", params.size(v.heads)},
-                        {"HKV", params.size(v.kv_heads)},
-                        {"CAUSAL", v.causal ? "true" : "false"},
-                        {"SCALE", scale},
-                        {"MASK", mask_text(v, params)}};
-  const char* names[] = {"Q", "K", "V"};
-  const std::vector<Dim>* strides[] = {&v.q, &v.k, &v.v};
-  for (int i = 0; i < 3; ++i) {
-    const std::string n = names[i];
-    vars.insert(vars.end(), {{n, params.pointer(i, v.type, false)},
-                             {n + "B", params.offset((*strides[i])[0])},
-                             {n + "H", params.offset((*strides[i])[1])},
-                             {n + "S", params.offset((*strides[i])[2])},
-                             {n + "D", params.offset((*strides[i])[3])}});
-  }
+  codegen::Vars vars = operand_vars(v, params);
+  vars.insert(vars.end(), {{"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"SCALE", scale}, {"MASK", mask_text(v, params)}});
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   KernelLaunch launch;

@@ -24,9 +24,32 @@ View view(const Problem& p) {
   if (op.has_mask) {
     r.mask = codegen::broadcast_strides(p.in[3], {r.batch, r.heads, r.queries, r.keys});
     r.mask_type = p.in[3].dtype;
+    r.mask_alignment = p.in[3].alignment;
   }
   r.out = {static_cast<int>(p.in.size()), out.dtype, out.strides, out.alignment};
   return r;
+}
+
+codegen::Vars operand_vars(const View& v, mma::KernelParams& params) {
+  codegen::Vars vars = {
+      {"D", std::to_string(v.depth)}, {"DV", std::to_string(v.value_depth)}, {"SQ", params.size(v.queries)}, {"SK", params.size(v.keys)},
+      {"H", params.size(v.heads)},    {"HKV", params.size(v.kv_heads)},      {"B", params.size(v.batch)},    {"CAUSAL", v.causal ? "true" : "false"}};
+  const char* names[] = {"Q", "K", "V"};
+  const std::vector<Dim>* strides[] = {&v.q, &v.k, &v.v};
+  for (int i = 0; i < 3; ++i) {
+    const std::string n = names[i];
+    vars.push_back({n, params.pointer(i, v.type, false)});
+    const char* dims[] = {"B", "H", "S", "D"};
+    for (size_t d = 0; d < 4; ++d) vars.push_back({n + dims[d], params.offset((*strides[i])[d])});
+  }
+  return vars;
+}
+
+std::string mask_offset(const View& v, mma::KernelParams& params, const std::vector<std::string>& coordinates) {
+  std::string at = "0";
+  for (size_t d = 0; d < coordinates.size(); ++d)
+    if (!v.mask[d].is_const(0)) at += " + (TGM_IDX)" + coordinates[d] + " * " + params.offset(v.mask[d]);
+  return at;
 }
 
 }  // namespace tuyere::attention

@@ -2,6 +2,7 @@
 #include "kernels/cudnn/cudnn_tactics.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <sstream>
 
@@ -39,6 +40,28 @@ ParsedConfig parse(const Config& config) {
 
 std::string form_text(ConvForm form) { return form == ConvForm::split ? "form=split" : "form=fused"; }
 
+/// The part of a step that cudnn tactics share: the engine with what it was chosen for, the workspace.
+StepSpec spec_of(CudnnStep& step, const ParsedConfig& parsed, const Problem& problem, const Target& target) {
+  StepSpec spec;
+  spec.executor = "cudnn";
+  if (!parsed.engine.empty()) {
+    const Result<std::vector<int64_t>> sizes = cudnn_sizes(step, problem.hints);
+    INTERNAL_CHECK(sizes.is_ok(), sizes.status().message());
+    step.config = parsed.engine;
+    step.tuned = sizes.value();
+    step.version = parsed.version;
+  }
+  if (target.present) {
+    const Result<int64_t> workspace = cudnn_workspace(step, problem.hints, target.device);
+    INTERNAL_CHECK(workspace.is_ok(), workspace.status().message());
+    spec.workspace = aligned(workspace.value());
+  }
+  return spec;
+}
+
+/// Version of the library that chooses among engines; 0 when none is asked.
+std::string version_text(const Target& target, int level) { return " version=" + std::to_string(target.present && level > 0 ? cudnn_version() : 0); }
+
 /// How many engines to try. Kernels that cuDNN compiles itself take seconds each.
 int engine_count(int level, bool compiled) {
   const int count = level >= 5 ? 64 : level == 4 ? 16 : level == 3 ? 8 : 4;
@@ -65,7 +88,7 @@ class CudnnConv final : public Tactic {
     ConvForms forms;
     if (!conv_forms(problem, target, &forms)) return {form_text(ConvForm::split)};
     std::vector<Config> configs;
-    const std::string version = " version=" + std::to_string(target.present && level > 0 ? cudnn_version() : 0);
+    const std::string version = version_text(target, level);
     for (ConvForm form : forms.forms) {
       if (!target.present || level <= 0) break;
       const bool compiled = form == ConvForm::fused && !forms.precompiled;
@@ -90,20 +113,7 @@ class CudnnConv final : public Tactic {
   StepSpec make(const Problem& problem, const Target& target, const Config& config) const override {
     const ParsedConfig parsed = parse(config);
     CudnnStep step = make_cudnn_step(problem, parsed.form);
-    StepSpec spec;
-    spec.executor = "cudnn";
-    if (!parsed.engine.empty()) {
-      const Result<std::vector<int64_t>> sizes = cudnn_sizes(step, problem.hints);
-      INTERNAL_CHECK(sizes.is_ok(), sizes.status().message());
-      step.config = parsed.engine;
-      step.tuned = sizes.value();
-      step.version = parsed.version;
-    }
-    if (target.present) {
-      const Result<int64_t> workspace = cudnn_workspace(step, problem.hints, target.device);
-      INTERNAL_CHECK(workspace.is_ok(), workspace.status().message());
-      spec.workspace = aligned(workspace.value());
-    }
+    StepSpec spec = spec_of(step, parsed, problem, target);
     const Program& epilogue = std::get<Conv>(problem.op).epilogue;
     if (parsed.form == ConvForm::split && !epilogue.empty()) {
       FollowUp rest = follow_up(problem, epilogue, target);
@@ -115,8 +125,63 @@ class CudnnConv final : public Tactic {
   }
 };
 
+/// Plans are compiled when they are built, a second or more each; the heuristics know few and order them well.
+class CudnnAttentionTactic final : public Tactic {
+ public:
+  std::string_view name() const override { return "cudnn.attention"; }
+  std::string_view source() const override { return "cudnn"; }
+
+  Support supports(const Problem& problem, const Target& target) const override {
+    REQUIRE(target.is_cuda() && target.sm >= 80, "needs compute capability 8.0 or newer");
+    const Support fits = cudnn_attention_fits(problem);
+    if (!fits || !target.present) return fits;
+    const Status available = cudnn_available(target.device);
+    REQUIRE(available.is_ok(), available.message());
+    REQUIRE(cudnn_version() >= kOldest, "needs cuDNN 9.10.2 or newer");
+    const auto engines = cudnn_configs(make_cudnn_attention_step(problem), problem.hints, target.device, 1);
+    REQUIRE(engines.is_ok(), engines.status().message());
+    REQUIRE(!engines.value().empty(), "cuDNN has no engine for this attention");
+    return Support::yes();
+  }
+
+  std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
+    if (!target.present || level <= 0) return {""};
+    const int count = level >= 4 ? engine_count(level, true) : kFew;
+    const auto engines = cudnn_configs(make_cudnn_attention_step(problem), problem.hints, target.device, count);
+    if (!engines.is_ok() || engines.value().empty()) return {""};
+    std::vector<Config> configs;
+    for (const std::string& engine : engines.value()) configs.push_back(engine + version_text(target, level));
+    return configs;
+  }
+
+  /// Fitted to an H200: tiles of 128 x 128 with a share of the peak that grows with the head size; one query has kernels of its own.
+  double estimate(const Problem& problem, const Target& target, const Config&) const override {
+    constexpr double kTile = 128, kOneQuery = 16, kReached = 0.33, kDepth = 64, kCausal = 1.5, kLaunch = 5e-6;
+    const std::vector<int64_t> q = problem.dims(problem.in[0]), k = problem.dims(problem.in[1]);
+    const double queries = static_cast<double>(q[2]), keys = static_cast<double>(k[2]), depth = static_cast<double>(q[3]);
+    const double rows = queries == 1 ? kOneQuery : std::ceil(queries / kTile) * kTile, columns = std::ceil(keys / kTile) * kTile;
+    const double filled = queries * keys / (rows * columns) / (std::get<Attention>(problem.op).causal ? kCausal : 1.0);
+    const double rate = (target.tensor_tflops > 0 ? target.tensor_tflops : 300) * 1e12 * kReached * std::clamp(depth / kDepth, 0.5, 2.0) * filled;
+    const double traffic = static_cast<double>(traffic_bytes(problem)) / ((target.copy_gbps > 0 ? target.copy_gbps : 1500) * 1e9);
+    return kLaunch + std::max(flops(problem) / rate, traffic);
+  }
+
+  StepSpec make(const Problem& problem, const Target& target, const Config& config) const override {
+    CudnnStep step = make_cudnn_attention_step(problem);
+    StepSpec spec = spec_of(step, parse(config), problem, target);
+    spec.attrs = to_json(step);
+    return spec;
+  }
+
+ private:
+  static constexpr int kFew = 2;
+  static constexpr int64_t kOldest = 91002;  // older ones have known errors in fused attention
+};
+
 }  // namespace
 
-void add_cudnn_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnConv>()); }
+void add_cudnn_conv_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnConv>()); }
+
+void add_cudnn_attention_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnAttentionTactic>()); }
 
 }  // namespace tuyere

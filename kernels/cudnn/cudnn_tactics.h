@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions by cuDNN.
+// Convolutions and attention by cuDNN.
 #pragma once
 #include <vector>
 
@@ -9,7 +9,9 @@
 namespace tuyere {
 
 /// "cudnn.conv".
-void add_cudnn_tactics(TacticList& list);
+void add_cudnn_conv_tactics(TacticList& list);
+/// "cudnn.attention".
+void add_cudnn_attention_tactics(TacticList& list);
 
 /// How the epilogue is computed: in the convolution's graph, or by a kernel of our own afterwards.
 enum class ConvForm { fused, split };
@@ -21,5 +23,10 @@ struct ConvForms {
 Support conv_forms(const Problem& problem, const Target& target, ConvForms* forms);
 /// The step without a configuration and without `then`, for a form that conv_forms gave.
 CudnnStep make_cudnn_step(const Problem& problem, ConvForm form);
+
+/// Whether cuDNN may have a kernel for an Attention problem; no with the reason. Its heuristics have the last word.
+Support cudnn_attention_fits(const Problem& problem);
+/// The step without a configuration, for a problem that fits.
+CudnnStep make_cudnn_attention_step(const Problem& problem);
 
 }  // namespace tuyere

@@ -43,7 +43,10 @@ Result<PlanPtr> find_plan(const CudnnStep& step, const CudnnSizes& sizes, int de
 class CudnnExecutable final : public Executable {
  public:
   CudnnExecutable(const Cudnn& api, int device, PlanPtr plan, size_t workspace_at, std::unique_ptr<Executable> then)
-      : api_(api), device_(device), plan_(std::move(plan)), workspace_at_(workspace_at), then_(std::move(then)), addresses_(plan_->positions.size()) {}
+      : api_(api), device_(device), plan_(std::move(plan)), workspace_at_(workspace_at), then_(std::move(then)), addresses_(plan_->positions.size()) {
+    uids_ = plan_->uids;
+    uids_.insert(uids_.end(), plan_->graph->scalar_uids.begin(), plan_->graph->scalar_uids.end());
+  }
 
   Status run(void* const* pointers, void* stream) noexcept override {
     TRY_ASSIGN(const cudnnHandle_t handle, api_.handle(device_));
@@ -63,8 +66,10 @@ class CudnnExecutable final : public Executable {
     workspace_ = workspace;
     pack_ = CudnnDescriptor();
     TRY_ASSIGN(CudnnDescriptor pack, CudnnDescriptor::make(api_, CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR));
-    TRY(pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, static_cast<int64_t>(addresses_.size()), addresses_.data()));
-    TRY(pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, static_cast<int64_t>(plan_->uids.size()), plan_->uids.data()));
+    std::vector<void*> data = addresses_;
+    for (const float& scalar : plan_->graph->scalars) data.push_back(const_cast<float*>(&scalar));
+    TRY(pack.set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, static_cast<int64_t>(data.size()), data.data()));
+    TRY(pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, static_cast<int64_t>(uids_.size()), uids_.data()));
     TRY(pack.set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, &workspace_));
     TRY(pack.finalize("cuDNN variant pack"));
     pack_ = std::move(pack);
@@ -76,7 +81,8 @@ class CudnnExecutable final : public Executable {
   PlanPtr plan_;
   size_t workspace_at_;
   std::unique_ptr<Executable> then_;
-  std::vector<void*> addresses_;
+  std::vector<int64_t> uids_;     // of the tensors in memory, then of the graph's scalars
+  std::vector<void*> addresses_;  // of the tensors in memory
   void* workspace_ = nullptr;
   CudnnDescriptor pack_;
 };

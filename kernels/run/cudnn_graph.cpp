@@ -16,6 +16,10 @@ Result<cudnnDataType_t> cudnn_type(DType type) {
       return CUDNN_DATA_HALF;
     case DType::BF16:
       return CUDNN_DATA_BFLOAT16;
+    case DType::I32:  // intermediate results of attention only
+      return CUDNN_DATA_INT32;
+    case DType::Bool:
+      return CUDNN_DATA_BOOLEAN;
     default:
       return Status(Code::Unsupported, "cudnn steps are for f16, bf16 and f32, not " + std::string(name(type)));
   }
@@ -32,22 +36,6 @@ std::optional<cudnnPointwiseMode_t> pointwise_mode(const std::string& fn) {
   for (const auto& [name, mode] : kModes)
     if (fn == name) return mode;
   return std::nullopt;
-}
-
-Status add_tensor(const Cudnn& api, CudnnGraph& graph, const CudnnTensor& tensor, const CudnnSizes::Tensor& sizes) {
-  TRY_ASSIGN(CudnnDescriptor d, CudnnDescriptor::make(api, CUDNN_BACKEND_TENSOR_DESCRIPTOR));
-  TRY_ASSIGN(const cudnnDataType_t type, cudnn_type(tensor.dtype));
-  const int64_t uid = CudnnGraph::uid(static_cast<int>(graph.tensors.size())), alignment = tensor.alignment;
-  const bool is_virtual = tensor.position < 0;
-  TRY(d.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type));
-  TRY(d.set(CUDNN_ATTR_TENSOR_DIMENSIONS, sizes.dims));
-  TRY(d.set(CUDNN_ATTR_TENSOR_STRIDES, sizes.strides));
-  TRY(d.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, uid));
-  TRY(d.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, alignment));
-  TRY(d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, is_virtual));
-  TRY(d.finalize("cuDNN tensor"));
-  graph.tensors.push_back(std::move(d));
-  return Status::ok();
 }
 
 Result<CudnnDescriptor> convolution(const Cudnn& api, const CudnnStep& step) {
@@ -124,6 +112,29 @@ Status evaluate(const std::vector<Dim>& dims, const Symbols& symbols, std::vecto
 
 }  // namespace
 
+Status add_tensor(const Cudnn& api, CudnnGraph& graph, const CudnnTensor& tensor, const CudnnSizes::Tensor& sizes) {
+  TRY_ASSIGN(CudnnDescriptor d, CudnnDescriptor::make(api, CUDNN_BACKEND_TENSOR_DESCRIPTOR));
+  TRY_ASSIGN(const cudnnDataType_t type, cudnn_type(tensor.dtype));
+  const int64_t uid = CudnnGraph::uid(static_cast<int>(graph.tensors.size())), alignment = tensor.alignment;
+  const bool is_virtual = tensor.position < 0;
+  TRY(d.set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type));
+  TRY(d.set(CUDNN_ATTR_TENSOR_DIMENSIONS, sizes.dims));
+  TRY(d.set(CUDNN_ATTR_TENSOR_STRIDES, sizes.strides));
+  TRY(d.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, uid));
+  TRY(d.set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, alignment));
+  TRY(d.set(CUDNN_ATTR_TENSOR_IS_VIRTUAL, CUDNN_TYPE_BOOLEAN, is_virtual));
+  TRY(d.finalize("cuDNN tensor"));
+  graph.tensors.push_back(std::move(d));
+  return Status::ok();
+}
+
+Result<int> add_virtual(const Cudnn& api, CudnnGraph& graph, DType type, const std::vector<int64_t>& dims) {
+  CudnnTensor tensor;
+  tensor.dtype = type;
+  TRY(add_tensor(api, graph, tensor, {dims, contiguous_strides(dims)}));
+  return static_cast<int>(graph.tensors.size()) - 1;
+}
+
 std::vector<int64_t> CudnnSizes::all_dims() const {
   std::vector<int64_t> all;
   for (const Tensor& tensor : tensors) all.insert(all.end(), tensor.dims.begin(), tensor.dims.end());
@@ -141,7 +152,7 @@ Result<CudnnSizes> concrete_sizes(const CudnnStep& step, const Symbols& symbols)
     CudnnSizes::Tensor t;
     TRY(evaluate(tensor.dims, symbols, &t.dims));
     TRY(evaluate(tensor.strides, symbols, &t.strides));
-    canonical_strides(t.dims, t.strides);
+    if (!step.attention) canonical_strides(t.dims, t.strides);
     sizes.tensors.push_back(std::move(t));
   }
   return sizes;
@@ -150,11 +161,15 @@ Result<CudnnSizes> concrete_sizes(const CudnnStep& step, const Symbols& symbols)
 Result<std::unique_ptr<CudnnGraph>> make_graph(const Cudnn& api, cudnnHandle_t handle, const CudnnStep& step, const CudnnSizes& sizes) {
   auto graph = std::make_unique<CudnnGraph>();
   for (size_t i = 0; i < step.tensors.size(); ++i) TRY(add_tensor(api, *graph, step.tensors[i], sizes.tensors[i]));
-  TRY(add_convolution(api, *graph, step));
-  for (const CudnnPointwise& pointwise : step.pointwise) TRY(add_pointwise(api, *graph, pointwise));
+  if (step.attention) {
+    TRY(add_attention(api, *graph, step, sizes));
+  } else {
+    TRY(add_convolution(api, *graph, step));
+    for (const CudnnPointwise& pointwise : step.pointwise) TRY(add_pointwise(api, *graph, pointwise));
+  }
   TRY_ASSIGN(graph->graph, CudnnDescriptor::make(api, CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR));
   TRY(graph->graph.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, graph->operations));
-  TRY(graph->graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle));
+  if (handle) TRY(graph->graph.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, handle));
   TRY(graph->graph.finalize("cuDNN operation graph"));
   return graph;
 }

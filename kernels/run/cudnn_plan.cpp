@@ -39,7 +39,7 @@ Result<CudnnDescriptor> engine_of(const Cudnn& api, const CudnnDescriptor& confi
   return engine;
 }
 
-bool is_f32(const CudnnStep& step) { return step.tensors[step.x].dtype == DType::F32; }
+bool is_f32(const CudnnStep& step) { return step.tensors[step.attention ? step.attention->q : step.x].dtype == DType::F32; }
 
 /// IEEE f32 rules tensor cores out; inputs are never rounded and sums stay f32.
 Result<bool> keeps_precision(const Cudnn& api, const CudnnDescriptor& config, const CudnnStep& step) {
@@ -115,7 +115,7 @@ Status finish(const Cudnn& api, cudnnHandle_t handle, CudnnPlan& plan, Choice ch
 }
 
 Status finish_by_heuristics(const Cudnn& api, cudnnHandle_t handle, CudnnPlan& plan, const CudnnStep& step) {
-  Status last(Code::Unsupported, "cuDNN has no engine for this convolution");
+  Status last(Code::Unsupported, std::string("cuDNN has no engine for this ") + (step.attention ? "attention" : "convolution"));
   for (cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     auto configs = heuristic_configs(api, *plan.graph, mode, step);
     if (!configs.is_ok()) {

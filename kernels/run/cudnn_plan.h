@@ -23,10 +23,20 @@ Result<CudnnSizes> concrete_sizes(const CudnnStep& step, const Symbols& symbols)
 /// The operation graph with everything it refers to.
 struct CudnnGraph {
   std::vector<CudnnDescriptor> tensors, details, operations;
+  /// Numbers that operations read from host memory when a plan is executed, with the ids of their tensors.
+  std::vector<float> scalars;
+  std::vector<int64_t> scalar_uids;
   CudnnDescriptor graph;
   /// Unique id of a tensor in the graph.
   static int64_t uid(int tensor) { return tensor + 1; }
 };
+/// Appends a tensor.
+Status add_tensor(const Cudnn& api, CudnnGraph& graph, const CudnnTensor& tensor, const CudnnSizes::Tensor& sizes);
+/// Appends the operations of step.attention, whose tensors are there already.
+Status add_attention(const Cudnn& api, CudnnGraph& graph, const CudnnStep& step, const CudnnSizes& sizes);
+/// Appends a tensor that no memory holds (dense, row-major) and returns its number.
+Result<int> add_virtual(const Cudnn& api, CudnnGraph& graph, DType type, const std::vector<int64_t>& dims);
+/// Without a handle (nullptr), the graph of a step can be made and asked for its engines but not be planned.
 Result<std::unique_ptr<CudnnGraph>> make_graph(const Cudnn& api, cudnnHandle_t handle, const CudnnStep& step, const CudnnSizes& sizes);
 
 /// Engine configurations by the heuristics of `mode` that keep the step's precision and determinism.

@@ -35,7 +35,15 @@ CudnnTensor tensor_of(const json& j) {
   return tensor;
 }
 
+void check_attention(const CudnnStep& step, const CudnnAttention& a) {
+  for (int tensor : {a.q, a.k, a.v, a.o, a.bias < 0 ? a.q : a.bias})
+    if (tensor < 0 || static_cast<size_t>(tensor) >= step.tensors.size()) throw std::invalid_argument("attention names a tensor that is not there");
+  for (const CudnnTensor& tensor : step.tensors)
+    if (tensor.dims.size() != 4) throw std::invalid_argument("attention with a tensor that is not [batch, head, row, column]");
+}
+
 void check(const CudnnStep& step) {
+  if (step.attention) return check_attention(step, *step.attention);
   const auto known = [&](int tensor) { return tensor >= 0 && static_cast<size_t>(tensor) < step.tensors.size(); };
   bool good = known(step.x) && known(step.w) && known(step.y);
   for (const CudnnPointwise& p : step.pointwise) good = good && known(p.x) && known(p.y) && (p.b == -1 || known(p.b));
@@ -45,6 +53,47 @@ void check(const CudnnStep& step) {
     throw std::invalid_argument("spatial attributes of different lengths");
   for (const CudnnTensor& tensor : step.tensors)
     if (tensor.dims.size() != spatial + 2) throw std::invalid_argument("a tensor of another rank");
+}
+
+json attention_json(const CudnnAttention& a) {
+  json j{{"q", a.q}, {"k", a.k}, {"v", a.v}, {"o", a.o}, {"scale", a.scale}};
+  if (a.bias >= 0) j["bias"] = a.bias;
+  if (a.causal) j["causal"] = true;
+  return j;
+}
+
+CudnnAttention attention_of(const json& j) {
+  CudnnAttention a;
+  a.q = j.at("q").get<int>(), a.k = j.at("k").get<int>(), a.v = j.at("v").get<int>(), a.o = j.at("o").get<int>();
+  a.bias = j.value("bias", -1);
+  a.scale = j.at("scale").get<double>();
+  a.causal = j.value("causal", false);
+  return a;
+}
+
+/// The fields of a convolution.
+void write_convolution(const CudnnStep& step, json& j) {
+  json pointwise = json::array();
+  for (const CudnnPointwise& p : step.pointwise) {
+    json one{{"fn", p.fn}, {"x", p.x}, {"y", p.y}};
+    if (p.b >= 0) one["b"] = p.b;
+    pointwise.push_back(std::move(one));
+  }
+  j["x"] = step.x, j["w"] = step.w, j["y"] = step.y;
+  j["stride"] = step.stride, j["pad_before"] = step.pad_before, j["pad_after"] = step.pad_after, j["dilation"] = step.dilation;
+  if (step.transposed) j["transposed"] = true;
+  if (step.tf32) j["tf32"] = true;
+  if (!step.pointwise.empty()) j["pointwise"] = std::move(pointwise);
+}
+
+void read_convolution(const json& j, CudnnStep& step) {
+  step.x = j.at("x").get<int>(), step.w = j.at("w").get<int>(), step.y = j.at("y").get<int>();
+  for (auto [name, list] : {std::pair{"stride", &step.stride}, {"pad_before", &step.pad_before}, {"pad_after", &step.pad_after}, {"dilation", &step.dilation}})
+    *list = j.at(name).get<std::vector<int64_t>>();
+  step.transposed = j.value("transposed", false), step.tf32 = j.value("tf32", false);
+  if (j.contains("pointwise"))
+    for (const json& p : j["pointwise"])
+      step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});
 }
 
 std::vector<int64_t> channels_last(const std::vector<int64_t>& dims) {
@@ -68,24 +117,19 @@ bool same_where_it_matters(const std::vector<int64_t>& dims, const std::vector<i
 }  // namespace
 
 std::string to_json(const CudnnStep& step) {
-  json tensors = json::array(), pointwise = json::array();
+  json tensors = json::array();
   for (const CudnnTensor& t : step.tensors) {
     json j{{"dtype", std::string(name(t.dtype))}, {"dims", dims_json(t.dims)}, {"strides", dims_json(t.strides)}};
     if (t.position >= 0) j["position"] = t.position;
     j["alignment"] = t.alignment;
     tensors.push_back(std::move(j));
   }
-  for (const CudnnPointwise& p : step.pointwise) {
-    json j{{"fn", p.fn}, {"x", p.x}, {"y", p.y}};
-    if (p.b >= 0) j["b"] = p.b;
-    pointwise.push_back(std::move(j));
-  }
-  json j{{"tensors", std::move(tensors)}, {"x", step.x}, {"w", step.w}, {"y", step.y}};
-  j["stride"] = step.stride, j["pad_before"] = step.pad_before, j["pad_after"] = step.pad_after, j["dilation"] = step.dilation;
-  if (step.transposed) j["transposed"] = true;
-  if (step.tf32) j["tf32"] = true;
+  json j{{"tensors", std::move(tensors)}};
+  if (step.attention)
+    j["attention"] = attention_json(*step.attention);
+  else
+    write_convolution(step, j);
   if (!step.deterministic) j["deterministic"] = false;
-  if (!step.pointwise.empty()) j["pointwise"] = std::move(pointwise);
   if (!step.config.empty()) {
     j["config"] = step.config;
     j["tuned"] = step.tuned;
@@ -100,14 +144,11 @@ Result<CudnnStep> parse_cudnn_step(const std::string& text) {
     const json j = json::parse(text);
     CudnnStep step;
     for (const json& t : j.at("tensors")) step.tensors.push_back(tensor_of(t));
-    step.x = j.at("x").get<int>(), step.w = j.at("w").get<int>(), step.y = j.at("y").get<int>();
-    for (auto [name, list] :
-         {std::pair{"stride", &step.stride}, {"pad_before", &step.pad_before}, {"pad_after", &step.pad_after}, {"dilation", &step.dilation}})
-      *list = j.at(name).get<std::vector<int64_t>>();
-    step.transposed = j.value("transposed", false), step.tf32 = j.value("tf32", false), step.deterministic = j.value("deterministic", true);
-    if (j.contains("pointwise"))
-      for (const json& p : j["pointwise"])
-        step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});
+    if (j.contains("attention"))
+      step.attention = attention_of(j["attention"]);
+    else
+      read_convolution(j, step);
+    step.deterministic = j.value("deterministic", true);
     step.config = j.value("config", "");
     step.tuned = j.value("tuned", std::vector<int64_t>{});
     step.version = j.value("version", int64_t{0});

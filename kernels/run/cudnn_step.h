@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The attrs of "cudnn" steps: a convolution with pointwise operations after it, and the question which engines there are. No CUDA header is needed.
+// The attrs of "cudnn" steps: a convolution with pointwise operations after it or attention, and the question which engines there are. No CUDA header is
+// needed.
 #pragma once
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +13,7 @@
 
 namespace tuyere {
 
-/// Dims N C (D) (H) W, strides in elements. `position` in the step's pointer list; -1: an intermediate result that is never stored.
+/// Dims N C (D) (H) W or batch, head, row, column; strides in elements. `position` in the step's pointer list; -1: an intermediate result that is never stored.
 struct CudnnTensor {
   int position = -1;
   DType dtype = DType::F32;
@@ -27,14 +29,24 @@ struct CudnnPointwise {
   bool operator==(const CudnnPointwise&) const = default;
 };
 
-/// tensors[y] = conv(tensors[x], tensors[w]), then `pointwise` in order, then `then`: a CudaStep in JSON over the same pointers and blobs.
-/// transposed: the gradient of a convolution by its data; w [C, O / groups, ...].
+/// tensors[o] = softmax(scale q k + bias) v over tensors [batch, head, row, column]: a column of k is a key. Heads of q are a multiple of those of k and v.
+/// causal: key <= query. bias: -1 without one, otherwise a tensor with dims of 1 where it broadcasts.
+struct CudnnAttention {
+  int q = 0, k = 1, v = 2, bias = -1, o = 3;
+  double scale = 1;
+  bool causal = false;
+  bool operator==(const CudnnAttention&) const = default;
+};
+
+/// With `attention`, that alone. Otherwise tensors[y] = conv(tensors[x], tensors[w]), then `pointwise` in order, then `then`: a CudaStep in JSON over the same
+/// pointers and blobs. transposed: the gradient of a convolution by its data; w [C, O / groups, ...].
 struct CudnnStep {
   std::vector<CudnnTensor> tensors;
   int x = 0, w = 1, y = 2;
   std::vector<int64_t> stride, pad_before, pad_after, dilation;
   bool transposed = false, tf32 = false, deterministic = true;
   std::vector<CudnnPointwise> pointwise;
+  std::optional<CudnnAttention> attention;
   std::string config;          // "eng=41 k2=0 k13=1"; "": ask the heuristics
   std::vector<int64_t> tuned;  // the dims of all tensors that `config` was chosen for
   int64_t version = 0;         // of the library that chose it

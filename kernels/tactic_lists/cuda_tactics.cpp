@@ -39,10 +39,13 @@ struct CudaLists {
     add_matmul_cuda_tactics(list);
   }
   void operator()(const Conv&) {
-    add_cudnn_tactics(list);
+    add_cudnn_conv_tactics(list);
     add_conv_cuda_tactics(list);
   }
-  void operator()(const Attention&) { add_attention_cuda_tactics(list); }
+  void operator()(const Attention&) {
+    add_cudnn_attention_tactics(list);
+    add_attention_cuda_tactics(list);
+  }
   void operator()(const Softmax&) { add_softmax_cuda_tactics(list); }
   void operator()(const Norm&) { add_norm_cuda_tactics(list); }
   void operator()(const Pool&) { add_pool_cuda_tactics(list); }

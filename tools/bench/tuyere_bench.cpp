@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // tuyere-bench: every tactic of every problem, checked against the reference kernels and timed.
-//   tuyere-bench [--target cpu|cuda] [--configs N] [--tactic substring] [--no-time] [--seed N] FILE...      a problem text per line (# comments)
+//   tuyere-bench [--target cpu|cuda] [--configs N] [--level N] [--tactic substring] [--no-time] [--seed N] FILE...      a problem text per line (# comments)
 //   tuyere-bench --compile --target sm_80 [--configs N] [--tactic substring] FILE...                        only compiles own kernels: no GPU is needed
 // Problem lines are what the timing cache and the reports print, so a slow or wrong layer can be pasted here.
 #include <cmath>
@@ -22,7 +22,7 @@ namespace {
 
 struct Arguments {
   std::string target = "cpu", tactic;
-  int configs = 3;
+  int configs = 3, level = 3;
   bool time = true, compile = false;
   unsigned seed = 1;
   std::vector<std::string> files;
@@ -45,6 +45,14 @@ HostTensor random_tensor(const Problem& problem, const TensorDesc& desc, std::mt
     store_from_double(desc.dtype, t.data.data(), i,
                       is_float(desc.dtype) ? real(rng) : static_cast<double>(desc.dtype == DType::Bool ? rng() & 1 : integer(rng)));
   return t;
+}
+
+/// Masks that are added forbid some keys, and all keys of their last row.
+void forbid_some(HostTensor& mask) {
+  const int64_t count = static_cast<int64_t>(mask.data.size()) * 8 / bits(mask.view.dtype);
+  const int64_t last_row = count - mask.view.shape.back();
+  for (int64_t i = 0; i < count; ++i)
+    if (i % 7 == 3 || i >= last_row) store_from_double(mask.view.dtype, mask.data.data(), i, -INFINITY);
 }
 
 struct Case {
@@ -199,7 +207,7 @@ std::vector<HostTensor> reference(const Case& c, const Target& target, DeviceApi
 }
 
 std::vector<Config> best_configs(const Tactic& tactic, const Problem& problem, const Target& target, const Arguments& args) {
-  std::vector<Config> configs = tactic.configs(problem, target, 3);
+  std::vector<Config> configs = tactic.configs(problem, target, args.level);
   if (static_cast<int>(configs.size()) > args.configs) configs.resize(static_cast<size_t>(args.configs));
   return configs;
 }
@@ -233,6 +241,7 @@ void run_problem(const std::string& text, const Target& target, DeviceApi* api, 
     c.problem = parse_problem(text);
     std::mt19937 rng(args.seed);
     for (const TensorDesc& in : c.problem.in) c.in.push_back(random_tensor(c.problem, in, rng));
+    if (std::holds_alternative<Attention>(c.problem.op) && c.in.size() > 3 && is_float(c.in[3].view.dtype)) forbid_some(c.in[3]);
     c.want = reference(c, target, api);
   } catch (const std::exception& e) {
     totals.failed += 1;
@@ -261,6 +270,8 @@ Arguments parse(int argc, char** argv) {
       args.tactic = value();
     else if (a == "--configs")
       args.configs = std::stoi(value());
+    else if (a == "--level")
+      args.level = std::stoi(value());
     else if (a == "--seed")
       args.seed = static_cast<unsigned>(std::stoul(value()));
     else if (a == "--no-time")

@@ -19,59 +19,107 @@ TensorDesc packed(DType type, const char* shape) {
   return t;
 }
 
+using attention::FlashShape;
+
 struct Case {
   const char* name;
   std::vector<TensorDesc> in, out;
   bool causal;
-  int queries, keys;  // 0: the generic kernel
+  FlashShape shape;  // queries 0: the generic kernel
   Symbols hints;
+  double scale = 0.3;
 };
 
-std::vector<Case> cases() {
+constexpr FlashShape kGeneric{0, 0, 0, 0, 1, false};
+
+std::vector<Case> plain_cases() {
+  return {
+      {"plain", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, {32, 32, 2}, {}},
+      {"causal_grouped", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,32]")}, {packed(B, "[2,4,40,32]")}, true, {16, 32, 1}, {}},
+      {"tall_warps", {packed(H, "[1,1,70,64]"), packed(H, "[1,1,100,64]"), packed(H, "[1,1,100,64]")}, {packed(H, "[1,1,70,64]")}, false, {64, 48, 2}, {}},
+      {"tall_warps_causal",
+       {packed(H, "[1,1,150,64]"), packed(H, "[1,1,150,64]"), packed(H, "[1,1,150,64]")},
+       {packed(H, "[1,1,150,64]")},
+       true,
+       {64, 32, 2, 3},
+       {}},
+      {"queries_in_memory", {dense(H, "[1,1,40,128]"), dense(H, "[1,1,80,128]"), dense(H, "[1,1,80,128]")}, {dense(H, "[1,1,40,128]")}, false, {32, 64, 1}, {}},
+      {"split", {packed(H, "[1,2,5,64]"), packed(H, "[1,2,150,64]"), packed(H, "[1,2,150,64]")}, {packed(H, "[1,2,5,64]")}, false, {16, 32, 1, 2, 3}, {}},
+      {"split_packed_causal",
+       {packed(B, "[2,4,9,32]"), packed(B, "[2,1,9,32]"), packed(B, "[2,1,9,24]")},
+       {packed(F, "[2,4,9,24]")},
+       true,
+       {32, 32, 2, 2, 4, true},
+       {}},
+      {"packed", {packed(H, "[1,6,7,64]"), packed(H, "[1,2,40,64]"), packed(H, "[1,2,40,64]")}, {packed(H, "[1,6,7,64]")}, false, {16, 32, 1, 2, 1, true}, {}},
+      {"deep", {dense(H, "[1,1,18,160]"), dense(H, "[1,1,40,160]"), dense(H, "[1,1,40,160]")}, {dense(H, "[1,1,18,160]")}, false, {32, 32, 2}, {}},
+      {"negative_scale", {dense(H, "[1,1,18,16]"), dense(H, "[1,1,40,16]"), dense(H, "[1,1,40,16]")}, {dense(H, "[1,1,18,16]")}, false, {32, 32, 2}, {}, -0.2},
+  };
+}
+
+std::vector<Case> masked_cases() {
+  return {
+      {"bool_mask",
+       {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")},
+       {dense(H, "[2,2,20,24]")},
+       false,
+       {32, 64, 2},
+       {}},
+      {"float_mask",
+       {dense(H, "[1,2,70,16]"), dense(H, "[1,2,33,16]"), dense(H, "[1,2,33,16]"), dense(H, "[2,70,33]")},
+       {dense(F, "[1,2,70,16]")},
+       false,
+       {64, 128, 4},
+       {}},
+      {"float_mask_pairs",
+       {dense(B, "[1,2,40,16]"), dense(B, "[1,2,34,16]"), dense(B, "[1,2,34,16]"), dense(B, "[2,40,34]")},
+       {dense(B, "[1,2,40,16]")},
+       true,
+       {32, 32, 1},
+       {}},
+      {"packed_bool_mask",
+       {packed(H, "[2,4,5,32]"), packed(H, "[2,2,40,32]"), packed(H, "[2,2,40,32]"), dense(DType::Bool, "[2,4,5,40]")},
+       {packed(H, "[2,4,5,32]")},
+       false,
+       {16, 32, 1, 2, 2, true},
+       {}},
+  };
+}
+
+std::vector<Case> other_cases() {
   std::vector<Case> all;
-  all.push_back({"plain", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, 32, 32, {}});
-  all.push_back({"causal_grouped", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,32]")}, {packed(B, "[2,4,40,32]")}, true, 16, 32, {}});
-  all.push_back({"bool_mask",
-                 {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")},
-                 {dense(H, "[2,2,20,24]")},
-                 false,
-                 32,
-                 64,
-                 {}});
-  all.push_back({"float_mask",
-                 {dense(H, "[1,2,70,16]"), dense(H, "[1,2,33,16]"), dense(H, "[1,2,33,16]"), dense(H, "[2,70,33]")},
-                 {dense(F, "[1,2,70,16]")},
-                 false,
-                 64,
-                 128,
-                 {}});
-  all.push_back({"deep", {dense(H, "[1,1,18,160]"), dense(H, "[1,1,40,160]"), dense(H, "[1,1,40,160]")}, {dense(H, "[1,1,18,160]")}, false, 32, 32, {}});
-  all.push_back({"unaligned", {packed(H, "[1,1,9,8]"), packed(H, "[1,1,12,8]"), packed(H, "[1,1,12,8]")}, {packed(H, "[1,1,9,8]")}, false, 16, 32, {}});
+  all.push_back({"unaligned", {packed(H, "[1,1,9,8]"), packed(H, "[1,1,12,8]"), packed(H, "[1,1,12,8]")}, {packed(H, "[1,1,9,8]")}, false, {16, 32, 1}, {}});
   for (TensorDesc& t : all.back().in) t.alignment = 2;
-  Case symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, 64, 64, {}};
+  Case symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, {64, 64, 4}, {}};
   symbolic.hints.set("b", 1), symbolic.hints.set("s", 70);
+  all.push_back(symbolic);
+  symbolic.name = "symbolic_split", symbolic.shape = {32, 32, 2, 2, 3}, symbolic.causal = false;
   all.push_back(symbolic);
   all.push_back({"generic_f32",
                  {dense(F, "[1,2,9,20]"), dense(F, "[1,1,150,20]"), dense(F, "[1,1,150,140]"), dense(DType::Bool, "[9,150]")},
                  {packed(F, "[1,2,9,140]")},
                  false,
-                 0,
-                 0,
+                 kGeneric,
                  {}});
   all.push_back({"generic_f64_causal",
                  {dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]"), dense(DType::F64, "[1,1,7,5]")},
                  {dense(DType::F64, "[1,1,7,5]")},
                  true,
-                 0,
-                 0,
+                 kGeneric,
                  {}});
+  return all;
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all = plain_cases();
+  for (const std::vector<Case>& more : {masked_cases(), other_cases()}) all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
 Problem problem(const Case& c) {
   Problem p;
   Attention op;
-  op.scale = 0.3;
+  op.scale = c.scale;
   op.causal = c.causal;
   op.has_mask = c.in.size() > 3;
   op.type = c.out[0].dtype;
@@ -82,7 +130,7 @@ Problem problem(const Case& c) {
 
 mma::KernelSource generate(const Case& c) {
   const Problem p = problem(c);
-  return c.queries ? attention::flash_source(p, kHopper, {c.queries, c.keys}) : attention::generic_source(p, kHopper);
+  return c.shape.queries ? attention::flash_source(p, kHopper, c.shape) : attention::generic_source(p, kHopper);
 }
 
 class AttentionKernel : public ::testing::TestWithParam<Case> {};

@@ -181,6 +181,71 @@ TEST(CudnnStep, OneDimensionGetsASecond) {
   EXPECT_EQ(str(step.tensors[step.x].strides), "[256,32,32,1]");
 }
 
+/// Heads out of one buffer [b, s, (heads + 2 * kv_heads) * d].
+Problem attention(DType type, int64_t queries, int64_t keys, int64_t heads, int64_t kv_heads, int64_t depth) {
+  Attention op;
+  op.scale = 0.125;
+  op.type = type;
+  Problem p;
+  p.op = op;
+  const int64_t row = (heads + 2 * kv_heads) * depth;
+  for (int i = 0; i < 3; ++i) {
+    p.in.push_back(desc(type, {2, i ? kv_heads : heads, i ? keys : queries, depth}));
+    p.in.back().strides = {(i ? keys : queries) * row, depth, row, 1};
+  }
+  p.out = {desc(type, {2, heads, queries, depth})};
+  return p;
+}
+
+TEST(CudnnAttention, StepOfSharedHeads) {
+  Problem p = attention(DType::BF16, 40, 70, 8, 2, 64);
+  std::get<Attention>(p.op).causal = true;
+  ASSERT_TRUE(cudnn_attention_fits(p));
+  CudnnStep step = make_cudnn_attention_step(p);
+  ASSERT_TRUE(step.attention);
+  EXPECT_TRUE(step.attention->causal);
+  const CudnnTensor& k = step.tensors[step.attention->k];
+  EXPECT_EQ(str(k.dims), "[2,2,64,70]") << "the transpose";
+  EXPECT_EQ(str(k.strides), "[53760,64,1,768]");
+  EXPECT_EQ(step.tensors[step.attention->o].position, 3);
+  step.config = "eng=2 k24=7", step.tuned = {1, 2}, step.version = 91900;
+  const auto read = parse_cudnn_step(to_json(step));
+  ASSERT_TRUE(read.is_ok()) << read.status().message();
+  EXPECT_EQ(read.value(), step);
+}
+
+TEST(CudnnAttention, MaskIsABias) {
+  Problem p = attention(DType::F16, 40, 70, 4, 4, 64);
+  std::get<Attention>(p.op).has_mask = true;
+  p.in.push_back(desc(DType::F16, {40, 70}));
+  ASSERT_TRUE(cudnn_attention_fits(p));
+  const CudnnStep step = make_cudnn_attention_step(p);
+  const CudnnTensor& bias = step.tensors[step.attention->bias];
+  EXPECT_EQ(str(bias.dims), "[1,1,40,70]");
+  EXPECT_EQ(str(bias.strides), "[2800,2800,70,1]");
+  EXPECT_EQ(bias.position, 3);
+  EXPECT_EQ(step.tensors[step.attention->o].position, 4);
+  p.in[3] = desc(DType::F16, {2, 1, 1, 70});
+  EXPECT_EQ(cudnn_attention_fits(p).reason(), "the mask broadcasts over queries or keys");
+  p.in[3] = desc(DType::Bool, {40, 70});
+  EXPECT_EQ(cudnn_attention_fits(p).reason(), "the mask is not added in the queries' type");
+}
+
+TEST(CudnnAttention, RefusesWithReasons) {
+  EXPECT_EQ(cudnn_attention_fits(attention(DType::F32, 8, 8, 2, 2, 64)).reason(), "not f16 or bf16");
+  EXPECT_EQ(cudnn_attention_fits(attention(DType::F16, 8, 8, 2, 2, 192)).reason(), "head size is not a multiple of 8 up to 128");
+  Problem p = attention(DType::F16, 8, 8, 2, 2, 64);
+  p.in[1].alignment = 2;
+  EXPECT_EQ(cudnn_attention_fits(p).reason(), "the key is not aligned to 16 bytes");
+  p = attention(DType::F16, 8, 8, 2, 2, 64);
+  p.in[2].strides[1] = 0;
+  EXPECT_EQ(cudnn_attention_fits(p).reason(), "the value has strides that are not multiples of 16 bytes");
+  p = attention(DType::F16, 8, 8, 2, 2, 64);
+  p.in[0].shape[2] = p.out[0].shape[2] = Dim::symbol("s");
+  EXPECT_EQ(cudnn_attention_fits(p).reason(), "symbolic sizes: a plan would be compiled for every shape");
+  EXPECT_EQ(parse_cudnn_step(R"({"tensors":[],"attention":{"q":0,"k":1,"v":2,"o":3,"scale":1}})").status().code(), Code::DataLoss);
+}
+
 TEST(CudnnStep, CanonicalStrides) {
   std::vector<int64_t> strides{64, 1, 99, 64};
   canonical_strides({2, 64, 1, 1}, strides);
