@@ -2,6 +2,8 @@
 """Which ops become others before the graph is read: PyTorch's core decompositions, less the ops that the engine has something better for, and
 our own for ops that PyTorch only has as kernels."""
 
+from typing import Any, Callable, Dict
+
 import torch
 
 aten = torch.ops.aten
@@ -49,7 +51,7 @@ _TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
 _KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default]
 _KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default]
 
-OWN = {}
+OWN: Dict[Any, Callable] = {}
 
 
 def _replaces(*ops):
