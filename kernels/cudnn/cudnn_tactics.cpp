@@ -66,9 +66,10 @@ std::string version_text(const Target& target, int level) { return " version=" +
 /// cuDNN compiles itself take seconds each.
 int engine_count(int level, bool compiled, double micros) {
   constexpr double kSmallMicros = 3;  // at the floor of such layers all kernels are mostly launch
-  if (!compiled) return level >= 4 ? 64 : level == 3 ? 40 : 4;
+  const bool small = micros < kSmallMicros;
+  if (!compiled) return level >= 4 ? 64 : level == 3 ? (small ? 12 : 40) : 4;
   if (level >= 4) return level >= 5 ? 32 : 8;
-  return level == 3 && micros > kSmallMicros ? 4 : 2;
+  return level == 3 && !small ? 4 : 2;
 }
 
 /// Fused depthwise kernels take 25 times what their traffic needs; one pixel per image is a small product of matrices, which is ours.
