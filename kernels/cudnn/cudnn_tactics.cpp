@@ -161,7 +161,7 @@ class CudnnAttentionTactic final : public Tactic {
 
   std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
     if (!target.present || level <= 0) return {""};
-    const int count = level >= 4 ? engine_count(level, true) : kFew;
+    const int count = level >= 4 ? engine_count(level, true, 0) : kFew;
     const auto engines = cudnn_configs(make_cudnn_attention_step(problem), problem.hints, target.device, count);
     if (!engines.is_ok() || engines.value().empty()) return {""};
     std::vector<Config> configs;
