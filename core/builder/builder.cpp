@@ -36,16 +36,26 @@ class Build {
     optimize();
     net_.compact();
     place(net_);
+    end_phase("optimize");
     name_constants(net_);
     WeightProgram weights = split_weights(net_);
     add_weight_program(weights);
+    end_phase("weights");
     add_program(weights);
-    BuiltEngine engine{finish(), std::move(report_)};
+    std::vector<std::byte> bytes = finish();
+    end_phase("emit");
+    BuiltEngine engine{std::move(bytes), std::move(report_)};
     engine.report.seconds = seconds_since(begin);
     return engine;
   }
 
  private:
+  /// Seconds since the last phase ended.
+  void end_phase(const std::string& name) {
+    report_.phases.emplace_back(name, seconds_since(phase_begin_));
+    phase_begin_ = Clock::now();
+  }
+
   void check_options() const {
     USER_CHECK(config_.optimization_level >= 0 && config_.optimization_level <= 5, "optimization_level " << config_.optimization_level << " is not in 0..5");
     for (const std::string& source : config_.tactic_sources) {
@@ -138,6 +148,8 @@ class Build {
     report_.timed = stats.timed;
     report_.cache_hits = stats.cache_hits;
     report_.tune_seconds = stats.seconds;
+    report_.phases.insert(report_.phases.end(), stats.phases.begin(), stats.phases.end());
+    phase_begin_ = Clock::now();
     return choices;
   }
 
@@ -214,6 +226,7 @@ class Build {
   Symbols hints_;
   EngineFile file_;
   BuildReport report_;
+  Clock::time_point phase_begin_ = Clock::now();
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/network/network.h"
@@ -52,6 +53,7 @@ struct BuildReport {
   std::vector<PassTrace> passes;
   int64_t arena_bytes = 0, arena_lower_bound = 0, weight_bytes = 0;
   double seconds = 0, tune_seconds = 0;
+  std::vector<std::pair<std::string, double>> phases;  // seconds of "optimize", "weights", "candidates", "compile", "time", "finish", "emit", in order
   int timed = 0, cache_hits = 0;
 };
 

@@ -13,7 +13,19 @@ bool selected(const Tactic& tactic, const std::vector<std::string>& sources) {
   return sources.empty() || std::find(sources.begin(), sources.end(), tactic.source()) != sources.end();
 }
 
+constexpr double kHopeless = 10;  // times the best estimate: more than estimates are wrong by
+
 size_t limit_of(int level) { return level <= 1 ? 1 : level == 2 ? 3 : level == 3 ? 12 : SIZE_MAX; }
+
+/// At level 3 the limit is for kernels that have to be compiled: libraries offer a number that suits the level, mostly of kernels that are there already.
+void shorten(std::vector<Candidate>& list, int level) {
+  if (level != 3) {
+    if (list.size() > limit_of(level)) list.resize(limit_of(level));
+    return;
+  }
+  size_t own = 0;
+  std::erase_if(list, [&](const Candidate& c) { return c.tactic->source() == "own" && ++own > limit_of(level); });
+}
 
 /// By estimate, but the best configuration of every tactic comes before the second best of any: an estimate is surer within a tactic than between two.
 void rank(std::vector<Candidate>& list) {
@@ -28,7 +40,7 @@ void rank(std::vector<Candidate>& list) {
 
 void add_configs(const Tactic& tactic, const Problem& problem, const Target& target, int level, std::vector<Candidate>& list) {
   for (const Config& config : tactic.configs(problem, target, level)) {
-    list.push_back({&tactic, config, level == 0 ? 0 : tactic.estimate(problem, target, config)});
+    list.push_back({&tactic, config, level == 0 ? 0 : tactic.estimate(problem, target, config), false});
     if (level == 0) return;
   }
 }
@@ -58,7 +70,12 @@ Candidates find_candidates(const Problem& problem, const Target& target, const T
     for (const Tactic* tactic : fallback) add_configs(*tactic, problem, target, level, result.list);
   }
   if (level > 0) rank(result.list);
-  if (result.list.size() > limit_of(level)) result.list.resize(limit_of(level));
+  shorten(result.list, level);
+  if (level == 2 || level == 3) {
+    double best = result.list.empty() ? 0 : result.list[0].estimate;
+    for (const Candidate& c : result.list) best = std::min(best, c.estimate);
+    for (Candidate& c : result.list) c.reserve = c.estimate > kHopeless * best;
+  }
   return result;
 }
 

@@ -12,7 +12,8 @@ namespace tuyere {
 struct Candidate {
   const Tactic* tactic = nullptr;
   Config config;
-  double estimate = 0;  // seconds
+  double estimate = 0;   // seconds
+  bool reserve = false;  // so slow by its estimate that it is only used when the others fail
 };
 
 struct Candidates {
@@ -21,7 +22,8 @@ struct Candidates {
 };
 
 /// level 0: the first supported tactic's first configuration; 1: the cost model's best; 2: its best three; 3: the best of every tactic, filled
-/// up to a dozen; 4 and 5: all that the tactics offer at that level. Reference tactics only when there is nothing else.
+/// up to a dozen of our own, those of hopeless estimates in reserve; 4 and 5: all that the tactics offer at that level. Reference tactics only when there is
+/// nothing else.
 Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level);
 
 }  // namespace tuyere

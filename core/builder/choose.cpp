@@ -2,9 +2,11 @@
 #include "core/builder/choose.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <optional>
+#include <thread>
 
 #include "common/error.h"
 #include "common/log.h"
@@ -40,9 +42,11 @@ class Chooser {
   std::vector<Choice> run(const std::vector<Problem>& problems) {
     Clock::time_point begin = Clock::now();
     std::vector<int> question_of = collect(problems);
+    end_phase("candidates");
     if (config_.optimization_level >= 2) look_up();
     if (config_.optimization_level >= 2 && target_.present) time_missing();
     decide();
+    end_phase("finish");
     std::vector<Choice> choices;
     for (int q : question_of) choices.push_back(questions_[q].choice);
     stats_.seconds += std::chrono::duration<double>(Clock::now() - begin).count();
@@ -50,28 +54,36 @@ class Chooser {
   }
 
  private:
+  /// Seconds since the last phase ended.
+  void end_phase(const std::string& name) {
+    const Clock::time_point now = Clock::now();
+    stats_.phases.emplace_back(name, std::chrono::duration<double>(now - phase_begin_).count());
+    phase_begin_ = now;
+  }
+
   std::vector<int> collect(const std::vector<Problem>& problems) {
     std::map<std::string, int> numbers;
     std::vector<int> question_of;
     for (const Problem& problem : problems) {
       auto [it, fresh] = numbers.try_emplace(key(problem), static_cast<int>(questions_.size()));
-      if (fresh) questions_.push_back(ask(problem, it->first));
+      if (fresh) questions_.push_back({&problem, it->first});
       question_of.push_back(it->second);
     }
+    // In parallel, because libraries take milliseconds to say which algorithms they have.
+    parallel_for(static_cast<int>(questions_.size()), config_.num_threads, [&](int i) { ask(questions_[static_cast<size_t>(i)]); });
     return question_of;
   }
 
-  Question ask(const Problem& problem, const std::string& key) const {
-    Question question{&problem, key};
+  void ask(Question& question) const {
+    const Problem& problem = *question.problem;
     if (const auto* call = std::get_if<HostCall>(&problem.op)) {
       question.choice.tactic = "host." + call->op;
-      return question;
+      return;
     }
     Candidates candidates = find_candidates(problem, target_, tactics(problem.op, target_), config_.tactic_sources, config_.optimization_level);
     question.choice.why_not = candidates.why_not;
-    USER_CHECK(!candidates.list.empty(), "no kernel for " << key << " on " << target_.arch() << reasons(question.choice.why_not));
+    USER_CHECK(!candidates.list.empty(), "no kernel for " << question.key << " on " << target_.arch() << reasons(question.choice.why_not));
     for (Candidate& candidate : candidates.list) question.trials.push_back({std::move(candidate)});
-    return question;
   }
 
   static std::string reasons(const std::vector<std::string>& why_not) {
@@ -97,7 +109,7 @@ class Chooser {
       auto same = std::find_if(question.trials.begin(), question.trials.end(), [&](const Trial& t) { return t.candidate.tactic->name() == timed.tactic; });
       if (same == question.trials.end()) continue;
       const Tactic* tactic = same->candidate.tactic;
-      question.trials.push_back({{tactic, timed.config, 0}, std::nullopt, timed.micros, ""});
+      question.trials.push_back({{tactic, timed.config, 0, false}, std::nullopt, timed.micros, ""});
     }
   }
   static bool known(const Question& question, const TimedCandidate& timed) {
@@ -105,28 +117,39 @@ class Chooser {
                        [&](const Trial& t) { return t.candidate.tactic->name() == timed.tactic && t.candidate.config == timed.config; });
   }
 
-  /// Candidates that lack a time are compiled in parallel and then timed, question by question. A single candidate needs no time.
+  /// Candidates that lack a time are compiled in parallel, all of them, and then timed, question by question. A single candidate needs no time.
   void time_missing() {
     std::vector<std::pair<Question*, Trial*>> missing;
     std::vector<Question*> open;
     for (Question& question : questions_) {
       size_t before = missing.size();
+      const auto races = std::count_if(question.trials.begin(), question.trials.end(), [](const Trial& t) { return !t.candidate.reserve; });
       for (Trial& trial : question.trials) {
-        if (question.trials.size() > 1 && !trial.micros) missing.push_back({&question, &trial});
+        if (races > 1 && !trial.candidate.reserve && !trial.micros) missing.push_back({&question, &trial});
       }
       if (missing.size() > before) open.push_back(&question);
     }
+    compile(missing);
+    end_phase("compile");
     int done = 0;
-    constexpr size_t kBatch = 64;  // so that a cancelled build keeps what it measured
-    for (size_t first = 0; first < missing.size(); first += kBatch) {
-      report_progress(config_, "compile", static_cast<int>(first), static_cast<int>(missing.size()), missing[first].first->key);
-      int count = static_cast<int>(std::min(kBatch, missing.size() - first));
-      parallel_for(count, config_.num_threads, [&](int i) { make(*missing[first + i].first, *missing[first + i].second); });
-    }
     for (Question* question : open) {
       report_progress(config_, "tune", done++, static_cast<int>(open.size()), question->key);
       time(*question);
     }
+    end_phase("time");
+  }
+
+  /// Libraries that compile while they plan take longest, so they go first. Only this thread reports: a callback may belong to it.
+  void compile(std::vector<std::pair<Question*, Trial*>>& missing) const {
+    std::stable_partition(missing.begin(), missing.end(), [](const auto& m) { return m.second->candidate.tactic->source() != "own"; });
+    const std::thread::id here = std::this_thread::get_id();
+    std::atomic<int> done{0};
+    parallel_for(static_cast<int>(missing.size()), config_.num_threads, [&](int i) {
+      auto [question, trial] = missing[static_cast<size_t>(i)];
+      if (std::this_thread::get_id() == here) report_progress(config_, "compile", done, static_cast<int>(missing.size()), question->key);
+      make(*question, *trial);
+      ++done;
+    });
   }
 
   void make(const Question& question, Trial& trial) const {
@@ -203,6 +226,7 @@ class Chooser {
   TimingCache& cache_;
   ChooseStats& stats_;
   std::vector<Question> questions_;
+  Clock::time_point phase_begin_ = Clock::now();
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 // Chooses a tactic for every problem: the fastest measured one, or the cost model's favourite where nothing can be timed.
 #pragma once
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/builder/builder.h"
@@ -20,6 +21,7 @@ struct Choice {
 struct ChooseStats {
   int timed = 0, cache_hits = 0;
   double seconds = 0;
+  std::vector<std::pair<std::string, double>> phases;  // seconds of "candidates", "compile", "time", "finish"
 };
 
 /// One choice per problem; equal problems are decided once. Compiles in parallel, times one candidate after the other, and adds what it measured

@@ -23,6 +23,7 @@ void parallel_for(int count, int threads, const std::function<void(int)>& work) 
       } catch (...) {
         std::lock_guard lock(mutex);
         if (!error) error = std::current_exception();
+        next = count;  // nobody starts more
       }
     }
   };

@@ -12,15 +12,25 @@
 namespace tuyere {
 namespace {
 
-constexpr double kBudgetMicros = 20000;  // per candidate
-constexpr double kHopeless = 4;          // times the best: not worth more than one look
-constexpr int kMaxRounds = 50, kMinRounds = 3;
+constexpr double kBudgetMicros = 20000;  // per candidate; at least kMinRounds rounds are taken whatever they cost
+constexpr double kHopeless = 4;          // times the best: not worth more rounds; one look is enough to see that of a long step
+constexpr double kLongMicros = 1000;
+constexpr int kMinRounds = 3;
+
+/// Rounds in which all candidates within `within` times the best one take turns: the closer the race, the longer it lasts.
+struct Stage {
+  int rounds;
+  double within;
+};
+constexpr Stage kStages[] = {{3, kHopeless}, {5, 1.5}, {12, 1.1}};
 
 /// One candidate, prepared. sample() gives the microseconds of one run.
 class Sampler {
  public:
   virtual ~Sampler() = default;
   virtual Result<double> sample() = 0;
+  /// After a first look at a candidate that has a chance: what makes samples precise.
+  virtual void settle(double micros) = 0;
 };
 
 class CpuSampler : public Sampler {
@@ -30,10 +40,9 @@ class CpuSampler : public Sampler {
     using Clock = std::chrono::steady_clock;
     Clock::time_point begin = Clock::now();
     for (int i = 0; i < repeats_; ++i) TRY(step_->run(pointers_.data(), nullptr));
-    double micros = std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / repeats_;
-    if (repeats_ == 1 && micros < 5) repeats_ = 20;  // a clock read costs as much as such a step
-    return micros;
+    return std::chrono::duration<double, std::micro>(Clock::now() - begin).count() / repeats_;
   }
+  void settle(double micros) override { repeats_ = micros < 5 ? 20 : 1; }  // a clock read costs as much as such a step
 
  private:
   std::unique_ptr<Executable> step_;
@@ -57,11 +66,11 @@ class CudaSampler : public Sampler {
     TRY_ASSIGN(begin_, api_->create_event(device_, true));
     TRY_ASSIGN(end_, api_->create_event(device_, true));
     TRY(step_->run(pointers_.data(), stream_));  // warm-up: loads the module
-    TRY(api_->synchronize(stream_));
-    TRY_ASSIGN(double once, sample());
-    launches_ = static_cast<int>(std::clamp(400 / std::max(once, 0.1), 1.0, 50.0));
+    return api_->synchronize(stream_);
+  }
+  void settle(double micros) override {
+    launches_ = static_cast<int>(std::clamp(400 / std::max(micros, 0.1), 1.0, 50.0));
     capture();
-    return Status::ok();
   }
   Result<double> sample() override {
     TRY(api_->record(begin_, stream_));
@@ -117,13 +126,23 @@ class Bench {
     return Status::ok();
   }
 
+  /// One workspace for all: candidates never run at the same time.
+  Status reserve(std::span<const StepSpec* const> steps) {
+    for (const StepSpec* spec : steps) {
+      Result<int64_t> bytes = workspace(*spec);
+      if (bytes.is_ok()) scratch_bytes_ = std::max(scratch_bytes_, *bytes);
+    }
+    TRY_ASSIGN(scratch_, memory_.add(scratch_bytes_, {}));
+    return Status::ok();
+  }
+
   Result<std::unique_ptr<Sampler>> sampler(const StepSpec& spec) {
     TRY_ASSIGN(Executor * executor, find_executor(spec.executor));
-    TRY_ASSIGN(int64_t workspace, executor->workspace(spec, args_));
+    TRY_ASSIGN(const int64_t needed, workspace(spec));
     std::vector<void*> pointers = pointers_;
-    if (!spec.workspace.is_const(0) || workspace > 0) {
-      TRY_ASSIGN(void* scratch, memory_.add(workspace, {}));
-      pointers.push_back(scratch);
+    if (!spec.workspace.is_const(0) || needed > 0) {
+      if (needed > scratch_bytes_) return Status(Code::OutOfMemory, "no memory for the workspace");
+      pointers.push_back(scratch_);
     }
     TRY_ASSIGN(std::unique_ptr<Executable> step, executor->prepare(spec, args_));
     if (!api_) return std::unique_ptr<Sampler>(new CpuSampler(std::move(step), std::move(pointers)));
@@ -133,10 +152,17 @@ class Bench {
   }
 
  private:
+  Result<int64_t> workspace(const StepSpec& spec) const {
+    TRY_ASSIGN(Executor * executor, find_executor(spec.executor));
+    return executor->workspace(spec, args_);
+  }
+
   const Problem& problem_;
   DeviceApi* api_;
   int device_;
   TimingMemory memory_;
+  void* scratch_ = nullptr;
+  int64_t scratch_bytes_ = 0;
   TimingConstants constants_;
   PrepareArgs args_;
   std::vector<void*> pointers_;
@@ -148,48 +174,70 @@ double median(std::vector<double>& samples) {
   return *middle;
 }
 
-struct Candidate {
-  std::unique_ptr<Sampler> sampler;
-  std::vector<double> samples;
-  int rounds = 0;
+/// The candidates of one problem and their race.
+class Race {
+ public:
+  Race(size_t count, std::vector<Timing>& timings) : runners_(count), timings_(timings) {}
+
+  /// A look at a candidate (after a warm-up) as soon as it is there: a hopeless one is not looked at again.
+  void enter(size_t i, std::unique_ptr<Sampler> sampler) {
+    Runner& runner = runners_[i];
+    runner.sampler = std::move(sampler);
+    take(i);
+    if (!runner.sampler) return;
+    const double first = runner.samples[0];
+    best_look_ = std::min(best_look_, first);
+    if (first > kLongMicros && first > kHopeless * best_look_) return;
+    runner.sampler->settle(first);
+    if (first > kBudgetMicros * kMinRounds) return;  // a warm-up would cost more than it tells
+    take(i);
+    runner.samples.erase(runner.samples.begin());
+  }
+
+  void run() {
+    for (const Stage& stage : kStages) {
+      double best = INFINITY;
+      for (Runner& runner : runners_)
+        if (runner.sampler) best = std::min(best, median(runner.samples));
+      std::vector<size_t> close;
+      for (size_t i = 0; i < runners_.size(); ++i)
+        if (runners_[i].sampler && median(runners_[i].samples) <= stage.within * best) close.push_back(i);
+      if (close.size() == 1 && &stage != kStages) break;
+      for (int round = 0; round < stage.rounds; ++round)
+        for (size_t i : close)
+          if (affordable(runners_[i])) take(i);
+    }
+    for (size_t i = 0; i < runners_.size(); ++i)
+      if (runners_[i].sampler) timings_[i].micros = median(runners_[i].samples);
+  }
+
+ private:
+  struct Runner {
+    std::unique_ptr<Sampler> sampler;  // none: not in the race
+    std::vector<double> samples;
+    double spent = 0;
+  };
+
+  static bool affordable(const Runner& runner) {
+    return runner.sampler && (runner.spent < kBudgetMicros || runner.samples.size() < static_cast<size_t>(kMinRounds));
+  }
+
+  void take(size_t i) {
+    Runner& runner = runners_[i];
+    Result<double> micros = runner.sampler->sample();
+    if (micros.is_ok()) {
+      runner.samples.push_back(*micros);
+      runner.spent += *micros;
+      return;
+    }
+    timings_[i].error = micros.status().message();
+    runner.sampler.reset();
+  }
+
+  std::vector<Runner> runners_;
+  std::vector<Timing>& timings_;
+  double best_look_ = INFINITY;
 };
-
-void take(Candidate& candidate, Timing& timing) {
-  Result<double> micros = candidate.sampler->sample();
-  if (micros.is_ok()) {
-    candidate.samples.push_back(*micros);
-    return;
-  }
-  timing.error = micros.status().message();
-  candidate.rounds = 0;
-}
-
-/// One look at each (after a warm-up), then rounds in which all promising ones take turns, so that clocks and neighbours disturb all alike.
-void measure(std::vector<Candidate>& candidates, std::vector<Timing>& timings) {
-  double best = INFINITY;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    if (!candidates[i].sampler) continue;
-    for (int look = 0; look < 2 && timings[i].error.empty(); ++look) {
-      candidates[i].samples.clear();
-      take(candidates[i], timings[i]);
-      if (!candidates[i].samples.empty() && candidates[i].samples[0] > kBudgetMicros * 5) break;
-    }
-    if (timings[i].error.empty()) best = std::min(best, candidates[i].samples[0]);
-  }
-  int longest = 0;
-  for (size_t i = 0; i < candidates.size(); ++i) {
-    Candidate& c = candidates[i];
-    if (!c.sampler || !timings[i].error.empty() || c.samples[0] > kHopeless * best) continue;
-    double rounds = kBudgetMicros / std::max(c.samples[0], 1.0);
-    c.rounds = static_cast<int>(std::clamp<double>(rounds, kMinRounds, kMaxRounds));
-    longest = std::max(longest, c.rounds);
-  }
-  for (int round = 0; round < longest; ++round) {
-    for (size_t i = 0; i < candidates.size(); ++i) {
-      if (round < candidates[i].rounds) take(candidates[i], timings[i]);
-    }
-  }
-}
 
 Status run(const Problem& problem, std::span<const StepSpec* const> steps, const Target& target, std::vector<Timing>& timings) {
   DeviceApi* api = nullptr;
@@ -200,19 +248,17 @@ Status run(const Problem& problem, std::span<const StepSpec* const> steps, const
   TRY(scope.status());
   Bench bench(problem, api, target.device);
   TRY(bench.init());
-  std::vector<Candidate> candidates(steps.size());
+  TRY(bench.reserve(steps));
+  Race race(steps.size(), timings);
   for (size_t i = 0; i < steps.size(); ++i) {
     auto sampler = bench.sampler(*steps[i]);
     if (sampler.is_ok()) {
-      candidates[i].sampler = std::move(*sampler);
+      race.enter(i, std::move(*sampler));
     } else {
       timings[i].error = sampler.status().message();
     }
   }
-  measure(candidates, timings);
-  for (size_t i = 0; i < steps.size(); ++i) {
-    if (timings[i].error.empty()) timings[i].micros = median(candidates[i].samples);
-  }
+  race.run();
   return Status::ok();
 }
 

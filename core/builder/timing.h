@@ -16,7 +16,8 @@ struct Timing {
 };
 
 /// Median microseconds of each step at the problem's hint sizes, on `target`, which must be present. CUDA: captured graphs of several launches
-/// between events; CPU: a steady clock. Candidates four times slower than the best so far are measured once.
+/// between events; CPU: a steady clock. Close races are measured longest; candidates four times
+/// slower than the best hardly at all.
 std::vector<Timing> time_steps(const Problem& problem, std::span<const StepSpec* const> steps, const Target& target);
 
 }  // namespace tuyere

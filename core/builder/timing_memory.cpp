@@ -12,24 +12,37 @@ TimingMemory::~TimingMemory() {
   for (void* block : blocks_) api_ ? api_->free(device_, block) : std::free(block);
 }
 
-Result<void*> TimingMemory::add(int64_t bytes, const std::vector<std::byte>& fill) {
-  int64_t size = (std::max<int64_t>(bytes, 1) + 255) / 256 * 256;
+Result<void*> TimingMemory::add(int64_t bytes, const std::vector<std::byte>& pattern) {
+  const int64_t size = (std::max<int64_t>(bytes, 1) + 255) / 256 * 256;
   void* block = nullptr;
   if (api_) {
     TRY_ASSIGN(block, api_->alloc(device_, size));
-  } else if (block = std::aligned_alloc(256, size); !block) {
+  } else if (block = std::aligned_alloc(256, static_cast<size_t>(size)); !block) {
     return Status(Code::OutOfMemory, "no memory for timing");
   }
   blocks_.push_back(block);
-  if (api_) {
-    std::vector<std::byte> zeros(fill.empty() ? size : 0);
-    TRY(api_->copy_now(device_, block, fill.empty() ? zeros.data() : fill.data(), fill.empty() ? size : std::min<int64_t>(size, fill.size())));
-  } else if (fill.empty()) {
-    std::memset(block, 0, size);
-  } else {
-    std::memcpy(block, fill.data(), fill.size());
-  }
+  TRY(api_ ? fill_device(block, size, pattern) : fill_host(block, size, pattern));
   return block;
+}
+
+/// Only the pattern crosses the bus: filling the tensors of large layers from the host would take longer than timing them.
+Status TimingMemory::fill_device(void* block, int64_t size, const std::vector<std::byte>& pattern) {
+  const DeviceScope scope(api_, device_);
+  TRY(scope.status());
+  int64_t filled = std::min<int64_t>(size, static_cast<int64_t>(pattern.size()));
+  if (filled == 0) TRY(api_->fill(block, 0, size, nullptr));
+  if (filled > 0) TRY(api_->copy_now(device_, block, pattern.data(), filled));
+  for (int64_t at = filled; filled > 0 && at < size; at += std::min(at, size - at))
+    TRY(api_->copy(static_cast<std::byte*>(block) + at, block, std::min(at, size - at), nullptr));
+  return api_->synchronize(nullptr);
+}
+
+Status TimingMemory::fill_host(void* block, int64_t size, const std::vector<std::byte>& pattern) {
+  auto* data = static_cast<std::byte*>(block);
+  if (pattern.empty()) std::memset(data, 0, static_cast<size_t>(size));
+  for (int64_t at = 0; !pattern.empty() && at < size; at += static_cast<int64_t>(pattern.size()))
+    std::memcpy(data + at, pattern.data(), static_cast<size_t>(std::min<int64_t>(size - at, static_cast<int64_t>(pattern.size()))));
+  return Status::ok();
 }
 
 std::shared_ptr<void> TimingConstants::packed(const std::string& key, const std::function<std::shared_ptr<void>()>& make) {
@@ -51,17 +64,14 @@ int64_t span_bytes(const TensorView& view) {
 }
 
 std::vector<std::byte> random_bytes(DType dtype, int64_t bytes, int64_t bound) {
-  std::vector<std::byte> data(bytes);
+  constexpr int64_t kPeriod = 4096;
+  const int64_t count = std::min(bytes * 8 / bits(dtype), kPeriod);
+  std::vector<std::byte> data(static_cast<size_t>(std::min(bytes, bytes_of(dtype, kPeriod))));
   std::minstd_rand random(1234);
-  int64_t count = bytes * 8 / bits(dtype);
-  constexpr int64_t kPeriod = 4096;  // repeated: filling large tensors one by one would take longer than timing them
-  int64_t first = std::min(count, kPeriod);
-  for (int64_t i = 0; i < first; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     double value = is_float(dtype) ? static_cast<double>(random() % 2000) / 1000.0 - 1.0 : static_cast<double>(random() % bound);
     store_from_double(dtype, data.data(), i, value);
   }
-  int64_t period = bytes_of(dtype, kPeriod);
-  for (int64_t at = period; at < bytes; at += period) std::memcpy(data.data() + at, data.data(), std::min(period, bytes - at));
   return data;
 }
 

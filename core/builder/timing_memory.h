@@ -20,10 +20,13 @@ class TimingMemory {
   TimingMemory(const TimingMemory&) = delete;
   TimingMemory& operator=(const TimingMemory&) = delete;
 
-  /// `bytes` (at least one) of memory filled with `fill`, or zeros when it is empty.
-  Result<void*> add(int64_t bytes, const std::vector<std::byte>& fill);
+  /// `bytes` (at least one) of memory filled with repetitions of `pattern`, or zeros when it is empty.
+  Result<void*> add(int64_t bytes, const std::vector<std::byte>& pattern);
 
  private:
+  Status fill_device(void* block, int64_t size, const std::vector<std::byte>& pattern);
+  static Status fill_host(void* block, int64_t size, const std::vector<std::byte>& pattern);
+
   DeviceApi* api_;
   int device_;
   std::vector<void*> blocks_;
@@ -42,7 +45,7 @@ class TimingConstants : public ConstantStore {
 /// A view of the tensor at the hint sizes, and the bytes its strides span.
 TensorView view_at_hints(const Problem& problem, const TensorDesc& tensor);
 int64_t span_bytes(const TensorView& view);
-/// Floats in [-1, 1); integers in [0, bound), so that they can index any dimension of input 0.
+/// A pattern for a tensor of `bytes`, not longer than it. Floats in [-1, 1); integers in [0, bound), so that they can index any dimension of input 0.
 std::vector<std::byte> random_bytes(DType dtype, int64_t bytes, int64_t bound);
 int64_t index_bound(const Problem& problem);
 

@@ -17,6 +17,8 @@ bool merge_matmuls(Network& net, const PassContext& context);     // siblings on
 bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise after conv, matmul, reduce, norm
 bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise chains
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
+bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
+bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 
 }  // namespace tuyere

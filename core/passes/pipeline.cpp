@@ -28,7 +28,9 @@ const std::vector<Pass>& pipeline() {
       {"fuse_epilogue_chains", fuse_epilogue},
       {"fuse_prologue", fuse_prologue},
       {"simplify_fused", simplify},
+      {"split_concat", split_concat},
       {"cse_fused", cse},
+      {"pad_channels", pad_channels},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
   };

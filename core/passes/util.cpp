@@ -162,6 +162,33 @@ Composed compose_through(const Program& outer, const std::vector<TensorId>& oute
   return c;
 }
 
+Composed join(const std::vector<Composed>& parts) {
+  Composed all;
+  std::vector<std::vector<int16_t>> numbers(parts.size());  // per part: its values' numbers in the result
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (size_t k = 0; k < parts[p].inputs.size(); ++k) {
+      size_t at = 0;
+      while (at < all.inputs.size() && (all.inputs[at] != parts[p].inputs[k] || all.program.inputs[at] != parts[p].program.inputs[k])) ++at;
+      if (at == all.inputs.size()) {
+        all.inputs.push_back(parts[p].inputs[k]);
+        all.program.inputs.push_back(parts[p].program.inputs[k]);
+      }
+      numbers[p].push_back(static_cast<int16_t>(at));
+    }
+  }
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (Inst inst : parts[p].program.body) {
+      for (int16_t& arg : inst.args)
+        if (arg >= 0) arg = numbers[p][static_cast<size_t>(arg)];
+      numbers[p].push_back(static_cast<int16_t>(all.program.inputs.size() + all.program.body.size()));
+      all.program.body.push_back(inst);
+    }
+    for (int16_t output : parts[p].program.outputs) all.program.outputs.push_back(numbers[p][static_cast<size_t>(output)]);
+  }
+  all.program = simplify(all.program);
+  return all;
+}
+
 ProgramCost cost_of(const Program& program) {
   ProgramCost cost;
   for (const Inst& inst : program.body) {

@@ -56,6 +56,9 @@ struct Composed {
 Composed compose_through(const Program& outer, const std::vector<TensorId>& outer_inputs, TensorId via, const Program& inner,
                          const std::vector<TensorId>& inner_inputs, int out, DType stored, int fixed = 0);
 
+/// One program with the outputs of all, over the union of their inputs.
+Composed join(const std::vector<Composed>& parts);
+
 /// Number of instructions that are neither casts nor constants, and whether one of them is expensive (transcendental, division).
 struct ProgramCost {
   int instructions = 0;

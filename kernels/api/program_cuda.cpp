@@ -85,6 +85,17 @@ TG_FN T tg_sigmoid(T a) { return T(1) / (T(1) + exp(-a)); }
 TG_FN T tg_softplus(T a) { return a > T(20) ? a : log1p(exp(a)); }
 TG_FN T tg_gelu_erf(T a) { return T(0.5) * a * (T(1) + erf(a * T(0.70710678118654752440))); }
 TG_FN T tg_gelu_tanh(T a) { return T(0.5) * a * (T(1) + tanh(T(0.79788456080286535588) * (a + T(0.044715) * a * a * a))); }
+#ifdef TG_ROUGH  // for results that are rounded to 16 bits: within 1e-6, without the branches of exact division and of erff
+static __device__ __forceinline__ float tg_sigmoid(float a) { return __fdividef(1.0f, 1.0f + __expf(-a)); }
+static __device__ __forceinline__ float tg_gelu_tanh(float a) { return a * tg_sigmoid(1.5957691216057308f * (a + 0.044715f * a * a * a)); }
+// erfc by Abramowitz and Stegun 7.1.26.
+static __device__ __forceinline__ float tg_gelu_erf(float a) {
+  const float z = fabsf(a) * 0.70710678f, t = __fdividef(1.0f, 1.0f + 0.3275911f * z);
+  const float p = ((((1.061405429f * t - 1.453152027f) * t + 1.421413741f) * t - 0.284496736f) * t + 0.254829592f) * t;
+  const float half = 0.5f * p * __expf(-z * z);
+  return a * (a < 0.0f ? half : 1.0f - half);
+}
+#endif
 
 TG_FN float tg_cast_f32(T a) { return static_cast<float>(a); }
 TG_FN double tg_cast_f64(T a) { return static_cast<double>(a); }

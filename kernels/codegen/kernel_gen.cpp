@@ -59,18 +59,21 @@ std::string Kernel::value(const Dim& dim) {
 
 std::string Kernel::source() const {
   const std::string bounds = std::to_string(threads) + (min_blocks > 0 ? ", " + std::to_string(min_blocks) : "");
-  return fill("namespace $name_ns {\ntypedef $idx idx;\n$preamble\nextern \"C\" __global__ void __launch_bounds__($bounds) $name($params) {\n$body}\n}\n",
-              {{"name_ns", name_ + "_ns"},
-               {"idx", wide_ ? "long long" : "int"},
-               {"preamble", preamble},
-               {"bounds", bounds},
-               {"name", name_},
-               {"params", params_},
-               {"body", body}});
+  return fill(
+      "namespace $name_ns {\ntypedef $idx idx;\n$preamble\nextern \"C\" __global__ void __launch_bounds__($bounds) $name($params) {\n  "
+      "tg_grid_begin();\n$body}\n}\n",
+      {{"name_ns", name_ + "_ns"},
+       {"idx", wide_ ? "long long" : "int"},
+       {"preamble", preamble},
+       {"bounds", bounds},
+       {"name", name_},
+       {"params", params_},
+       {"body", body}});
 }
 
 KernelLaunch Kernel::launch(int blob) const {
   KernelLaunch out;
+  out.pdl = true;  // see tg_grid_begin(); devices without it launch as usual
   out.blob = blob;
   out.kernel = name_;
   out.grid = grid;
@@ -110,7 +113,7 @@ StepSpec CudaTactic::make(const Problem& problem, const Target& target, const Co
   }
   const Generated generated = generate(problem, target, config);
   spec.attrs = to_json(cuda_step(generated));
-  spec.blobs = {compile_cubin(tuyere::codegen::source(generated), target.arch())};
+  spec.blobs = {compile_cubin(rough_text(problem) + tuyere::codegen::source(generated), target.arch())};
   spec.workspace = generated.workspace;
   return spec;
 }

@@ -21,6 +21,8 @@ Support whole_byte_types(const Problem& problem);
 
 /// Definitions of tg_half, tg_bf16, tg_f8e4m3, tg_f8e5m2, tg_cvt<To>(value), vector loads and stores, integer division.
 const char* types_prelude();
+/// "#define TG_ROUGH" when every output is a float of at most 16 bits, so that the prelude of programs may leave out what rounding hides; else "".
+const char* rough_text(const Problem& problem);
 /// Warp and block level helpers: shuffles of structs, block-wide exchange.
 const char* warp_prelude();
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/codegen/types.h"
 
+#include <algorithm>
+
 #include "common/error.h"
 
 namespace tuyere::codegen {
@@ -56,6 +58,11 @@ Support whole_byte_types(const Problem& problem) {
   return Support::yes();
 }
 
+const char* rough_text(const Problem& problem) {
+  const bool rough = std::all_of(problem.out.begin(), problem.out.end(), [](const TensorDesc& t) { return is_float(t.dtype) && bits(t.dtype) <= 16; });
+  return rough ? "#define TG_ROUGH\n" : "";
+}
+
 const char* types_prelude() {
   return R"(
 #define TGF static __device__ __forceinline__
@@ -68,10 +75,18 @@ struct tg_f8e5m2 { unsigned char x; };
 TGF float tg_value(tg_half h) { float f; asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h.x)); return f; }
 TGF tg_half tg_to_half(float f) { tg_half h; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h.x) : "f"(f)); return h; }
 TGF tg_bf16 tg_to_bf16(float f) { tg_bf16 h; asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(h.x) : "f"(f)); return h; }
+// Lets the next kernel be scheduled, then waits for the kernels before: what follows may read and write.
+TGF void tg_grid_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 #else  // given by the test's emulator
 float tg_value(tg_half h);
 tg_half tg_to_half(float f);
 tg_bf16 tg_to_bf16(float f);
+TGF void tg_grid_begin() {}
 #endif
 TGF float tg_value(tg_bf16 h) { return __uint_as_float((unsigned)h.x << 16); }
 TGF float tg_f8_value(unsigned c, int m, int bias) {

@@ -66,17 +66,19 @@ class Depthwise : public mma::KernelTactic {
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
     std::vector<std::pair<double, Config>> all;
     for (const char* config :
-         {"columns=4 rows=1", "columns=4 rows=2", "columns=2 rows=2", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
+         {"columns=4 rows=1", "columns=4 rows=1 blocks=2", "columns=4 rows=2", "columns=4 rows=2 blocks=2", "columns=2 rows=2", "columns=2 rows=4",
+          "columns=2 rows=4 blocks=2", "columns=4 rows=4", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
       all.push_back({estimate(p, target, config), config});
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<Config> configs;
-    for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level * 2); ++i) configs.push_back(all[i].second);
+    for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level * 3); ++i) configs.push_back(all[i].second);
     return configs;
   }
   /// Memory traffic, reads of windows through L1 and L2, and the arithmetic of the outputs that a partial block wastes.
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     const conv::View v = conv::view(p);
-    const int columns = mma::config_ints(config, "columns")[0], rows = mma::config_ints(config, "rows")[0];
+    const conv::DepthwiseShape shape = conv::parse_depthwise(config);
+    const int columns = shape.columns, rows = shape.rows;
     const double in_rows = (rows - 1) * v.stride[1] + (v.kernel[1] - 1) * v.dilation[1] + 1,
                  in_columns = (columns - 1) * v.stride[2] + (v.kernel[2] - 1) * v.dilation[2] + 1;
     const double oh = static_cast<double>(mma::hint(v.out[1], p.hints)), ow = static_cast<double>(mma::hint(v.out[2], p.hints));
@@ -91,7 +93,7 @@ class Depthwise : public mma::KernelTactic {
     return 2.5e-6 + std::max({conv::traffic(p) / bandwidth, reads, math}) / std::max(busy, 0.02);
   }
   mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
-    return conv::depthwise_source(p, target, mma::config_ints(config, "columns")[0], mma::config_ints(config, "rows")[0]);
+    return conv::depthwise_source(p, target, conv::parse_depthwise(config));
   }
 
  protected:

@@ -79,18 +79,7 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
                         {"WC", params.offset(v.transposed ? v.w_out : v.w_in)},
                         {"W_BASE", w_base},
                         {"COORDS", coords(v, params, "pixel", "o")}};
-  const char* axis[] = {"D", "H", "W"};
-  for (int d = 0; d < 3; ++d) {
-    const std::string a = axis[d];
-    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])},
-                             {"I" + a, params.size(v.in[d])},
-                             {"K" + a, number(v.kernel[d])},
-                             {"S" + a, number(v.stride[d])},
-                             {"P" + a, number(v.pad[d])},
-                             {"D" + a, number(v.dilation[d])},
-                             {"X" + a, params.offset(v.x_space[d])},
-                             {"W" + a, params.offset(v.w_space[d])}});
-  }
+  add_spatial_vars(v, params, 0, vars);
   mma::KernelSource source;
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   KernelLaunch launch;

@@ -36,6 +36,8 @@ View view(const Problem& problem);
 mma::Epilogue epilogue(const View& view, int width);
 /// Coordinates of tgm_epilogue: the pixel number `pixel` split as `pixels`, then `channel`.
 std::string coords(const View& view, mma::KernelParams& params, const std::string& pixel, const std::string& channel);
+/// Per spatial dim from `first` on, with the dim's letter (D, H, W): sizes O I K, S(tride), P(ad), D(ilation), and the strides X and W.
+void add_spatial_vars(const View& view, mma::KernelParams& params, int first, codegen::Vars& vars);
 double traffic(const Problem& problem);
 
 /// Tensor cores or FFMA. transposed: not supported.
@@ -44,8 +46,14 @@ mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& tar
 bool weight_order(const View& view, bool* channels_inner);
 mma::GemmSize gemm_size(const Problem& problem, const View& view);
 
-/// groups == channels == outputs, channels innermost in x. columns x rows outputs per thread.
-mma::KernelSource depthwise_source(const Problem& problem, const Target& target, int columns, int rows);
+/// columns x rows outputs per thread; at least `blocks` blocks per multiprocessor, which bounds the registers.
+struct DepthwiseShape {
+  int columns = 1, rows = 1, blocks = 1;
+};
+/// "columns=4 rows=2 blocks=2"; blocks may be missing.
+DepthwiseShape parse_depthwise(const Config& config);
+/// groups == channels == outputs, channels innermost in x.
+mma::KernelSource depthwise_source(const Problem& problem, const Target& target, const DepthwiseShape& shape);
 /// Every type, layout and attribute: one thread per output element.
 mma::KernelSource generic_source(const Problem& problem, const Target& target);
 

@@ -79,6 +79,20 @@ std::string coords(const View& v, mma::KernelParams& params, const std::string& 
   return text + channel;
 }
 
+void add_spatial_vars(const View& v, mma::KernelParams& params, int first, codegen::Vars& vars) {
+  for (int d = first; d < 3; ++d) {
+    const std::string a(1, "DHW"[d]);
+    vars.insert(vars.end(), {{"O" + a, params.size(v.out[d])},
+                             {"I" + a, params.size(v.in[d])},
+                             {"K" + a, std::to_string(v.kernel[d])},
+                             {"S" + a, std::to_string(v.stride[d])},
+                             {"P" + a, std::to_string(v.pad[d])},
+                             {"D" + a, std::to_string(v.dilation[d])},
+                             {"X" + a, params.offset(v.x_space[d])},
+                             {"W" + a, params.offset(v.w_space[d])}});
+  }
+}
+
 double traffic(const Problem& p) {
   double bytes = 0;
   for (const auto* list : {&p.in, &p.out})

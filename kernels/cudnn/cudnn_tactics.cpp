@@ -62,10 +62,23 @@ StepSpec spec_of(CudnnStep& step, const ParsedConfig& parsed, const Problem& pro
 /// Version of the library that chooses among engines; 0 when none is asked.
 std::string version_text(const Target& target, int level) { return " version=" + std::to_string(target.present && level > 0 ? cudnn_version() : 0); }
 
-/// How many engines to try. Kernels that cuDNN compiles itself take seconds each.
-int engine_count(int level, bool compiled) {
-  const int count = level >= 5 ? 64 : level == 4 ? 16 : level == 3 ? 8 : 4;
-  return compiled ? std::max(2, count / 2) : count;
+/// How many engines to try. Precompiled ones cost their few milliseconds of timing only, and the heuristics' first is 8 % behind the best of them; kernels that
+/// cuDNN compiles itself take seconds each.
+int engine_count(int level, bool compiled, double micros) {
+  constexpr double kSmallMicros = 3;  // at the floor of such layers all kernels are mostly launch
+  const bool small = micros < kSmallMicros;
+  if (!compiled) return level >= 4 ? 64 : level == 3 ? (small ? 12 : 40) : 4;
+  if (level >= 4) return level >= 5 ? 32 : 8;
+  return level == 3 && !small ? 4 : 2;
+}
+
+/// Fused depthwise kernels take 25 times what their traffic needs; one pixel per image is a small product of matrices, which is ours.
+bool worth_compiling(const Problem& problem, int level) {
+  if (level >= 4) return true;
+  const Conv& op = std::get<Conv>(problem.op);
+  const bool depthwise = op.groups > 1 && problem.in[1].shape[1].is_const(1);
+  const Shape& out = problem.out[0].shape;
+  return !depthwise && !std::all_of(out.begin() + 2, out.end(), [](const Dim& d) { return d.is_const(1); });
 }
 
 class CudnnConv final : public Tactic {
@@ -92,7 +105,9 @@ class CudnnConv final : public Tactic {
     for (ConvForm form : forms.forms) {
       if (!target.present || level <= 0) break;
       const bool compiled = form == ConvForm::fused && !forms.precompiled;
-      const auto engines = cudnn_configs(make_cudnn_step(problem, form), problem.hints, target.device, engine_count(level, compiled));
+      if (compiled && forms.forms.size() > 1 && !worth_compiling(problem, level)) continue;
+      const int count = engine_count(level, compiled, Tactic::estimate(problem, target, "") * 1e6);
+      const auto engines = cudnn_configs(make_cudnn_step(problem, form), problem.hints, target.device, count);
       if (!engines.is_ok()) continue;
       for (const std::string& engine : engines.value()) configs.push_back(form_text(form) + " " + engine + version);
     }
@@ -146,7 +161,7 @@ class CudnnAttentionTactic final : public Tactic {
 
   std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
     if (!target.present || level <= 0) return {""};
-    const int count = level >= 4 ? engine_count(level, true) : kFew;
+    const int count = level >= 4 ? engine_count(level, true, 0) : kFew;
     const auto engines = cudnn_configs(make_cudnn_attention_step(problem), problem.hints, target.device, count);
     if (!engines.is_ok() || engines.value().empty()) return {""};
     std::vector<Config> configs;

@@ -57,6 +57,32 @@ std::string padded_coordinate(const Pad& pad, const std::string& name, const std
   return code;
 }
 
+/// Elements of the innermost dim, when it is padded and so short (the channels of an image) that one thread writes a whole row; else 0.
+int short_row(const Space& space, const Pad& pad, const TensorDesc& in, const TensorDesc& out, const Operand& out_op) {
+  const int last = space.rank() - 1;
+  if (pad.mode != PadMode::constant || in.dtype != out.dtype || last < 0 || !space.size[last].is_const() || !space.strides[0][last].is_const(1)) return 0;
+  const size_t dim = static_cast<size_t>(space.strides[2][last].value());
+  const int64_t n = space.size[last].value(), bytes = n * size_of(out.dtype);
+  if ((pad.before[dim] == 0 && pad.after[dim] == 0) || !in.shape[dim].is_const()) return 0;
+  if ((n != 2 && n != 4 && n != 8) || bytes > 16 || out_op.alignment % bytes != 0) return 0;
+  for (int d = 0; d < last; ++d)
+    if (!divisible(space.strides[0][d], static_cast<int>(n))) return 0;
+  return static_cast<int>(n);
+}
+
+/// Statements that fill v[] with a whole row of the innermost dim, of which `inside` says whether its other coordinates are.
+std::string load_row(Kernel& kernel, const Pad& pad, const Space& space, const TensorDesc& in, int row, const Vars& vars) {
+  const size_t last = static_cast<size_t>(space.rank()) - 1, n = static_cast<size_t>(space.strides[2][last].value());
+  std::string code = fill("    $s v[$V];\n    const $s* row = $in + $at;\n    const $s beyond = tg_cvt<$s>(($c)($value));\n", vars);
+  for (int64_t j = 0; j < row; ++j) {
+    const int64_t from = j - pad.before[n];
+    const bool beyond = from < 0 || from >= in.shape[n].value();
+    const std::string at = "row[(idx)" + kernel.value(Dim(from)) + " * " + kernel.value(space.strides[1][last]) + "]";
+    code += "    v[" + std::to_string(j) + "] = " + (beyond ? "beyond" : "inside ? " + at + " : beyond") + ";\n";
+  }
+  return code;
+}
+
 }  // namespace
 
 std::optional<std::vector<Dim>> reshaped_strides(const TensorDesc& desc, const Shape& shape) {
@@ -176,7 +202,10 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
   space = select(space, kept);
   sort_dims(space, 0, p.hints);
   const Operand in_op = operand(in, 0), out_op = operand(out, 1);
-  const int vec = space.rank() > 0 && !padded(space.rank() - 1) && in.dtype == out.dtype ? widest_vector(space, {out_op, in_op}) : 1;
+  const int last = space.rank() - 1;
+  const int row = short_row(space, pad, in, out, out_op);
+  const bool aligned = last >= 0 && !padded(last) && in.dtype == out.dtype;
+  const int vec = row ? row : aligned ? widest_vector(space, {out_op, in_op}) : 1;
   Kernel kernel("pad", needs_wide({&space}));
   kernel.threads = map_threads(count_at_hints(out.shape, p.hints) / vec, target);
   const auto coords = begin_map(kernel, space.size, vec);
@@ -185,6 +214,10 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
   for (size_t d = 0; d < coords.size(); ++d) {
     const size_t n = static_cast<size_t>(space.strides[2][d].value());
     if (!padded(static_cast<int>(d))) continue;
+    if (row && static_cast<int>(d) == last) {
+      in_coords[d] = "0";
+      continue;
+    }
     in_coords[d] = "y" + std::to_string(d);
     kernel.body += padded_coordinate(pad, in_coords[d], coords[d], kernel.value(pad.before[n]), kernel.value(in.shape[n]));
   }
@@ -193,27 +226,31 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
   const std::string literal = std::isinf(pad.value)   ? (pad.value > 0 ? "__uint_as_float(0x7f800000u)" : "__uint_as_float(0xff800000u)")
                               : std::isnan(pad.value) ? "__uint_as_float(0x7fffffffu)"
                                                       : value;
-  kernel.add(R"(    $s v[$V];
+  const Vars vars = {{"s", storage_ctype(in.dtype)},
+                     {"t", storage_ctype(out.dtype)},
+                     {"V", std::to_string(vec)},
+                     {"in", pointer(kernel, in_op, false)},
+                     {"at", offset(kernel, space.strides[1], in_coords)},
+                     {"c", compute_ctype(in.dtype)},
+                     {"value", literal},
+                     {"out", pointer(kernel, out_op, true)},
+                     {"o", offset(kernel, space.strides[0], coords)}};
+  kernel.body += row ? load_row(kernel, pad, space, in, row, vars)
+                     : fill(R"(    $s v[$V];
     if (inside) {
       tg_load<$V>(v, $in + $at);
     } else {
 #pragma unroll
       for (int j = 0; j < $V; ++j) v[j] = tg_cvt<$s>(($c)($value));
     }
-    $t r[$V];
+)",
+                            vars);
+  kernel.add(R"(    $t r[$V];
 #pragma unroll
     for (int j = 0; j < $V; ++j) r[j] = tg_copy<$t>(v[j]);
     tg_store<$V>($out + $o, r);
 )",
-             {{"s", storage_ctype(in.dtype)},
-              {"t", storage_ctype(out.dtype)},
-              {"V", std::to_string(vec)},
-              {"in", pointer(kernel, in_op, false)},
-              {"at", offset(kernel, space.strides[1], in_coords)},
-              {"c", compute_ctype(in.dtype)},
-              {"value", literal},
-              {"out", pointer(kernel, out_op, true)},
-              {"o", offset(kernel, space.strides[0], coords)}});
+             vars);
   return kernel;
 }
 

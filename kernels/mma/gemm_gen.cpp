@@ -210,7 +210,11 @@ Support KernelTactic::supports(const Problem& problem, const Target& target) con
 }
 
 StepSpec KernelTactic::make(const Problem& problem, const Target& target, const Config& config) const {
-  if (!codegen::is_empty(problem)) return compile_step(generate(problem, target, config), target);
+  if (!codegen::is_empty(problem)) {
+    KernelSource source = generate(problem, target, config);
+    source.text.insert(0, codegen::rough_text(problem));
+    return compile_step(source, target);
+  }
   StepSpec spec;
   spec.executor = "cuda";
   spec.attrs = to_json(CudaStep{});

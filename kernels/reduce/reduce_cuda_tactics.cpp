@@ -38,6 +38,10 @@ class ReduceTactic : public CudaTactic {
         if (direction == 2) p.ty *= factor;
         consider(p);
       }
+    if (const ReducePlan wide = wide_columns(reduce_form(problem), best); wide.vec > best.vec) {
+      consider(wide);
+      consider({true, wide.vec, wide.tx, wide.ty, wide.split * 2});
+    }
     ReducePlan warp = best;
     warp.ty = 32;
     warp.tx = column_ ? best.tx : 4;
@@ -52,6 +56,18 @@ class ReduceTactic : public CudaTactic {
   }
 
  private:
+  /// Whole 16-byte pieces per thread: fewer threads along the outputs, more along the sums.
+  ReducePlan wide_columns(const ReduceForm& form, ReducePlan plan) const {
+    const int vec = row_vector(form.rows, form.inputs, true);
+    if (!column_ || vec <= plan.vec || plan.tx < 2 || is_arg_or_var(form)) return plan;
+    plan.tx = plan.tx * plan.vec / vec > 0 ? plan.tx * plan.vec / vec : 1;
+    plan.ty = plan.ty * vec / plan.vec;
+    plan.vec = vec;
+    return plan;
+  }
+  /// Accumulators of several words: eight of them per thread do not fit the shared memory.
+  static bool is_arg_or_var(const ReduceForm& form) { return form.kind == "var" || form.kind == "argmax" || form.kind == "argmin"; }
+
   bool column_;
 };
 

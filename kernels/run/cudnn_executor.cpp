@@ -13,9 +13,9 @@ namespace {
 
 using PlanPtr = std::shared_ptr<const CudnnPlan>;
 
-/// Plans by device, sizes and step.
+/// Plans by device, sizes and step: room for all that are compiled before any is timed.
 PlanCache<const CudnnPlan>& plans() {
-  static auto* const cache = new PlanCache<const CudnnPlan>(1024);
+  static auto* const cache = new PlanCache<const CudnnPlan>(16384);
   return *cache;
 }
 

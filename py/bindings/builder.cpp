@@ -39,6 +39,9 @@ py::dict to_python(const BuildReport& report) {
   d["weight_bytes"] = report.weight_bytes;
   d["seconds"] = report.seconds;
   d["tune_seconds"] = report.tune_seconds;
+  py::dict phases;
+  for (const auto& [phase, seconds] : report.phases) phases[py::str(phase)] = seconds;
+  d["phases"] = phases;
   d["timed"] = report.timed;
   d["cache_hits"] = report.cache_hits;
   return d;

@@ -63,6 +63,9 @@ class Report:
             f"  engine {number}: {len(layers)} steps{timed}, weights {engine['weight_bytes'] / 1e6:.1f} MB, arena {engine['arena_bytes'] / 1e6:.1f} MB "
             f"({engine['arena_bytes'] / max(engine['arena_lower_bound'], 1):.2f}x of the bound), built in {engine['seconds']:.1f} s"
         ]
+        phases = ", ".join(f"{name} {seconds:.1f}" for name, seconds in engine.get("phases", {}).items() if seconds >= 0.05)
+        if phases:
+            lines.append(f"    seconds: {phases} ({engine.get('timed', 0)} candidates timed, {engine.get('cache_hits', 0)} from the cache)")
         for layer in layers:
             micros = f"{layer['micros']:9.1f} us" if layer["micros"] else " " * 12
             lines.append(f"    {micros}  {layer['tactic']:32s} {layer['name']}")

@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "common/error.h"
+#include "kernels/codegen/types.h"
 #include "kernels/jit/nvrtc.h"
 #include "tests/unit/codegen/harness.h"
 
@@ -58,7 +59,7 @@ TEST(Codegen, Compiles) {
   const std::vector<std::string> architectures = everything() ? std::vector<std::string>{"sm_80", "sm_90a", "sm_100a"} : std::vector<std::string>{"sm_90a"};
   for_each_candidate([&](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
     if (codegen::is_empty(problem)) return;
-    const std::string source = codegen::source(tactic.generate(problem, kHopper, config));
+    const std::string source = codegen::rough_text(problem) + codegen::source(tactic.generate(problem, kHopper, config));
     for (const std::string& arch : architectures) EXPECT_GT(compile_uncached(source, arch, {}).size(), 0u);
   });
 }

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <random>
 
+#include "kernels/codegen/types.h"
 #include "kernels/cumulate/cumulate_tactics.h"
 #include "kernels/fill/fill_tactics.h"
 #include "kernels/gather/gather_tactics.h"
@@ -199,7 +200,7 @@ std::vector<const codegen::CudaTactic*> own_tactics(const Problem& problem, cons
 std::string compare_with_reference(const Problem& problem, const codegen::CudaTactic& tactic, const Target& target, const Config& config) {
   if (codegen::is_empty(problem)) return "";
   const codegen::Generated generated = tactic.generate(problem, target, config);
-  std::string source = codegen::source(generated);
+  std::string source = codegen::rough_text(problem) + codegen::source(generated);
   for (const codegen::Kernel& kernel : generated.kernels) source += "using namespace " + kernel.name() + "_ns;\n";  // for the entry points that follow
   const emulator::Module module(source, codegen::cuda_step(generated));
   std::string text = run_once(problem, module, generated, problem.hints);

@@ -116,6 +116,24 @@ std::vector<Case> cases() {
                  {last(B, "[2,20,5,6]")},
                  "depthwise columns=4 rows=1",
                  {}});
+  all.push_back({"depthwise3_rows",
+                 op(same + "groups=32 epilogue={gelu_erf(add(i0:f32, i1:f32))}"),
+                 {last(H, "[2,32,7,5]"), dense(H, "[32,1,3,3]"), dense(H, "[32,1,1]")},
+                 {last(H, "[2,32,7,5]")},
+                 "depthwise columns=2 rows=4 blocks=2",
+                 {}});
+  all.push_back({"depthwise15",
+                 op("stride=[1,1] pad_before=[7,7] pad_after=[7,7] dilation=[1,1] groups=8"),
+                 {last(H, "[1,8,9,10]"), dense(H, "[8,1,15,15]")},
+                 {last(H, "[1,8,9,10]")},
+                 "depthwise columns=4 rows=1",
+                 {}});
+  all.push_back({"depthwise5_f32",
+                 op("stride=[2,1] pad_before=[2,2] pad_after=[2,2] dilation=[1,1] groups=8"),
+                 {last(F, "[2,8,9,6]"), dense(F, "[8,1,5,5]")},
+                 {last(F, "[2,8,5,6]")},
+                 "depthwise columns=4 rows=3",
+                 {}});
   all.push_back({"depthwise_dilated",
                  op("stride=[1,1] pad_before=[2,2] pad_after=[2,2] dilation=[2,2] groups=8"),
                  {last(F, "[1,8,9,9]"), dense(F, "[8,1,3,3]")},
@@ -148,11 +166,18 @@ Problem problem(const Case& c) {
   return p;
 }
 
-mma::KernelSource generate(const Case& c, const Problem& p) {
+mma::KernelSource generate_plain(const Case& c, const Problem& p) {
   const std::string config = c.config;
   if (config == "generic") return conv::generic_source(p, kHopper);
-  if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, kHopper, mma::config_ints(config, "columns")[0], mma::config_ints(config, "rows")[0]);
+  if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, kHopper, conv::parse_depthwise(config.substr(10)));
   return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
+}
+
+/// As make() compiles it.
+mma::KernelSource generate(const Case& c, const Problem& p) {
+  mma::KernelSource source = generate_plain(c, p);
+  source.text.insert(0, codegen::rough_text(p));
+  return source;
 }
 
 class ConvKernel : public ::testing::TestWithParam<Case> {};

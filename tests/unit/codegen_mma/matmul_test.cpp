@@ -104,13 +104,20 @@ std::vector<Case> cases() {
   return all;
 }
 
-mma::KernelSource generate(const Case& c) {
+mma::KernelSource generate_plain(const Case& c) {
   const std::string config = c.config;
   if (config == "generic") return matmul::generic_source(c.problem, kHopper);
   if (config.rfind("gemv", 0) == 0)
     return matmul::gemv_source(c.problem, kHopper,
                                {mma::config_ints(config, "warps")[0], mma::config_ints(config, "splitk")[0], mma::config_ints(config, "columns")[0]});
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
+}
+
+/// As make() compiles it.
+mma::KernelSource generate(const Case& c) {
+  mma::KernelSource source = generate_plain(c);
+  source.text.insert(0, codegen::rough_text(c.problem));
+  return source;
 }
 
 class MatMulKernel : public ::testing::TestWithParam<Case> {};
