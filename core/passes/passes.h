@@ -18,5 +18,6 @@ bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise a
 bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise chains
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
+bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
 
 }  // namespace tuyere

@@ -31,6 +31,7 @@ const std::vector<Pass>& pipeline() {
       {"cse_fused", cse},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
+      {"block_channels", block_channels, Phase::laid_out},
   };
   return passes;
 }

@@ -24,7 +24,9 @@ Support onednn_gemm_supports(const Problem& p) {
   REQUIRE(p.out.size() == 1, "post-ops have one output");
   REQUIRE(library_float(p.in[0].dtype) && library_float(p.in[1].dtype), "the library path is for f32, bf16 and f16");
   if (std::holds_alternative<Conv>(p.op)) {
-    REQUIRE(p.in[0].rank() >= 3 && p.in[0].rank() <= 5, "one to three spatial dims");
+    const size_t spatial = std::get<Conv>(p.op).stride.size();
+    REQUIRE(spatial >= 1 && spatial <= 3, "one to three spatial dims");
+    REQUIRE(p.in[1].rank() == static_cast<int>(spatial) + 2 || p.in[1].constant, "only a constant weight comes in blocks");
   } else {
     REQUIRE(p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands must be matrices");
   }
