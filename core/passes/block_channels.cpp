@@ -159,7 +159,7 @@ class Blocker {
         at_border(here.inputs);
         at_border(here.outputs);
       } else if (conv && conv->groups == 1) {
-        balance_[root(here.outputs[0])].gain += bytes(here.inputs[0]) + bytes(here.outputs[0]);
+        balance_[root(here.outputs[0])].gain += (is_image(here.inputs[0]) ? bytes(here.inputs[0]) : 0) + bytes(here.outputs[0]);
       }
     }
     at_border(net_.bodies[body_].inputs);

@@ -65,7 +65,7 @@ DnnlRequest make_request(const CpuProblem& p) {
   const size_t spatial = conv_spatial(op, w.rank);
   r.x_blocks = in_blocks(r.x.rank, spatial);
   r.out_blocks = in_blocks(w.rank, spatial);
-  USER_CHECK(!r.out_blocks || join_rows(w), "the rows of the weight are not evenly spaced");
+  INTERNAL_CHECK(!r.out_blocks || join_rows(w), "the rows of the weight are not evenly spaced");
   r.w = library_weights(w, op);
   for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
   r.epilogue = op.epilogue;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/onednn/onednn_tactics.h"
 
+#include "kernels/api/conv_blocks.h"
 #include "kernels/cpu/cpu_tactic.h"
 #include "kernels/onednn/dnnl_library.h"
 
@@ -26,7 +27,11 @@ Support onednn_gemm_supports(const Problem& p) {
   if (std::holds_alternative<Conv>(p.op)) {
     const size_t spatial = std::get<Conv>(p.op).stride.size();
     REQUIRE(spatial >= 1 && spatial <= 3, "one to three spatial dims");
-    REQUIRE(p.in[1].rank() == static_cast<int>(spatial) + 2 || p.in[1].constant, "only a constant weight comes in blocks");
+    const TensorDesc& w = p.in[1];
+    if (in_blocks(w.shape.size(), spatial)) {
+      REQUIRE(w.constant, "only a constant weight comes in blocks");
+      REQUIRE(w.shape[0].is_const(1) || w.strides[0] == w.shape.back() * w.strides.back(), "the rows of the weight are not evenly spaced");
+    }
   } else {
     REQUIRE(p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands must be matrices");
   }

@@ -20,7 +20,7 @@ constexpr const char* kResidual =
 TEST(BlockChannels, ResidualNetwork) {
   expect_pass(block_channels, kResidual,
               "x = input f32[n,3,32,32]\nu = param f32[16,3,3,3]\nw = param f32[16,16,3,3]\nb = param f32[16,1,1]\n"
-              "u1 = reshape(u) shape=[2,8,3,3,3]\nu2@04123 = permute(u1) perm=[0,2,3,4,1]\nb1 = reshape(b) shape=[2,1,1,8]\n"
+              "u1 = reshape(u) shape=[2,8,3,3,3]\nu2@04123 = permute(u1) perm=[0,2,3,4,1]\nb1 = reshape(b) shape=[1,2,1,1,8]\n"
               "s = conv(x, u2, b1) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] epilogue={relu(add(i0:f32, i1:f32))}\n"
               "s1 = permute(s) perm=[0,1,4,2,3]\ns2@0231 = reshape(s1) shape=[n*2,8,32,32]\n"
               "p@0231 = pool(s2) kernel=[2,2] stride=[2,2]\n"
