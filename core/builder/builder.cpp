@@ -3,6 +3,7 @@
 // constants (weights in channels-last order) are evaluated once, and again after it on what is left.
 #include "core/builder/builder.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 
@@ -82,10 +83,15 @@ class Build {
   void optimize() {
     report_progress(config_, "optimize", 0, 1, net_.name);
     validate(net_);
-    PassContext context{target_, config_.precision, own_only(), hints_, config_.tf32_matmul, config_.tf32_conv};
+    PassContext context{target_, config_.precision, own_only(), hints_, config_.tf32_matmul, config_.tf32_conv, has_source("onednn") ? cpu_channel_block() : 0};
     report_.passes = run_passes(net_, context, {config_.disabled_passes, true});
     USER_CHECK(net_.bodies.size() == 1, "networks with control flow cannot be built: keep If, While and Call outside");
     report_progress(config_, "optimize", 1, 1, net_.name);
+  }
+
+  bool has_source(const std::string& source) const {
+    const std::vector<std::string>& sources = config_.tactic_sources;
+    return sources.empty() || std::find(sources.begin(), sources.end(), source) != sources.end();
   }
 
   bool own_only() const {

@@ -68,5 +68,7 @@ BuiltEngine build(Network network, const BuilderConfig& config);
 /// The machine a target string names, with its properties (queried when present, typical values when absent). Error{User} on unknown targets
 /// and on "cuda" without a GPU.
 Target find_target(const std::string& text);
+/// Channels of f32 that convolutions of this machine's CPU like side by side in memory: a vector register's; 0: no preference known.
+int64_t cpu_channel_block();
 
 }  // namespace tuyere

@@ -112,6 +112,14 @@ Target cpu() {
 
 }  // namespace
 
+int64_t cpu_channel_block() {
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx512f")) return 16;
+  if (__builtin_cpu_supports("avx2")) return 8;
+#endif
+  return 0;
+}
+
 Target find_target(const std::string& text) {
   if (text == "cpu") return cpu();
   for (const Architecture& a : kArchitectures) {

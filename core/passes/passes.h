@@ -20,5 +20,6 @@ bool fuse_prologue(Network& net, const PassContext& context);     // pointwise b
 bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
+bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
 
 }  // namespace tuyere

@@ -33,6 +33,7 @@ const std::vector<Pass>& pipeline() {
       {"pad_channels", pad_channels},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
+      {"block_channels", block_channels, Phase::laid_out},
   };
   return passes;
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/api/conv_blocks.h"
 #include "kernels/api/problem.h"
 #include "kernels/api/tactic.h"
 
@@ -51,7 +52,8 @@ struct Flops {
   double operator()(const Conv& op) const {
     if (p.in.size() < 2 || p.in[1].shape.empty()) return 0;
     std::vector<int64_t> w = p.dims(p.in[1]);
-    double per_point = 2.0 * static_cast<double>(product(w)) / static_cast<double>(std::max<int64_t>(w[0], 1));
+    int64_t rows = in_blocks(w.size(), conv_spatial(op, w.size())) ? w.front() * w.back() : w.front();
+    double per_point = 2.0 * static_cast<double>(product(w)) / static_cast<double>(std::max<int64_t>(rows, 1));
     return (op.transposed ? in0 : out0) * per_point + out0 * steps(op.epilogue);
   }
   double operator()(const Attention& op) const {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/conv_blocks.h"
 #include "kernels/cpu/reference.h"
 
 namespace tuyere::cpu {
@@ -9,14 +10,17 @@ struct RefConv {
   Conv op;
   RefEpilogue epilogue;
   int spatial;
+  bool x_blocks, out_blocks;    // kernels/api/conv_blocks.h
   int64_t group_in, group_out;  // channels per group
   Ix kernel{};
 
-  RefConv(const Conv& conv, const CpuProblem& p)
-      : x(p.args.in[0]), w(p.args.in[1]), out(p.args.out[0]), op(conv), epilogue(conv.epilogue, p, 2), spatial(x.rank - 2) {
-    INTERNAL_CHECK(spatial >= 1 && w.rank == x.rank && out.rank == x.rank, "convolution of rank " << x.rank);
-    group_in = x.shape[1] / op.groups;
-    group_out = out.shape[1] / op.groups;
+  RefConv(const Conv& conv, const CpuProblem& p) : x(p.args.in[0]), w(p.args.in[1]), out(p.args.out[0]), op(conv), epilogue(conv.epilogue, p, 2) {
+    spatial = static_cast<int>(conv_spatial(op, w.rank));
+    x_blocks = in_blocks(x.rank, spatial);
+    out_blocks = in_blocks(out.rank, spatial);
+    INTERNAL_CHECK(spatial >= 1 && w.rank == out.rank && (x_blocks || x.rank == spatial + 2), "convolution of ranks " << x.rank << " and " << w.rank);
+    group_in = x.shape[1] * (x_blocks ? x.shape[x.rank - 1] : 1) / op.groups;
+    group_out = out.shape[1] * (out_blocks ? out.shape[out.rank - 1] : 1) / op.groups;
     for (int d = 0; d < spatial; ++d) kernel[d] = w.shape[2 + d];
   }
 
@@ -33,7 +37,8 @@ struct RefConv {
   }
 
   double sum(void* const* ptr, const Ix& o) const {
-    const int64_t group = o[1] / group_out, channel = o[1] % group_out;
+    const int last = out.rank - 1;
+    const int64_t out_channel = out_blocks ? o[1] * out.shape[last] + o[last] : o[1], group = out_channel / group_out, channel = out_channel % group_out;
     double total = 0;
     for_each_index(spatial, kernel, [&](const Ix& k) {
       Ix xi{}, wi{};
@@ -43,9 +48,12 @@ struct RefConv {
         wi[2 + d] = k[d];
       }
       for (int64_t c = 0; c < group_in; ++c) {
-        xi[1] = group * group_in + c;
-        wi[0] = op.transposed ? xi[1] : o[1];
+        const int64_t in_channel = group * group_in + c;
+        xi[1] = x_blocks ? in_channel / x.shape[x.rank - 1] : in_channel;
+        if (x_blocks) xi[x.rank - 1] = in_channel % x.shape[x.rank - 1];
+        wi[0] = op.transposed ? in_channel : o[1];
         wi[1] = op.transposed ? channel : c;
+        if (out_blocks) wi[last] = o[last];
         total += x.load(ptr[0], xi) * w.load(ptr[1], wi);
       }
     });

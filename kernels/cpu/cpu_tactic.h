@@ -3,6 +3,7 @@
 #pragma once
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "kernels/api/tactic.h"
 
@@ -17,6 +18,7 @@ struct CpuTacticRow {
   CpuSupports supports;
   double slowdown = 1;
   bool library_workspace = false;
+  std::vector<Config> (*configs)(const Problem&) = nullptr;  // none: the empty one only
 };
 void add_cpu_tactic(TacticList& list, const CpuTacticRow& row);
 

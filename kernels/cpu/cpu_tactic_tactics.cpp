@@ -16,6 +16,9 @@ class CpuTactic final : public Tactic {
     REQUIRE(!target.is_cuda(), "the kernel runs on the CPU");
     return row_.supports(problem);
   }
+  std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
+    return row_.configs ? row_.configs(problem) : Tactic::configs(problem, target, level);
+  }
   double estimate(const Problem& problem, const Target& target, const Config& config) const override {
     return Tactic::estimate(problem, target, config) * row_.slowdown;
   }

@@ -146,6 +146,7 @@ Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
   const Conv* op = std::get_if<Conv>(&p.op);
   REQUIRE(op, "not a convolution");
   REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 3 && p.in[0].rank() <= 5 && p.in[1].rank() == p.in[0].rank(), "not one to three spatial dims");
+  REQUIRE(static_cast<int>(op->stride.size()) + 2 == p.in[0].rank(), "channels in blocks");
   const DType type = p.in[0].dtype;
   REQUIRE(is_storage(type), "cudnn steps are for f16, bf16 and f32");
   REQUIRE(p.in[1].dtype == type && p.out[0].dtype == type, "operands and result of different types");

@@ -14,15 +14,15 @@
 namespace tuyere::cpu {
 
 // clang-format off
-#define TUYERE_DNNL_FUNCTIONS(X)                                                                                                                          \
-  X(engine_create)                                                                                                                                        \
-  X(stream_create)                                                                                                                                        \
-  X(stream_destroy) X(memory_desc_create_with_strides) X(memory_desc_create_with_tag) X(memory_desc_destroy) X(memory_desc_clone) X(memory_desc_get_size) \
-      X(memory_desc_equal) X(memory_desc_query) X(memory_create) X(memory_set_data_handle) X(memory_destroy) X(primitive_attr_create)                     \
-          X(primitive_attr_destroy) X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode) X(post_ops_create) X(post_ops_destroy)           \
-              X(post_ops_append_eltwise) X(post_ops_append_binary) X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md)           \
-                  X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)          \
-                      X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
+#define TUYERE_DNNL_FUNCTIONS(X)                                                                                                                      \
+  X(engine_create) X(stream_create) X(stream_destroy)                                                                                                 \
+  X(memory_desc_create_with_strides) X(memory_desc_create_with_tag) X(memory_desc_create_submemory) X(memory_desc_destroy) X(memory_desc_clone)       \
+  X(memory_desc_get_size) X(memory_desc_equal) X(memory_desc_query) X(memory_create) X(memory_set_data_handle) X(memory_destroy)                      \
+  X(primitive_attr_create) X(primitive_attr_destroy) X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode)                             \
+  X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise) X(post_ops_append_binary)                                                         \
+  X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_desc_next_impl)                                            \
+  X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)                      \
+  X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
 // clang-format on
 
 struct DnnlApi {
@@ -55,6 +55,8 @@ TUYERE_DNNL_HANDLE(DnnlStream, dnnl_stream, stream_destroy)
 dnnl_data_type_t dnnl_type(DType type);
 /// Strided descriptor; no strides: the library's choice ("any").
 DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides);
+/// An image of sizes [N, C/b, spatial..., b] whose channels lie in blocks of b. Null when the library has no name for these strides.
+DnnlDesc make_blocked_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides);
 DnnlDesc clone(const_dnnl_memory_desc_t desc);
 /// Sizes, strides and blocks as text: packs with the same text hold the same bytes.
 std::string describe(const_dnnl_memory_desc_t desc);

@@ -4,6 +4,7 @@
 #ifdef TUYERE_WITH_ONEDNN
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 
 #include "kernels/onednn/dnnl_library.h"
 
@@ -58,6 +59,47 @@ DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vect
                                                : dnnl().memory_desc_create_with_strides(&desc, rank, dims.data(), dnnl_type(type), strides.data());
   dnnl_check(status, "memory_desc_create");
   return DnnlDesc(desc);
+}
+
+namespace {
+
+// nCw16c, nChw16c, nCdhw16c and those of 8.
+std::optional<dnnl_format_tag_t> blocked_tag(int64_t block, size_t spatial) {
+  constexpr dnnl_format_tag_t kTags[2][3] = {{dnnl_nCw8c, dnnl_nChw8c, dnnl_nCdhw8c}, {dnnl_nCw16c, dnnl_nChw16c, dnnl_nCdhw16c}};
+  if ((block != 8 && block != 16) || spatial < 1 || spatial > 3) return std::nullopt;
+  return kTags[block == 16][spatial - 1];
+}
+
+}  // namespace
+
+DnnlDesc make_blocked_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides) {
+  const size_t last = dims.size() - 1;
+  const int64_t block = dims[last];
+  std::vector<int64_t> sizes(dims.begin(), dims.end() - 1), steps(strides.begin(), strides.end() - 1);
+  sizes[1] *= block;
+  if (dims[1] == 1 || strides[1] == block * strides[last]) {  // one run of channels after all
+    steps[1] = strides[last];
+    return make_desc(type, sizes, steps);
+  }
+  const auto tag = blocked_tag(block, dims.size() - 3);
+  int64_t dense = 1;
+  for (size_t d = last; tag && d > 0; --d) {
+    if (dims[d] != 1 && strides[d] != dense) return nullptr;
+    dense *= dims[d];
+  }
+  const int64_t image = dense / dims[1];  // one block of channels
+  const int64_t pitch = dims[0] == 1 ? dense : strides[0];
+  if (!tag || pitch < dense || pitch % image != 0) return nullptr;
+  std::vector<int64_t> whole = sizes;
+  whole[1] = pitch / image * block;
+  dnnl_memory_desc_t desc = nullptr;
+  const int rank = static_cast<int>(sizes.size());
+  dnnl_check(dnnl().memory_desc_create_with_tag(&desc, rank, whole.data(), dnnl_type(type), *tag), "memory_desc_create_with_tag");
+  DnnlDesc owner(desc);
+  if (pitch == dense) return owner;
+  const std::vector<int64_t> zeros(sizes.size(), 0);
+  dnnl_memory_desc_t part = nullptr;
+  return dnnl().memory_desc_create_submemory(&part, owner.get(), sizes.data(), zeros.data()) == dnnl_success ? DnnlDesc(part) : nullptr;
 }
 
 DnnlDesc clone(const_dnnl_memory_desc_t desc) {

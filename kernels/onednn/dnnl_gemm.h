@@ -21,12 +21,14 @@ using DnnlCreate = std::function<dnnl_status_t(dnnl_primitive_desc_t*, const_dnn
 /// The operands in the library's dimension order. Step inputs are x, w, extras; the output follows.
 struct DnnlRequest {
   View x, w, out;
-  std::vector<View> extras;  // epilogue inputs beyond 0, broadcast to out (stride 0)
+  bool x_blocks = false, out_blocks = false;  // the last dim belongs to dim 1: channels in blocks
+  std::vector<View> extras;                   // epilogue inputs beyond 0, broadcast to out (stride 0)
   Program epilogue;
   int channel = 1;                 // the dim of out that a bias runs along
   bool channels_last = false;      // staged layout of x and out: channels innermost, otherwise row-major
   std::vector<int64_t> bias_dims;  // dims of the bias descriptor (one of them -1: the channels)
   DnnlCreate create;
+  bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one
 };
 
 class DnnlGemm {
@@ -37,10 +39,11 @@ class DnnlGemm {
   std::unique_ptr<Executable> prepare(const CpuProblem& p);
 
  private:
+  enum class Staged : uint8_t { none, input, both };  // operands that are dense in the workspace; input: x in row-major order
   struct Attempt {
-    DType type;   // of x and w in the library
-    bool staged;  // x and out dense in the workspace
-    bool fused;   // epilogue as post-ops
+    DType type;  // of x and w in the library
+    Staged staged;
+    bool fused;  // epilogue as post-ops
   };
   struct Stage {
     View view;  // in the workspace
@@ -50,8 +53,8 @@ class DnnlGemm {
   std::vector<Attempt> attempts(const CpuProblem& p) const;
   bool try_attempt(const Attempt& attempt, const CpuProblem& p);
   DnnlAttr make_attr(bool fused);
-  View staged_view(const View& v, DType type, bool channels_last) const;
-  Stage book(const View& v, DType type, bool channels_last);
+  DnnlPrimitiveDesc first_implementation(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) const;
+  Stage book(const View& v, DType type, bool channels_last, bool blocks = false);
 
   DnnlRequest request_;
   bool constant_weights_;

@@ -9,7 +9,9 @@ namespace {
 
 std::vector<int64_t> dims_of(const View& v) { return {v.shape.begin(), v.shape.begin() + v.rank}; }
 std::vector<int64_t> strides_of(const View& v) { return {v.strides.begin(), v.strides.begin() + v.rank}; }
-DnnlDesc desc_of(const View& v) { return make_desc(v.dtype, dims_of(v), strides_of(v)); }
+DnnlDesc desc_of(const View& v, bool blocks = false) {
+  return blocks ? make_blocked_desc(v.dtype, dims_of(v), strides_of(v)) : make_desc(v.dtype, dims_of(v), strides_of(v));
+}
 
 bool library_float(DType t) { return t == DType::F32 || t == DType::BF16 || t == DType::F16; }
 
@@ -28,11 +30,32 @@ bool full(const View& v) {
   return true;
 }
 
-bool along_channel(const View& v, int channel) {
+// Dense along the channels (two dims when they lie in blocks), repeated along everything else.
+bool along_channel(const View& v, int channel, bool blocks) {
+  const int inner = blocks ? v.rank - 1 : channel;
   for (int d = 0; d < v.rank; ++d) {
-    if (d != channel && v.shape[d] != 1 && v.strides[d] != 0) return false;
+    if (d != channel && d != inner && v.shape[d] != 1 && v.strides[d] != 0) return false;
   }
-  return v.shape[channel] == 1 || v.strides[channel] == 1;
+  if (blocks && v.shape[channel] != 1 && v.strides[channel] != v.shape[inner]) return false;
+  return v.shape[inner] == 1 || v.strides[inner] == 1;
+}
+
+// Dense memory for v: row-major, or with the channels innermost.
+View dense_view(const View& v, DType type, bool channels_last, bool blocks) {
+  View s = v;
+  s.dtype = type;
+  int64_t stride = 1;
+  const auto take = [&](int d) {
+    s.strides[d] = stride;
+    stride *= s.shape[d];
+  };
+  const int spatial_end = blocks ? v.rank - 1 : v.rank;
+  if (channels_last && blocks) take(spatial_end);
+  if (channels_last) take(1);
+  for (int d = spatial_end - 1; d >= 0; --d) {
+    if (!channels_last || d != 1) take(d);
+  }
+  return s;
 }
 
 using Activation = std::pair<dnnl_alg_kind_t, std::pair<float, float>>;
@@ -68,14 +91,15 @@ int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::move(request)) {
   constant_weights_ = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
   std::vector<bool> is_bias{false};
-  for (const View& v : request_.extras) is_bias.push_back(along_channel(v, request_.channel) && library_float(v.dtype));
+  for (const View& v : request_.extras) is_bias.push_back(along_channel(v, request_.channel, request_.out_blocks) && library_float(v.dtype));
   simple_ = request_.epilogue.empty();
   if (const auto e = simple_ ? std::nullopt : match_simple_epilogue(request_.epilogue, is_bias)) {
     bias_ = e->bias - 1;
     residual_ = e->residual - 1;
     if (e->bias < 0) bias_ = -1;
     if (e->residual < 0) residual_ = -1;
-    simple_ = residual_ < 0 || (full(request_.extras[residual_]) && library_float(request_.extras[residual_].dtype));
+    simple_ = residual_ < 0 || (full(request_.extras[residual_]) && library_float(request_.extras[residual_].dtype) &&
+                                desc_of(request_.extras[residual_], request_.out_blocks) != nullptr);
     if (e->act) {
       const auto act = library_activation(*e);
       simple_ &= act.has_value();
@@ -97,35 +121,21 @@ std::vector<DnnlGemm::Attempt> DnnlGemm::attempts(const CpuProblem&) const {
   const bool as_they_lie = native && plain(request_.x) && (constant_weights_ || plain(request_.w)) && plain(request_.out);
   const bool fusable = simple_ && library_float(request_.out.dtype);
   std::vector<Attempt> list;
-  for (const bool staged : {false, true}) {
-    if (!native || (!staged && !as_they_lie)) continue;
+  for (const Staged staged : {Staged::none, Staged::input, Staged::both}) {
+    if (!native || (staged == Staged::none && !as_they_lie)) continue;
+    if (staged == Staged::input && (!request_.out_blocks || request_.x_blocks || !plain(request_.out))) continue;
     if (fusable) list.push_back({type, staged, true});
     if (!request_.epilogue.empty() || !fusable) list.push_back({type, staged, false});
   }
   if (!native || type != DType::F32) {
-    list.push_back({DType::F32, true, fusable});
-    if (fusable) list.push_back({DType::F32, true, false});
+    list.push_back({DType::F32, Staged::both, fusable});
+    if (fusable) list.push_back({DType::F32, Staged::both, false});
   }
   return list;
 }
 
-View DnnlGemm::staged_view(const View& v, DType type, bool channels_last) const {
-  View s = v;
-  s.dtype = type;
-  int64_t stride = 1;
-  const auto take = [&](int d) {
-    s.strides[d] = stride;
-    stride *= s.shape[d];
-  };
-  if (channels_last) take(1);
-  for (int d = v.rank - 1; d >= 0; --d) {
-    if (!channels_last || d != 1) take(d);
-  }
-  return s;
-}
-
-DnnlGemm::Stage DnnlGemm::book(const View& v, DType type, bool channels_last) {
-  Stage s{staged_view(v, type, channels_last), workspace_};
+DnnlGemm::Stage DnnlGemm::book(const View& v, DType type, bool channels_last, bool blocks) {
+  Stage s{dense_view(v, type, channels_last, blocks), workspace_};
   workspace_ += aligned(bytes_of(type, v.numel()));
   return s;
 }
@@ -139,39 +149,55 @@ DnnlAttr DnnlGemm::make_attr(bool fused) {
   dnnl_post_ops_t ops = nullptr;
   dnnl_check(dnnl().post_ops_create(&ops), "post_ops_create");
   const DnnlPostOps ops_owner(ops);
-  if (residual_ >= 0) dnnl_check(dnnl().post_ops_append_binary(ops, dnnl_binary_add, desc_of(request_.extras[residual_]).get()), "append_binary");
+  if (residual_ >= 0)
+    dnnl_check(dnnl().post_ops_append_binary(ops, dnnl_binary_add, desc_of(request_.extras[residual_], request_.out_blocks).get()), "append_binary");
   for (const auto& [kind, value] : activation_) dnnl_check(dnnl().post_ops_append_eltwise(ops, kind, value.first, value.second), "append_eltwise");
   dnnl_check(dnnl().primitive_attr_set_post_ops(attr, ops), "set_post_ops");
   return owner;
+}
+
+DnnlPrimitiveDesc DnnlGemm::first_implementation(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) const {
+  const auto make = [&]() -> DnnlPrimitiveDesc {
+    dnnl_primitive_desc_t desc = nullptr;
+    return create(&desc) == dnnl_success ? DnnlPrimitiveDesc(desc) : nullptr;
+  };
+  DnnlPrimitiveDesc desc = make();
+  if (!desc || !request_.avoid_brgemm) return desc;
+  while (implementation(desc.get()).starts_with("brg")) {
+    if (dnnl().primitive_desc_next_impl(desc.get()) != dnnl_success) return make();
+  }
+  const bool generated = implementation(desc.get()).starts_with("jit");
+  return generated ? std::move(desc) : make();
 }
 
 bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   workspace_ = 0;
   x_stage_ = w_stage_ = out_stage_ = {};
   const DnnlRequest& r = request_;
-  if (a.staged) x_stage_ = book(r.x, a.type, r.channels_last);
-  if (a.staged && !constant_weights_) w_stage_ = book(r.w, a.type, false);
+  if (a.staged != Staged::none) x_stage_ = book(r.x, a.type, r.channels_last && a.staged == Staged::both, r.x_blocks);
+  if (a.staged != Staged::none && !constant_weights_) w_stage_ = book(r.w, a.type, false);
   const DType out_type = a.fused ? r.out.dtype : DType::F32;
   // Without post-ops an f32 output is finished in place; the epilogue or the conversion needs other memory otherwise.
-  if (a.staged || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last);
+  if (a.staged == Staged::both || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last, r.out_blocks);
   const View& x = x_stage_.used() ? x_stage_.view : r.x;
   const View& out = out_stage_.used() ? out_stage_.view : r.out;
-  const DnnlDesc x_desc = desc_of(x), out_desc = desc_of(out);
+  const DnnlDesc x_desc = desc_of(x, r.x_blocks), out_desc = desc_of(out, r.out_blocks);
+  if (!x_desc || !out_desc) return false;
   const DnnlDesc w_desc = constant_weights_ ? make_desc(a.type, dims_of(r.w), {}) : desc_of(w_stage_.used() ? w_stage_.view : r.w);
   DnnlDesc bias_desc;
   if (a.fused && bias_ >= 0) {
     std::vector<int64_t> dims = r.bias_dims, strides(dims.size(), 1);
-    for (int64_t& d : dims) d = d < 0 ? r.out.shape[r.channel] : d;
+    for (int64_t& d : dims) d = d < 0 ? r.out.shape[r.channel] * (r.out_blocks ? r.out.shape[r.out.rank - 1] : 1) : d;
     for (size_t i = 0; i + 1 < dims.size(); ++i) strides[i] = dims.back();
     bias_desc = make_desc(r.extras[bias_].dtype, dims, strides);
   }
-  dnnl_primitive_desc_t desc = nullptr;
   const DnnlAttr attr = make_attr(a.fused);
-  if (r.create(&desc, x_desc.get(), w_desc.get(), bias_desc.get(), out_desc.get(), attr.get()) != dnnl_success) return false;
-  desc_.reset(desc);
+  desc_ = first_implementation(
+      [&](dnnl_primitive_desc_t* desc) { return r.create(desc, x_desc.get(), w_desc.get(), bias_desc.get(), out_desc.get(), attr.get()); });
+  if (!desc_) return false;
   chosen_ = a;
   size_t scratch = 0;
-  if (const auto pad = dnnl().primitive_desc_query_md(desc, dnnl_query_scratchpad_md, 0)) scratch = dnnl().memory_desc_get_size(pad);
+  if (const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0)) scratch = dnnl().memory_desc_get_size(pad);
   workspace_ += aligned(static_cast<int64_t>(scratch));
   return true;
 }
@@ -265,7 +291,7 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   if (chosen_.fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
   if (chosen_.fused && residual_ >= 0) {
     const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
-    e->args.push_back({id, make_memory(desc_of(r.extras[residual_]).get()), 2 + residual_, 0});
+    e->args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
   }
   const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0);
   const int64_t scratch = pad ? static_cast<int64_t>(dnnl().memory_desc_get_size(pad)) : 0;

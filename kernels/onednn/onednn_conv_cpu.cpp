@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifdef TUYERE_WITH_ONEDNN
+#include "kernels/api/conv_blocks.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/onednn/dnnl_gemm.h"
 #include "kernels/onednn/onednn_kernels.h"
@@ -7,9 +8,18 @@
 namespace tuyere::cpu {
 namespace {
 
+// The weight without blocks: [O/b, C/groups, kernel..., b] -> [O, C/groups, kernel...]. False when its rows are not evenly spaced.
+bool join_rows(View& w) {
+  const int last = w.rank - 1;
+  if (w.shape[0] != 1 && w.shape[last] != 1 && w.strides[0] != w.shape[last] * w.strides[last]) return false;
+  if (w.shape[last] != 1) w.strides[0] = w.strides[last];
+  w.shape[0] *= w.shape[last];
+  --w.rank;
+  return true;
+}
+
 // Weights as the library sees them: [groups,] out, in, kernel...
-View library_weights(const TensorView& t, const Conv& op) {
-  const View w(t);
+View library_weights(const View& w, const Conv& op) {
   View v;
   v.dtype = w.dtype;
   const auto push = [&v](int64_t size, int64_t stride) {
@@ -34,7 +44,7 @@ struct Geometry {
 };
 Geometry geometry(const Conv& op, const View& x, const View& w, const View& out) {
   Geometry g;
-  const int spatial = x.rank - 2;
+  const int spatial = static_cast<int>(op.stride.size());
   for (int d = 0; d < spatial; ++d) {
     g.stride.push_back(op.stride[d]);
     g.dilation.push_back(op.dilation[d] - 1);
@@ -50,11 +60,17 @@ DnnlRequest make_request(const CpuProblem& p) {
   const auto& op = attrs<Conv>(p);
   DnnlRequest r;
   r.x = View(p.args.in[0]);
-  r.w = library_weights(p.args.in[1], op);
   r.out = View(p.args.out[0]);
+  View w(p.args.in[1]);
+  const size_t spatial = conv_spatial(op, w.rank);
+  r.x_blocks = in_blocks(r.x.rank, spatial);
+  r.out_blocks = in_blocks(w.rank, spatial);
+  INTERNAL_CHECK(!r.out_blocks || join_rows(w), "the rows of the weight are not evenly spaced");
+  r.w = library_weights(w, op);
   for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
   r.epilogue = op.epilogue;
   r.channels_last = true;
+  r.avoid_brgemm = p.config == "jit";
   r.bias_dims = {-1};
   const Geometry g = geometry(op, r.x, r.w, r.out);
   const auto make = op.transposed ? dnnl().deconvolution_forward_primitive_desc_create : dnnl().convolution_forward_primitive_desc_create;

@@ -44,9 +44,6 @@ def check(name, dtype, device, seeds=1, tiny=True, **options):
 
 
 MARKS = {n: [pytest.mark.slow] for n in models.ALL if n not in QUICK}
-MARKS["resnet18"] = [
-    pytest.mark.xfail(strict=False, reason="depends on the CPU: channels-last convolutions: 1.7x the error of row-major eager, see AGENTS.md, known gaps")
-]
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in models.ALL])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/network/infer/check.h"
 #include "core/network/infer/infer.h"
+#include "kernels/api/conv_blocks.h"
 
 namespace tuyere::inference {
 namespace {
@@ -25,7 +26,7 @@ void fill(std::vector<int64_t>& list, size_t size, int64_t value) {
 
 void fill_lists(Conv& op, Inputs in) {
   if (in.size() < 2 || rank_of(in[1]) < 3) return;
-  const size_t spatial = in[1].shape.size() - 2;
+  const size_t spatial = conv_spatial(op, in[1].shape.size());
   fill(op.stride, spatial, 1);
   fill(op.pad_before, spatial, 0);
   fill(op.pad_after, spatial, 0);

@@ -2,6 +2,7 @@
 // Convolution, pooling, resizing: operators over trailing spatial dimensions. Empty per-dimension lists mean 1 (stride, dilation) or 0 (padding).
 #include "common/error.h"
 #include "core/network/infer/check.h"
+#include "kernels/api/conv_blocks.h"
 
 namespace tuyere::inference {
 namespace {
@@ -25,32 +26,35 @@ Dim conv_size(const Conv& op, size_t k, const Dim& in, const Dim& kernel) {
   return floordiv(room, stride) + 1;
 }
 
-void check_channels(const Conv& op, const Shape& x, const Shape& w) {
+void check_channels(const Conv& op, const Dim& have, const Shape& w, const Dim& rows) {
   USER_CHECK(op.groups >= 1, "groups must be positive, got " << op.groups);
-  const Dim channels = op.transposed ? w[0] : w[1] * op.groups;
-  USER_CHECK(may_equal(x[1], channels),
-             "the input has " << x[1] << " channels, the weight " << str(w) << " with groups=" << op.groups << " needs " << channels);
-  USER_CHECK(!w[0].is_const() || w[0].value() % op.groups == 0, "dimension 0 of the weight, " << w[0] << ", does not divide into " << op.groups << " groups");
+  const Dim channels = op.transposed ? rows : w[1] * op.groups;
+  USER_CHECK(may_equal(have, channels),
+             "the input has " << have << " channels, the weight " << str(w) << " with groups=" << op.groups << " needs " << channels);
+  USER_CHECK(!rows.is_const() || rows.value() % op.groups == 0, "dimension 0 of the weight, " << rows << ", does not divide into " << op.groups << " groups");
 }
 
 }  // namespace
 
 Types infer_one(const Conv& op, Inputs in) {
-  Check(in).inputs(2 + epilogue_inputs(op.epilogue)).same_dtype(2).rank_at_least(3).same_rank(0, 1);
+  Check(in).inputs(2 + epilogue_inputs(op.epilogue)).same_dtype(2).rank_at_least(3).rank_at_least(3, 1);
   const Shape &x = in[0].shape, &w = in[1].shape;
-  const size_t spatial = x.size() - 2;
+  const size_t spatial = conv_spatial(op, w.size());
+  const bool x_blocks = !op.transposed && in_blocks(x.size(), spatial), w_blocks = !op.transposed && in_blocks(w.size(), spatial);
+  if (!x_blocks && !w_blocks) Check(in).same_rank(0, 1);
   check_list(op.stride, spatial, 1, "stride");
   check_list(op.dilation, spatial, 1, "dilation");
   check_list(op.pad_before, spatial, INT64_MIN, "pad_before");
   check_list(op.pad_after, spatial, INT64_MIN, "pad_after");
   check_list(op.output_padding, spatial, 0, "output_padding");
   USER_CHECK(op.transposed || op.output_padding.empty(), "output_padding belongs to a transposed convolution");
-  check_channels(op, x, w);
+  check_channels(op, x_blocks ? x[1] * x.back() : x[1], w, w_blocks ? w[0] * w.back() : w[0]);
   Shape out{x[0], op.transposed ? w[1] * op.groups : w[0]};
   for (size_t k = 0; k < spatial; ++k) {
     out.push_back(conv_size(op, k, x[2 + k], w[2 + k]));
     check_size(out.back(), k);
   }
+  if (w_blocks) out.push_back(w.back());
   check_epilogue(op.epilogue, in.subspan(2), out);
   return {plain(op.type, std::move(out))};
 }

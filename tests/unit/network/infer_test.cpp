@@ -124,6 +124,12 @@ TEST(Infer, Conv) {
   EXPECT_EQ(inferred(Conv{.pad_before = {1, 1}, .pad_after = {1, 1}}, {"f32[n,3,h,w]", "f32[8,3,3,3]"}), "f32[n,8,h,w]");
   Conv up{.stride = {2, 3}, .pad_before = {1, 0}, .pad_after = {1, 0}, .dilation = {2, 1}, .groups = 3, .transposed = true, .output_padding = {1, 2}};
   EXPECT_EQ(inferred(up, {"f32[2,6,7,9]", "f32[6,4,3,2]"}), "f32[2,12,16,28]");
+  const Conv plain{.stride = {1, 2}, .pad_before = {1, 1}, .pad_after = {1, 1}, .dilation = {1, 1}};
+  EXPECT_EQ(inferred(plain, {"f32[n,4,8,9,16]", "f32[2,64,3,3,8]"}), "f32[n,2,8,5,8]");
+  EXPECT_EQ(inferred(plain, {"f32[n,3,8,9]", "f32[2,3,3,3,16]"}), "f32[n,2,8,5,16]");
+  EXPECT_EQ(inferred(plain, {"f32[n,4,8,9,16]", "f32[7,64,3,3]"}), "f32[n,7,8,5]");
+  EXPECT_EQ(error_of(plain, {"f32[1,2,8,8,16]", "f32[2,16,3,3,16]"}),
+            "error: conv: the input has 32 channels, the weight [2,16,3,3,16] with groups=1 needs 16");
   EXPECT_EQ(error_of(Conv{}, {"f32[1,4,8,8]", "f32[8,3,3,3]"}), "error: conv: the input has 4 channels, the weight [8,3,3,3] with groups=1 needs 3");
   EXPECT_EQ(error_of(Conv{}, {"f32[1,3,2,8]", "f32[8,3,3,3]"}), "error: conv: the kernel of size 3 does not fit spatial dimension 0 of size 2 with padding");
   EXPECT_EQ(error_of(Conv{.stride = {1}}, {"f32[1,3,8,8]", "f32[8,3,3,3]"}), "error: conv: stride has 1 entries for 2 spatial dimensions");
