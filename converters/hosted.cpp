@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "converters/convert.h"
+#include "converters/strides.h"
 
 namespace tuyere {
 namespace {
@@ -95,10 +96,22 @@ std::string hosted_args(const SourceGraph& graph, const SourceNode& node, std::v
   return Json{{"args", args}, {"returns", node.outputs.size()}, {"outputs", outputs}}.dump();
 }
 
+/// as_strided reads memory, not values: a hosted one gets row-major memory.
+Support reads_row_major(const SourceGraph& graph, const SourceNode& node) {
+  if (!node.op.starts_with("aten::as_strided") || node.args.empty()) return Support::yes();
+  const auto* self = std::get_if<Arg::Value>(&node.args[0].second.v);
+  if (!self) return Support::yes();
+  const SourceValue& value = graph.values.at(self->id);
+  const auto order = memory_order(value.type.shape, value.strides);
+  REQUIRE(value.strides.empty() || (order && order->empty()), "it reads memory that is not row-major");
+  return Support::yes();
+}
+
 Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.mutates, "it writes to an argument");
   REQUIRE(!node.side_effect, "it has side effects");
   REQUIRE(!node.outputs.empty(), "it has no outputs");
+  if (Support s = reads_row_major(graph, node); !s) return s;
   for (ValueId id : node.outputs)
     REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");
   REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }),
