@@ -35,7 +35,8 @@ void add_configs(const Tactic& tactic, const Problem& problem, const Target& tar
 
 }  // namespace
 
-Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level) {
+Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level,
+                           bool references) {
   Candidates result;
   std::vector<const Tactic*> fallback;
   for (const auto& tactic : tactics) {
@@ -54,10 +55,14 @@ Candidates find_candidates(const Problem& problem, const Target& target, const T
       add_configs(*tactic, problem, target, level, result.list);
     }
   }
-  if (result.list.empty()) {
+  const auto add_references = [&] {
     for (const Tactic* tactic : fallback) add_configs(*tactic, problem, target, level, result.list);
-  }
+  };
+  references |= level >= 4 && std::find(sources.begin(), sources.end(), kReference) != sources.end();
+  const bool alone = result.list.empty();
+  if (alone) add_references();
   if (level > 0) rank(result.list);
+  if (references && !alone) add_references();
   if (result.list.size() > limit_of(level)) result.list.resize(limit_of(level));
   return result;
 }
