@@ -101,7 +101,8 @@ class _Reader:
             elif node.op == "call_function":
                 self.call(node)
             elif node.op == "output":
-                outputs = [self.out.value_of.get(n, -1) if isinstance(n, torch.fx.Node) else -1 for n in node.args[0]]
+                results = node.args[0] if isinstance(node.args[0], (tuple, list)) else (node.args[0],)  # a loop's condition returns one tensor
+                outputs = [self.out.value_of.get(n, -1) if isinstance(n, torch.fx.Node) else -1 for n in results]
         source.inputs, source.outputs = inputs, outputs
         return self.out
 

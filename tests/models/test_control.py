@@ -85,7 +85,7 @@ def test_loop(device):
 def test_a_branch_that_cannot_be_converted_says_why():
     class Odd(torch.nn.Module):
         def forward(self, x):
-            return torch.cond(x.sum() > 0, lambda x: torch.linalg.qr(x)[0], lambda x: x + 1, (x,))
+            return torch.cond(x.sum() > 0, lambda x: torch.linalg.qr(x)[0].contiguous(), lambda x: x + 1, (x,))
 
     model, x = Odd(), torch.rand(3, 3)
     with torch.no_grad(), pytest.warns(tuyere.FallbackWarning):
