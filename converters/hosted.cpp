@@ -70,6 +70,9 @@ class Writer {
   std::vector<ValueId>& inputs_;
 };
 
+/// Ops whose kernels take SymInt lists on every device. Other kernels behind such a schema take ints, and the stable dispatcher cannot call them.
+bool takes_symbolic_sizes(const std::string& op) { return op == "aten::convolution_backward" || op == "aten::convolution"; }
+
 Json args_of(const SourceNode& node, std::vector<ValueId>& inputs) {
   Json out = Json::array();
   for (size_t k = 0; k < node.args.size(); ++k) {
@@ -79,6 +82,8 @@ Json args_of(const SourceNode& node, std::vector<ValueId>& inputs) {
       const std::string& type = node.arg_types[k];
       USER_CHECK(!type.starts_with("number") && !type.starts_with("Scalar"),
                  "argument '" << name << "' is a Scalar, which the stable dispatcher does not take");
+      USER_CHECK(!type.starts_with("SymInt[]") || takes_symbolic_sizes(node.op),
+                 "argument '" << name << "' is a SymInt list, which the stable dispatcher only hands to kernels that take symbolic sizes");
       entry["type"] = type;
     }
     out.push_back(std::move(entry));

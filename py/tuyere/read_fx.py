@@ -165,7 +165,8 @@ class _Reader:
             else:
                 value = formal.default_value if formal.has_default_value() else None
             args.append((formal.name, str(formal.type), self.argument(value)))
-        return [(name, _schema_type(text), value) for name, text, value in args]
+        symbolic = set(re.findall(r"SymInt\[\d*\]\??\s+(\w+)", str(schema)))  # the types of the arguments themselves say int
+        return [(name, _schema_type(text).replace("int", "SymInt") if name in symbolic else _schema_type(text), value) for name, text, value in args]
 
     def control_arguments(self, node):
         """torch.cond and while_loop: graphs of bodies travel as text."""

@@ -111,3 +111,15 @@ def test_graphs_are_cut_at_hosted_ops():
         for _ in range(8):
             torch.testing.assert_close(program(x), want, rtol=1e-4, atol=1e-4)
     assert "graph" in program.engines[0].mode and "cut at 1 host step" in program.engines[0].mode
+
+
+@pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+def test_ops_that_cannot_be_hosted_between_native_ones():
+    """The stable dispatcher has no way to call a kernel of int lists behind a schema of SymInt lists."""
+
+    def resize(x):
+        return torch.nn.functional.interpolate(x + 1, (5, 7), mode="bicubic", antialias=True) * 2
+
+    x = torch.randn(1, 2, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(resize, backend="tuyere")(x), resize(x))
