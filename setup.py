@@ -51,10 +51,6 @@ class BuildWithCMake(build_ext):
         for name in LIBRARIES:
             if (libraries / name).exists():
                 shutil.copy2(libraries / name, folder / name)
-        headers = output / "_include" / "runtime" / "engine"  # with _lib, all that a C or C++ program needs
-        headers.mkdir(parents=True, exist_ok=True)
-        for name in ("c_api.h", "cpp_api.h"):
-            shutil.copy2(ROOT / "runtime" / "engine" / name, headers / name)
         for module in (build / "lib").glob("_tuyere*.so"):
             shutil.copy2(module, output / module.name)
 

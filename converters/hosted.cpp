@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "converters/convert.h"
+#include "converters/strides.h"
 
 namespace tuyere {
 namespace {
@@ -69,6 +70,9 @@ class Writer {
   std::vector<ValueId>& inputs_;
 };
 
+/// Ops whose kernels take SymInt lists on every device. Other kernels behind such a schema take ints, and the stable dispatcher cannot call them.
+bool takes_symbolic_sizes(const std::string& op) { return op == "aten::convolution_backward" || op == "aten::convolution"; }
+
 Json args_of(const SourceNode& node, std::vector<ValueId>& inputs) {
   Json out = Json::array();
   for (size_t k = 0; k < node.args.size(); ++k) {
@@ -78,6 +82,8 @@ Json args_of(const SourceNode& node, std::vector<ValueId>& inputs) {
       const std::string& type = node.arg_types[k];
       USER_CHECK(!type.starts_with("number") && !type.starts_with("Scalar"),
                  "argument '" << name << "' is a Scalar, which the stable dispatcher does not take");
+      USER_CHECK(!type.starts_with("SymInt[]") || takes_symbolic_sizes(node.op),
+                 "argument '" << name << "' is a SymInt list, which the stable dispatcher only hands to kernels that take symbolic sizes");
       entry["type"] = type;
     }
     out.push_back(std::move(entry));
@@ -95,10 +101,22 @@ std::string hosted_args(const SourceGraph& graph, const SourceNode& node, std::v
   return Json{{"args", args}, {"returns", node.outputs.size()}, {"outputs", outputs}}.dump();
 }
 
+/// as_strided reads memory, not values: a hosted one gets row-major memory.
+Support reads_row_major(const SourceGraph& graph, const SourceNode& node) {
+  if (!node.op.starts_with("aten::as_strided") || node.args.empty()) return Support::yes();
+  const auto* self = std::get_if<Arg::Value>(&node.args[0].second.v);
+  if (!self) return Support::yes();
+  const SourceValue& value = graph.values.at(self->id);
+  const auto order = memory_order(value.type.shape, value.strides);
+  REQUIRE(value.strides.empty() || (order && order->empty()), "it reads memory that is not row-major");
+  return Support::yes();
+}
+
 Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.mutates, "it writes to an argument");
   REQUIRE(!node.side_effect, "it has side effects");
   REQUIRE(!node.outputs.empty(), "it has no outputs");
+  if (Support s = reads_row_major(graph, node); !s) return s;
   for (ValueId id : node.outputs)
     REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");
   REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }),

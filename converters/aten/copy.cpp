@@ -29,7 +29,11 @@ void to(Convert& c) {
   const SourceValue& from = c.graph.values.at(std::get<Arg::Value>(self.v).id);
   const SourceValue& result = c.graph.values.at(c.node.outputs.at(0));
   USER_CHECK(from.device == result.device || is_fixed(c.graph, self), "moves data from " << from.device << " to " << result.device);
-  c.out(c.cast(c.tensor("self"), c.out_type().dtype));
+  const TensorId x = c.tensor("self");
+  const DType type = c.out_type().dtype;
+  // The user's own conversion to a shorter float rounds, whatever is fused around it.
+  const bool rounds = is_float(type) && compute_type(type) != type && c.type(x).dtype != type;
+  c.out(rounds ? c.pointwise(Fn::cast, {x}, type) : c.cast(x, type));
 }
 
 void copy(Convert& c) {

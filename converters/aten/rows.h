@@ -27,6 +27,7 @@ void add_create(ConverterTable& t);
 void add_order(ConverterTable& t);
 void add_resize(ConverterTable& t);
 void add_copy(ConverterTable& t);
+void add_control(ConverterTable& t);
 
 using ConvertFn = void (*)(Convert&);
 /// The same row under several names.

@@ -54,6 +54,7 @@ ConverterTable make_table() {
   add_order(t);
   add_resize(t);
   add_copy(t);
+  add_control(t);
   return t;
 }
 

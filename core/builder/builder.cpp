@@ -5,35 +5,50 @@
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
 
 #include "common/error.h"
 #include "common/log.h"
 #include "core/builder/choose.h"
+#include "core/builder/describe.h"
 #include "core/builder/emit.h"
 #include "core/builder/problems.h"
 #include "core/builder/version.h"
 #include "core/builder/weights.h"
+#include "core/builder/whole_network.h"
 
 namespace tuyere {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr int kAppend = -1;
+
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+
+/// The bodies of the network with their problems and choices, for one profile.
+struct Tuned {
+  const OptimizationProfile* profile;
+  Symbols hints;
+  std::vector<std::vector<Problem>> problems;  // by body, then step
+  std::vector<std::vector<Choice>> choices;
+};
 
 class Build {
  public:
   Build(Network network, const BuilderConfig& config)
-      : net_(std::move(network)), config_(config), target_(find_target(config.target)), cache_(device_key(target_)) {
-    if (!config.profiles.empty()) profile_ = config.profiles[0];
-    for (const auto& [name, range] : profile_.symbols) hints_.set(name, range.opt);
+      : net_(std::move(network)),
+        config_(config),
+        target_(find_target(config.target)),
+        versions_(library_versions(target_)),
+        cache_(device_key(target_), target_.present ? str(versions_) : ""),
+        profiles_(config.profiles) {
+    if (profiles_.empty()) profiles_.emplace_back();
   }
 
   BuiltEngine run() {
     Clock::time_point begin = Clock::now();
     check_options();
-    add_default_hints();
+    check_profiles();
     optimize();
     net_.compact();
     place(net_);
@@ -43,9 +58,9 @@ class Build {
     add_weight_program(weights);
     end_phase("weights");
     add_program(weights);
-    std::vector<std::byte> bytes = finish();
+    BuiltEngine engine = finish();
     end_phase("emit");
-    BuiltEngine engine{std::move(bytes), std::move(report_)};
+    engine.report = std::move(report_);
     engine.report.seconds = seconds_since(begin);
     return engine;
   }
@@ -64,28 +79,42 @@ class Build {
       for (const char* name : {"own", "cudnn", "cublaslt", "onednn", "reference"}) known |= source == name;
       USER_CHECK(known, "unknown tactic source '" << source << "': own, cudnn, cublaslt, onednn or reference");
     }
-    for (const auto& [name, range] : profile_.symbols) {
-      USER_CHECK(range.min <= range.opt && range.opt <= range.max, "profile of '" << name << "': min <= opt <= max does not hold");
+    USER_CHECK(config_.weights == "engine" || config_.weights == "separate" || config_.weights == "shared",
+               "weights '" << config_.weights << "' is none of engine, separate and shared");
+  }
+
+  void check_profiles() const {
+    std::vector<std::string> known = symbols_of(net_.main());
+    std::string list;
+    for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
+    for (const OptimizationProfile& profile : profiles_) {
+      for (const auto& [name, range] : profile.symbols) {
+        USER_CHECK(std::binary_search(known.begin(), known.end(), name),
+                   "a profile names the size '" << name << "', which the network does not have; it has " << (list.empty() ? "no symbolic sizes" : list));
+        USER_CHECK(0 <= range.min && range.min <= range.opt && range.opt <= range.max,
+                   "profile of '" << name << "': 0 <= min <= opt <= max does not hold: " << range.min << ", " << range.opt << ", " << range.max);
+      }
     }
   }
 
-  /// Sizes nobody gave a hint for are tuned at 1.
-  void add_default_hints() {
-    std::vector<std::string> names;
-    for (const Tensor& tensor : net_.main().tensors) {
-      for (const Dim& dim : tensor.type.shape) dim.collect(names);
+  /// The sizes to tune for: those of the profile; sizes nobody gave a hint for are tuned at 1.
+  Symbols hints_of(const OptimizationProfile& profile) const {
+    Symbols hints;
+    for (const auto& [name, range] : profile.symbols) hints.set(name, range.opt);
+    for (const Body& body : net_.bodies) {
+      for (const std::string& name : symbols_of(body)) {
+        if (!hints.find(name)) hints.set(name, 1);
+      }
     }
-    for (const std::string& name : names) {
-      if (!hints_.find(name)) hints_.set(name, 1);
-    }
+    return hints;
   }
 
   void optimize() {
     report_progress(config_, "optimize", 0, 1, net_.name);
     validate(net_);
-    PassContext context{target_, config_.precision, own_only(), hints_, config_.tf32_matmul, config_.tf32_conv, has_source("onednn") ? cpu_channel_block() : 0};
+    PassContext context{
+        target_, config_.precision, own_only(), hints_of(profiles_[0]), config_.tf32_matmul, config_.tf32_conv, has_source("onednn") ? cpu_channel_block() : 0};
     report_.passes = run_passes(net_, context, {config_.disabled_passes, true});
-    USER_CHECK(net_.bodies.size() == 1, "networks with control flow cannot be built: keep If, While and Call outside");
     report_progress(config_, "optimize", 1, 1, net_.name);
   }
 
@@ -118,50 +147,121 @@ class Build {
     std::vector<Choice> choices = choose(problems, cpu, config, none, stats);
     file_.plan.weight_body = 1;
     file_.plan.bodies.push_back(emit_body({weights.network, placement, problems, choices, {}, weights.outputs}));
-    file_.constants.merge(run_weight_body(file_.plan.bodies[1], file_.constants));
+    file_.constants.merge(config_.weights == "shared" ? weight_types(file_.plan.bodies[1]) : run_weight_body(file_.plan.bodies[1], file_.constants));
   }
 
   void add_program(const WeightProgram& weights) {
     PlacementOptions options;
     options.stored_in_layout.insert(weights.outputs.begin(), weights.outputs.end());
-    Placement placement = place(net_, 0, options);
+    for (int body = 0; body < static_cast<int>(net_.bodies.size()); ++body) placements_.push_back(place(net_, body, options));
     dump("network", net_.name, str(net_));
-    dump("memory", net_.name, str(net_, 0, placement));
-    add_constants(net_);
-    std::vector<Problem> problems = make_problems(net_, 0, placement, hints_, config_.deterministic);
-    std::vector<Choice> choices = tune(problems);
+    for (int body = 0; body < static_cast<int>(net_.bodies.size()); ++body) {
+      dump("memory", net_.name + (body ? "." + std::to_string(body) : ""), str(net_, body, placements_[body]));
+      add_constants(net_, body);
+    }
+    std::vector<Tuned> tuned;
+    with_timing_cache([&] {
+      for (const OptimizationProfile& profile : profiles_) tuned.push_back(tune(profile));
+      if (config_.optimization_level >= 5 && target_.present) refine(tuned[0]);
+    });
     report_progress(config_, "emit", 0, 1, net_.name);
-    file_.plan.bodies[0] = emit_body({net_, placement, problems, choices, profile_, {}});
-    for (const Choice& choice : choices) add_report(choice);
+    emit_program(tuned[0], 0, 0);
+    for (size_t p = 1; p < tuned.size(); ++p) file_.plan.profiles.push_back(emit_program(tuned[p], 0, kAppend));
+    for (size_t body = 0; body < net_.bodies.size(); ++body) {
+      for (size_t i = 0; i < tuned[0].choices[body].size(); ++i) add_report(static_cast<int>(body), i, tuned[0]);
+    }
   }
 
   /// What was measured goes to the timing cache, whether the build succeeds, fails or is cancelled.
-  std::vector<Choice> tune(const std::vector<Problem>& problems) {
+  template <class F>
+  void with_timing_cache(F body) {
     std::string path = timing_cache_path(config_.timing_cache, target_);
     if (!path.empty()) cache_.load(path);
-    ChooseStats stats;
     auto save = [&] {
-      if (!path.empty()) cache_.save(path);
+      if (path.empty()) return;
+      try {
+        cache_.save(path);
+      } catch (const Error& error) {
+        if (config_.timing_cache != "default") throw;
+        TUYERE_LOG(Warning, "the timing cache is not kept: " << error.message());
+      }
     };
-    std::vector<Choice> choices;
     try {
-      choices = choose(problems, target_, config_, cache_, stats);
+      body();
     } catch (const Error&) {
       save();
       throw;
     }
     save();
-    report_.timed = stats.timed;
-    report_.cache_hits = stats.cache_hits;
-    report_.tune_seconds = stats.seconds;
-    report_.phases.insert(report_.phases.end(), stats.phases.begin(), stats.phases.end());
-    phase_begin_ = Clock::now();
-    return choices;
   }
 
-  void add_report(const Choice& choice) {
-    const PlanStep& step = file_.plan.bodies[0].steps[report_.layers.size()];
-    report_.layers.push_back({step.name, step.problem.substr(0, step.problem.find(' ')), step.tactic, step.config, step.micros, step.origins, choice.why_not});
+  Tuned tune(const OptimizationProfile& profile) {
+    Tuned tuned{&profile, hints_of(profile), {}, {}};
+    std::vector<Problem> all;
+    for (int body = 0; body < static_cast<int>(net_.bodies.size()); ++body) {
+      tuned.problems.push_back(make_problems(net_, body, placements_[body], tuned.hints, config_.deterministic));
+      all.insert(all.end(), tuned.problems.back().begin(), tuned.problems.back().end());
+    }
+    ChooseStats stats;
+    std::vector<Choice> choices = choose(all, target_, config_, cache_, stats);
+    auto next = choices.begin();
+    for (const std::vector<Problem>& problems : tuned.problems) {
+      tuned.choices.emplace_back(std::make_move_iterator(next), std::make_move_iterator(next + problems.size()));
+      next += problems.size();
+    }
+    report_.timed += stats.timed;
+    report_.cache_hits += stats.cache_hits;
+    report_.tune_seconds += stats.seconds;
+    report_.phases.insert(report_.phases.end(), stats.phases.begin(), stats.phases.end());
+    phase_begin_ = Clock::now();
+    return tuned;
+  }
+
+  /// The main body's choices, checked in the whole network. Networks that need PyTorch or hidden sizes cannot run here.
+  void refine(Tuned& tuned) {
+    const bool runs_here = net_.bodies.size() == 1 && std::none_of(tuned.problems[0].begin(), tuned.problems[0].end(),
+                                                                   [](const Problem& problem) { return group(problem.op) == OpGroup::control; });
+    if (!runs_here || config_.weights == "shared") return;
+    report_progress(config_, "tune", 0, 1, "the whole network");
+    auto emit = [&](const std::vector<Choice>& choices) {
+      EngineFile file = file_;
+      file.plan.target = target_.arch();
+      file.plan.bodies[0] = emit_body({net_, placements_[0], tuned.problems[0], choices, *tuned.profile, {}, 0});
+      return file;
+    };
+    report_.timed += check_in_network(tuned.problems[0], tuned.choices[0], emit, tuned.hints, target_, cache_);
+  }
+
+  /// Emits a body and, after it, those that it runs; returns its number in the plan.
+  int emit_program(const Tuned& tuned, int body, int number) {
+    std::vector<PlanBody>& bodies = file_.plan.bodies;
+    if (number == kAppend) {
+      number = static_cast<int>(bodies.size());
+      bodies.emplace_back();
+    }
+    static const OptimizationProfile none;
+    PlanBody emitted = emit_body({net_, placements_[body], tuned.problems[body], tuned.choices[body], body == 0 ? *tuned.profile : none, {}, body});
+    for (size_t s = 0; s < emitted.steps.size(); ++s) {
+      const Op& op = net_.bodies[body].layers[placements_[body].steps[s]].op;
+      for (int64_t inner : bodies_of(op)) emitted.steps[s].bodies.push_back(emit_program(tuned, static_cast<int>(inner), kAppend));
+    }
+    bodies[number] = std::move(emitted);
+    return number;
+  }
+
+  static std::vector<int64_t> bodies_of(const Op& op) {
+    if (const auto* o = std::get_if<If>(&op)) return {o->then_body, o->else_body};
+    if (const auto* o = std::get_if<While>(&op)) return {o->cond_body, o->loop_body};
+    if (const auto* o = std::get_if<Call>(&op)) return {o->body};
+    return {};
+  }
+
+  void add_report(int body, size_t step, const Tuned& tuned) {
+    const Layer& layer = net_.bodies[body].layers[placements_[body].steps[step]];
+    const Choice& choice = tuned.choices[body][step];
+    std::string name = (body ? "body " + std::to_string(body) + ": " : "") + step_name(layer.op);
+    report_.layers.push_back(
+        {name, std::string(tuyere::name(layer.op)), choice.tactic, choice.config, choice.micros, origin_lines(layer.origins), choice.why_not});
   }
 
   void add_constant(const Constant& constant, const TensorType& type) {
@@ -177,39 +277,52 @@ class Build {
     file_.constants[name] = stored;
   }
 
-  void add_constants(const Network& network) {
-    for (const Tensor& tensor : network.main().tensors) {
+  void add_constants(const Network& network, int body = 0) {
+    for (const Tensor& tensor : network.bodies[body].tensors) {
       if (tensor.constant < 0) continue;
       ErrorFrame frame("storing constant '" + network.constants[tensor.constant].name + "'");
       add_constant(network.constants[tensor.constant], tensor.type);
     }
   }
 
-  std::vector<std::byte> finish() {
+  BuiltEngine finish() {
     Plan& plan = file_.plan;
     plan.target = target_.arch();
     plan.device_name = target_.device_name;
-    plan.meta["tuyere"] = kVersion;
-    plan.meta["network"] = str(net_);
-    plan.meta["options"] = options_text();
     drop_unused_constants();
-    Packing packing = arena_at(plan.bodies[0], hints_);
+    Packing packing = arena_at(plan.bodies[0], hints_of(profiles_[0]));
     report_.arena_bytes = packing.total;
     report_.arena_lower_bound = packing.lower_bound;
     for (const PlanBuffer& buffer : plan.bodies[0].buffers) {
       if (buffer.kind == BufferKind::constant) report_.weight_bytes += buffer.bytes.value();
     }
-    std::vector<std::byte> bytes = write_engine(file_);
+    plan.meta["tuyere"] = kVersion;
+    plan.meta["libraries"] = str(versions_);
+    plan.meta["network"] = str(net_);
+    plan.meta["options"] = options_text(config_);
+    plan.meta["report"] = to_json(report_, true);
+    BuiltEngine engine;
+    if (config_.weights != "engine") take_weights_out(engine);
+    engine.bytes = write_engine(file_);
     report_progress(config_, "emit", 1, 1, net_.name);
-    return bytes;
+    return engine;
   }
 
-  std::string options_text() const {
-    nlohmann::ordered_json options{{"precision", config_.precision},          {"tf32_matmul", config_.tf32_matmul},
-                                   {"tf32_conv", config_.tf32_conv},          {"optimization_level", config_.optimization_level},
-                                   {"deterministic", config_.deterministic},  {"cuda_graphs", config_.cuda_graphs},
-                                   {"tactic_sources", config_.tactic_sources}};
-    return options.dump();
+  void take_weights_out(BuiltEngine& engine) {
+    PlanConstants weights;
+    std::set<std::string> made;
+    if (file_.plan.weight_body >= 0) {
+      for (const PlanIo& io : file_.plan.bodies[file_.plan.weight_body].outputs) made.insert(io.name);
+    }
+    for (auto& [name, constant] : file_.constants) {
+      if (!name.starts_with("param/") && !made.count(name)) continue;
+      weights[name] = constant;
+      constant.data = nullptr;
+      constant.keep = nullptr;
+    }
+    file_.plan.meta["weights"] = config_.weights;
+    file_.plan.meta["weights_id"] = weights_id(weights);
+    if (config_.weights == "separate") engine.weights = write_weights(weights, file_.plan.meta["weights_id"]);
   }
 
   void drop_unused_constants() {
@@ -227,9 +340,10 @@ class Build {
   Network net_;
   const BuilderConfig& config_;
   Target target_;
+  Versions versions_;
   TimingCache cache_;
-  OptimizationProfile profile_;
-  Symbols hints_;
+  std::vector<OptimizationProfile> profiles_;
+  std::vector<Placement> placements_;  // by body
   EngineFile file_;
   BuildReport report_;
   Clock::time_point phase_begin_ = Clock::now();

@@ -14,7 +14,8 @@
 
 namespace tuyere {
 
-/// Range of each symbol, and the size to tune for.
+/// Range of each symbol, and the size to tune for. An engine with several profiles runs the first one whose ranges hold the sizes of a call, with
+/// kernels chosen for that profile's sizes.
 struct OptimizationProfile {
   struct Range {
     int64_t min = 0, opt = 1, max = INT64_MAX;
@@ -32,11 +33,13 @@ struct BuilderConfig {
   int64_t workspace_size = -1;              // bytes per step; -1: no limit
   std::vector<std::string> tactic_sources;  // empty: all. "own", "cudnn", "cublaslt", "onednn", "reference"
   std::string timing_cache = "default";     // path, "default" (user cache folder), or "" for none
+  std::string engine_cache = "";            // folder, "default" (user cache folder), or "" for none: of build_cached()
+  std::string weights = "engine";           // "engine": in the file; "separate": in a second file; "shared": nowhere, the caller lends them at load
   std::vector<OptimizationProfile> profiles;
   std::vector<std::string> disabled_passes;
   bool deterministic = true;
   bool cuda_graphs = true;
-  bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: TF32 for f32 data under precision "as_is"
+  bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: TF32 for products of f32 data
   int num_threads = 0;                          // of parallel compilation; 0: all cores
   ProgressFn progress;
 };
@@ -55,10 +58,16 @@ struct BuildReport {
   double seconds = 0, tune_seconds = 0;
   std::vector<std::pair<std::string, double>> phases;  // seconds of "optimize", "weights", "candidates", "compile", "time", "finish", "emit", in order
   int timed = 0, cache_hits = 0;
+  bool from_cache = false;  // the whole engine: nothing was built
 };
+/// As JSON. What differs between two builds of the same engine (seconds, cache hits) is left out of the text that the engine file keeps.
+std::string to_json(const BuildReport& report, bool kept = false);
+BuildReport parse_report(const std::string& json);
 
 struct BuiltEngine {
-  std::vector<std::byte> bytes;  // an engine file
+  std::vector<std::byte> bytes;    // an engine file
+  std::vector<std::byte> weights;  // weights "separate": the second file
+  std::string weights_path;        // where that file is already (engine cache), "" when only `weights` has it
   BuildReport report;
 };
 

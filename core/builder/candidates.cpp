@@ -47,7 +47,8 @@ void add_configs(const Tactic& tactic, const Problem& problem, const Target& tar
 
 }  // namespace
 
-Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level) {
+Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level,
+                           bool references) {
   Candidates result;
   std::vector<const Tactic*> fallback;
   for (const auto& tactic : tactics) {
@@ -66,9 +67,12 @@ Candidates find_candidates(const Problem& problem, const Target& target, const T
       add_configs(*tactic, problem, target, level, result.list);
     }
   }
-  if (result.list.empty()) {
+  const auto add_references = [&] {
     for (const Tactic* tactic : fallback) add_configs(*tactic, problem, target, level, result.list);
-  }
+  };
+  references |= level >= 4 && std::find(sources.begin(), sources.end(), kReference) != sources.end();
+  const bool alone = result.list.empty();
+  if (alone) add_references();
   if (level > 0) rank(result.list);
   shorten(result.list, level);
   if (level == 2 || level == 3) {
@@ -76,6 +80,7 @@ Candidates find_candidates(const Problem& problem, const Target& target, const T
     for (const Candidate& c : result.list) best = std::min(best, c.estimate);
     for (Candidate& c : result.list) c.reserve = c.estimate > kHopeless * best;
   }
+  if (references && !alone) add_references();
   return result;
 }
 

@@ -23,7 +23,8 @@ struct Candidates {
 
 /// level 0: the first supported tactic's first configuration; 1: the cost model's best; 2: its best three; 3: the best of every tactic, filled
 /// up to a dozen of our own, those of hopeless estimates in reserve; 4 and 5: all that the tactics offer at that level. Reference tactics only when there is
-/// nothing else.
-Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level);
+/// nothing else, when `references` asks for them, or when the sources name them at level 4 or 5.
+Candidates find_candidates(const Problem& problem, const Target& target, const TacticList& tactics, const std::vector<std::string>& sources, int level,
+                           bool references = false);
 
 }  // namespace tuyere

@@ -19,6 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr size_t kRunnersUp = 2;  // candidates beside the fastest that are tried in the whole network at level 5
+constexpr int kEverything = 5;
+
 /// A candidate and what became of it.
 struct Trial {
   Candidate candidate;
@@ -76,8 +79,9 @@ class Chooser {
 
   void ask(Question& question) const {
     const Problem& problem = *question.problem;
-    if (const auto* call = std::get_if<HostCall>(&problem.op)) {
-      question.choice.tactic = "host." + call->op;
+    if (group(problem.op) == OpGroup::control) {
+      const auto* call = std::get_if<HostCall>(&problem.op);
+      question.choice.tactic = call ? "host." + call->op : "control." + std::string(name(problem.op));
       return;
     }
     Candidates candidates = find_candidates(problem, target_, tactics(problem.op, target_), config_.tactic_sources, config_.optimization_level);
@@ -156,7 +160,7 @@ class Chooser {
     if (trial.spec || !trial.error.empty()) return;
     try {
       StepSpec spec = trial.candidate.tactic->make(*question.problem, target_, trial.candidate.config);
-      int64_t workspace = spec.workspace.eval(question.problem->hints);
+      int64_t workspace = config_.workspace_size < 0 ? 0 : workspace_at_hints(*question.problem, spec, target_);
       if (config_.workspace_size >= 0 && workspace > config_.workspace_size) {
         trial.error = "needs " + std::to_string(workspace) + " bytes of workspace, more than workspace_size";
       } else {
@@ -204,21 +208,38 @@ class Chooser {
 
   /// The first candidate that works; one that failed makes way for the next.
   void settle(Question& question) const {
-    if (std::holds_alternative<HostCall>(question.problem->op)) return;
-    for (Trial& trial : question.trials) {
-      make(question, trial);
-      std::string name(trial.candidate.tactic->name());
-      if (!trial.error.empty()) {
-        question.choice.why_not.push_back(name + " " + trial.candidate.config + ": " + trial.error);
-        continue;
-      }
-      question.choice.tactic = name;
-      question.choice.config = trial.candidate.config;
-      question.choice.spec = std::move(*trial.spec);
-      question.choice.micros = trial.micros.value_or(0);
-      break;
+    if (group(question.problem->op) == OpGroup::control) return;
+    const size_t runners_up = config_.optimization_level >= 5 ? kRunnersUp : 0;
+    if (!settle(question, question.trials, runners_up)) {
+      // What the level leaves out may need less workspace.
+      Candidates all = find_candidates(*question.problem, target_, tactics(question.problem->op, target_), config_.tactic_sources, kEverything, true);
+      std::vector<Trial> rest;
+      for (Candidate& candidate : all.list) rest.push_back({std::move(candidate)});
+      settle(question, rest, 0);
     }
     USER_CHECK(!question.choice.tactic.empty(), "every kernel failed for " << question.key << reasons(question.choice.why_not));
+  }
+
+  bool settle(Question& question, std::vector<Trial>& trials, size_t runners_up) const {
+    for (Trial& trial : trials) {
+      if (!question.choice.tactic.empty() && !trial.micros) continue;
+      make(question, trial);
+      if (!trial.error.empty()) {
+        const std::string reason = std::string(trial.candidate.tactic->name()) + " " + trial.candidate.config + ": " + trial.error;
+        auto& known = question.choice.why_not;
+        if (std::find(known.begin(), known.end(), reason) == known.end()) known.push_back(reason);
+        continue;
+      }
+      Choice choice{std::string(trial.candidate.tactic->name()), trial.candidate.config, std::move(*trial.spec), trial.micros.value_or(0)};
+      if (question.choice.tactic.empty()) {
+        choice.why_not = std::move(question.choice.why_not);
+        question.choice = std::move(choice);
+      } else {
+        question.choice.runners_up.push_back(std::move(choice));
+      }
+      if (question.choice.runners_up.size() >= runners_up) return true;
+    }
+    return !question.choice.tactic.empty();
   }
 
   const Target& target_;

@@ -16,6 +16,7 @@ struct Choice {
   StepSpec spec;
   double micros = 0;                 // measured; 0: not
   std::vector<std::string> why_not;  // tactics that came not into question, and candidates that failed
+  std::vector<Choice> runners_up;    // optimization_level 5: the next best measured ones
 };
 
 struct ChooseStats {

@@ -12,10 +12,10 @@ namespace {
 
 class Emitter {
  public:
-  explicit Emitter(const EmitInput& input) : in_(input), body_(input.network.main()), numbers_(body_.tensors.size(), -1) {}
+  explicit Emitter(const EmitInput& input) : in_(input), body_(input.network.bodies[input.body]), numbers_(body_.tensors.size(), -1) {}
 
   PlanBody run() {
-    plan_.symbols = bind_symbols(in_.network, in_.profile);
+    plan_.symbols = bind_symbols(body_, in_.profile);
     for (const PlacedBuffer& buffer : in_.placement.buffers) plan_.buffers.push_back(emit(buffer));
     for (TensorId t : body_.inputs) plan_.inputs.push_back({body_.tensors[t].name, tensor(t)});
     for (size_t s = 0; s < in_.placement.steps.size(); ++s) add_step(static_cast<int>(s));
@@ -69,7 +69,11 @@ class Emitter {
     const Choice& choice = in_.choices[s];
     PlanStep step;
     step.spec = choice.spec;
-    if (const auto* call = std::get_if<HostCall>(&layer.op)) step.spec = host_step(*call);
+    if (const auto* call = std::get_if<HostCall>(&layer.op)) {
+      step.spec = host_step(*call);
+    } else if (group(layer.op) == OpGroup::control) {
+      step.spec.executor = name(layer.op);  // "if", "while", "call"
+    }
     for (TensorId t : layer.inputs) step.in.push_back(tensor(t));
     for (TensorId t : layer.outputs) step.out.push_back(tensor(t));
     step.name = step_name(layer.op);

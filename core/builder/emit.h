@@ -16,13 +16,16 @@ struct EmitInput {
   const std::vector<Choice>& choices;    // one per step
   const OptimizationProfile& profile;
   std::vector<std::string> output_names;  // empty: those of the tensors
+  int body = 0;                           // of the network
 };
 
-/// Body 0 as a plan body. Error{User} when a symbol's value cannot be read off an input.
+/// A body as a plan body; its control steps still lack their bodies. Error{User} when a symbol's value cannot be read off an input.
 PlanBody emit_body(const EmitInput& input);
 
 /// Where each symbol that the body uses comes from: an input dim that is the symbol, or else a linear expression of it alone.
-std::vector<PlanSymbol> bind_symbols(const Network& network, const OptimizationProfile& profile);
+std::vector<PlanSymbol> bind_symbols(const Body& body, const OptimizationProfile& profile);
+/// The symbols in the shapes of a body, sorted.
+std::vector<std::string> symbols_of(const Body& body);
 
 /// "conv+add+relu": the operator and the functions of its programs.
 std::string step_name(const Op& op);

@@ -22,16 +22,6 @@ bool is_linear(const Dim& dim, const std::string& symbol) {
   return at[1] != at[0] && dim == Dim(at[1] - at[0]) * Dim::symbol(symbol) + Dim(at[0]);
 }
 
-std::vector<std::string> symbols_of(const Body& body) {
-  std::vector<std::string> names;
-  for (const Tensor& tensor : body.tensors) {
-    for (const Dim& dim : tensor.type.shape) dim.collect(names);
-  }
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  return names;
-}
-
 std::optional<PlanSymbol> bind(const Body& body, const std::string& symbol) {
   for (bool plain : {true, false}) {
     for (size_t i = 0; i < body.inputs.size(); ++i) {
@@ -47,8 +37,17 @@ std::optional<PlanSymbol> bind(const Body& body, const std::string& symbol) {
 
 }  // namespace
 
-std::vector<PlanSymbol> bind_symbols(const Network& network, const OptimizationProfile& profile) {
-  const Body& body = network.main();
+std::vector<std::string> symbols_of(const Body& body) {
+  std::vector<std::string> names;
+  for (const Tensor& tensor : body.tensors) {
+    for (const Dim& dim : tensor.type.shape) dim.collect(names);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+std::vector<PlanSymbol> bind_symbols(const Body& body, const OptimizationProfile& profile) {
   std::vector<PlanSymbol> result;
   for (const std::string& name : symbols_of(body)) {
     std::optional<PlanSymbol> symbol = bind(body, name);

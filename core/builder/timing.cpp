@@ -274,4 +274,20 @@ std::vector<Timing> time_steps(const Problem& problem, std::span<const StepSpec*
   return timings;
 }
 
+int64_t workspace_at_hints(const Problem& problem, const StepSpec& spec, const Target& target) {
+  const int64_t planned = spec.workspace.eval(problem.hints);
+  const Result<Executor*> executor = target.present ? find_executor(spec.executor) : Result<Executor*>(Status(Code::FailedPrecondition, "absent"));
+  if (!executor.is_ok()) return planned;
+  PrepareArgs args;
+  for (const TensorDesc& tensor : problem.in) args.in.push_back(view_at_hints(problem, tensor));
+  for (const TensorDesc& tensor : problem.out) args.out.push_back(view_at_hints(problem, tensor));
+  static const std::byte somewhere{};  // the question depends on what is constant, not on its values
+  for (const TensorDesc& tensor : problem.in) args.constants.push_back(tensor.constant ? &somewhere : nullptr);
+  args.constant_keys.resize(problem.in.size());
+  args.symbols = &problem.hints;
+  args.device = target.is_cuda() ? target.device : -1;
+  const Result<int64_t> asked = executor.value()->workspace(spec, args);
+  return asked.is_ok() ? std::max(planned, asked.value()) : planned;
+}
+
 }  // namespace tuyere

@@ -20,4 +20,7 @@ struct Timing {
 /// slower than the best hardly at all.
 std::vector<Timing> time_steps(const Problem& problem, std::span<const StepSpec* const> steps, const Target& target);
 
+/// Bytes of workspace that the step needs at the problem's hint sizes: by its executor where the target is present, by its spec otherwise.
+int64_t workspace_at_hints(const Problem& problem, const StepSpec& spec, const Target& target);
+
 }  // namespace tuyere

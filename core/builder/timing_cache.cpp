@@ -13,7 +13,7 @@ namespace tuyere {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 double to_nanosecond(double micros) { return std::round(micros * 1000) / 1000; }
 
@@ -24,8 +24,16 @@ void check_header(const Json& line) {
 
 }  // namespace
 
+TimingCache::EntryKey TimingCache::entry_key(const std::string& key) const {
+  if (!libraries_.empty()) return {device_, libraries_, key};
+  std::string newest;
+  for (const auto& [name, candidates] : entries_)  // sorted
+    if (std::get<0>(name) == device_) newest = std::get<1>(name);
+  return {device_, newest, key};
+}
+
 std::optional<double> TimingCache::find(const std::string& key, const std::string& tactic, const std::string& config) const {
-  auto entry = entries_.find({device_, key});
+  auto entry = entries_.find(entry_key(key));
   if (entry == entries_.end()) return std::nullopt;
   auto candidate = entry->second.find({tactic, config});
   if (candidate == entry->second.end()) return std::nullopt;
@@ -34,14 +42,14 @@ std::optional<double> TimingCache::find(const std::string& key, const std::strin
 
 std::vector<TimedCandidate> TimingCache::find(const std::string& key) const {
   std::vector<TimedCandidate> result;
-  auto entry = entries_.find({device_, key});
+  auto entry = entries_.find(entry_key(key));
   if (entry == entries_.end()) return result;
   for (const auto& [name, micros] : entry->second) result.push_back({name.first, name.second, micros});
   return result;
 }
 
 void TimingCache::add(const std::string& key, TimedCandidate candidate) {
-  entries_[{device_, key}][{candidate.tactic, candidate.config}] = to_nanosecond(candidate.micros);
+  entries_[entry_key(key)][{candidate.tactic, candidate.config}] = to_nanosecond(candidate.micros);
   changed_ = true;
 }
 
@@ -63,7 +71,9 @@ void TimingCache::merge(const std::string& text) {
         check_header(json);
         continue;
       }
-      Candidates& candidates = entries_[{json.at("device").get<std::string>(), json.at("key").get<std::string>()}];
+      auto device = json.at("device").get<std::string>(), key = json.at("key").get<std::string>();
+      if (!json.contains("libraries")) continue;
+      Candidates& candidates = entries_[{device, json["libraries"].get<std::string>(), key}];
       for (const Json& timed : json.at("timed")) {
         candidates.try_emplace({timed.at("tactic").get<std::string>(), timed.at("config").get<std::string>()}, timed.at("us").get<double>());
       }
@@ -78,7 +88,7 @@ std::string TimingCache::str() const {
   for (const auto& [name, candidates] : entries_) {
     Json timed = Json::array();
     for (const auto& [candidate, micros] : candidates) timed.push_back({{"tactic", candidate.first}, {"config", candidate.second}, {"us", micros}});
-    text += Json{{"device", name.first}, {"key", name.second}, {"timed", timed}}.dump() + "\n";
+    text += Json{{"device", std::get<0>(name)}, {"libraries", std::get<1>(name)}, {"key", std::get<2>(name)}, {"timed", timed}}.dump() + "\n";
   }
   return text;
 }

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // What was measured before, as a readable file that can be merged and sorted line by line:
-//   {"tuyere":"timing cache","version":1}
-//   {"device":"NVIDIA H200, 132 SMs","key":"conv ... -> ...","timed":[{"tactic":"own.conv.igemm","config":"tile=128x128x32","us":12.31}, ...]}
-// Lines are sorted by device and key, candidates by tactic and configuration. One file may hold several devices.
+//   {"tuyere":"timing cache","version":2}
+//   {"device":"NVIDIA H200, sm_90a, 132 SMs","libraries":"cuDNN 91900, tuyere 0.1.0","key":"conv ... -> ...",
+//    "timed":[{"tactic":"own.conv.igemm","config":"tile=128x128x32","us":12.31}, ...]}
+// Lines are sorted by device, libraries and key, candidates by tactic and configuration. One file may hold several devices. What was measured with
+// other versions of the libraries is kept and not used. (Version 1 did not know its libraries: its lines are dropped.)
 #pragma once
 #include <map>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "kernels/api/problem.h"
@@ -20,8 +23,9 @@ struct TimedCandidate {
 
 class TimingCache {
  public:
-  /// Entries of `device` are read and written; those of other devices are kept.
-  explicit TimingCache(std::string device) : device_(std::move(device)) {}
+  /// Entries of `device` with these versions of the libraries are read and written; others are kept. libraries "": a device that is not here, whose
+  /// libraries nobody knows; then those of its entries that come last in the file count.
+  explicit TimingCache(std::string device, std::string libraries = "") : device_(std::move(device)), libraries_(std::move(libraries)) {}
 
   std::optional<double> find(const std::string& key, const std::string& tactic, const std::string& config) const;
   std::vector<TimedCandidate> find(const std::string& key) const;
@@ -40,12 +44,14 @@ class TimingCache {
 
  private:
   using Candidates = std::map<std::pair<std::string, std::string>, double>;  // (tactic, config) -> micros
-  std::string device_;
-  std::map<std::pair<std::string, std::string>, Candidates> entries_;  // (device, key)
+  using EntryKey = std::tuple<std::string, std::string, std::string>;        // (device, libraries, key)
+  EntryKey entry_key(const std::string& key) const;
+  std::string device_, libraries_;
+  std::map<EntryKey, Candidates> entries_;
   bool changed_ = false;
 };
 
-/// The device part of an entry: its name, multiprocessors, and the versions of the libraries that matter to it.
+/// The device part of an entry: its name, architecture and multiprocessors.
 std::string device_key(const Target& target);
 /// `config` resolved: "default" becomes a file in the cache folder, "" stays empty.
 std::string timing_cache_path(const std::string& config, const Target& target);

@@ -176,6 +176,16 @@ Shape stored_shape(const TensorType& type) {
 
 std::string file_name(const Constant& constant) { return constant.param ? "param/" + constant.name : constant.name; }
 
+PlanConstants weight_types(const PlanBody& body) {
+  PlanConstants types;
+  for (const PlanIo& io : body.outputs) {
+    const PlanTensor& tensor = body.tensors[io.tensor];
+    PlanConstant& type = types[io.name] = {tensor.dtype, to_ints(tensor.shape)};
+    type.bytes = bytes_of(type.dtype, numel(tensor.shape).value());
+  }
+  return types;
+}
+
 PlanConstants run_weight_body(const PlanBody& body, const PlanConstants& constants) {
   PlanConstants results;
   if (body.outputs.empty()) return results;
@@ -200,15 +210,13 @@ PlanConstants run_weight_body(const PlanBody& body, const PlanConstants& constan
     const PlanConstant& c = constants.at("param/" + io.name);
     in.push_back(ref(c, const_cast<void*>(c.data)));
   }
+  results = weight_types(body);
   for (const PlanIo& io : body.outputs) {
-    const PlanTensor& tensor = body.tensors[io.tensor];
-    PlanConstant c{tensor.dtype, to_ints(tensor.shape)};
-    c.bytes = bytes_of(c.dtype, numel(tensor.shape).value());
+    PlanConstant& c = results[io.name];
     auto data = std::make_shared<std::vector<std::byte>>(c.bytes);
     c.data = data->data();
     c.keep = data;
-    out.push_back(ref(results[io.name] = c, data->data()));
-    out.back().shape = results[io.name].shape;
+    out.push_back(ref(c, data->data()));
   }
   check((*context)->execute(in, out));
   return results;

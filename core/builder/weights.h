@@ -31,6 +31,8 @@ Shape stored_shape(const TensorType& type);
 
 /// "param/<name>" or the literal's own name.
 std::string file_name(const Constant& constant);
+/// The computed constants without values.
+PlanConstants weight_types(const PlanBody& body);
 /// Runs a weight body on the CPU; `constants` holds its literals and "param/<name>". Returns the computed constants.
 PlanConstants run_weight_body(const PlanBody& body, const PlanConstants& constants);
 

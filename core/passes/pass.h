@@ -16,7 +16,7 @@ struct PassContext {
   std::string precision = "as_is";  // as_is, fp32, tf32, fp16, bf16
   bool own_only = false;            // tactic_sources without closed libraries
   Symbols hints;
-  bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: products of f32 data may use TF32 on CUDA targets, when precision is as_is
+  bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: products of f32 data may use TF32 on CUDA targets
   int64_t channel_block = 0;                    // CPU targets: channels of f32 that convolutions like side by side in memory; 0: any
 };
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Storage types of precision="fp32", "tf32", "fp16", "bf16"; "as_is" changes none. Inputs and outputs keep their types: casts stand at the borders.
-//   fp32, tf32   f16 and bf16 become f32; tf32 also allows TF32 products on CUDA targets (as_is: where PyTorch's flags do)
+//   fp32, tf32   f16 and bf16 become f32
 //   fp16, bf16   what is computed from float inputs and embeddings is stored short, and the constants it meets are cast (in the weight program).
 //                Values from integers, positions and constants alone stay as they are: rotary angles, masks. So do, in f32: layers whose constants
 //                leave the range of f16 and what pointwise layers make of them, and sums between pointwise layers and reductions.
-// Arithmetic, statistics of norms and softmax are f32 in any case.
+// Arithmetic, statistics of norms and softmax are f32 in any case. On CUDA targets, products of f32 operands may use TF32 where PyTorch's flags say so,
+// whatever the precision, and everywhere under "tf32".
 // See tests/unit/passes/precision.cpp
 #include <algorithm>
 #include <cmath>
@@ -247,16 +248,17 @@ bool allow_tf32(Network& net, bool matmul, bool conv, bool stems) {
 
 bool precision(Network& net, const PassContext& context) {
   const std::string& wanted = context.precision;
-  const bool cuda = context.target.is_cuda();
-  if (wanted == "as_is") return cuda && allow_tf32(net, context.tf32_matmul, context.tf32_conv, false);
-  if (wanted == "fp32") return Retype(net, DType::F32, true).run();
-  if (wanted == "tf32") {
-    const bool changed = Retype(net, DType::F32, true).run();
-    return (cuda && allow_tf32(net, true, true, true)) || changed;
+  bool changed = false;
+  if (wanted == "fp32" || wanted == "tf32") {
+    changed = Retype(net, DType::F32, true).run();
+  } else if (wanted == "fp16" || wanted == "bf16") {
+    changed = Retype(net, wanted == "fp16" ? DType::F16 : DType::BF16, false).run();
+  } else {
+    USER_CHECK(wanted == "as_is", "precision '" << wanted << "': as_is, fp32, tf32, fp16 or bf16");
   }
-  if (wanted == "fp16") return Retype(net, DType::F16, false).run();
-  USER_CHECK(wanted == "bf16", "precision '" << wanted << "': as_is, fp32, tf32, fp16 or bf16");
-  return Retype(net, DType::BF16, false).run();
+  if (!context.target.is_cuda()) return changed;
+  const bool all = wanted == "tf32";
+  return allow_tf32(net, all || context.tf32_matmul, all || context.tf32_conv, all) || changed;
 }
 
 }  // namespace tuyere

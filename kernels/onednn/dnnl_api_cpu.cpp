@@ -2,6 +2,7 @@
 #include "kernels/onednn/dnnl_api.h"
 
 #ifdef TUYERE_WITH_ONEDNN
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -52,7 +53,12 @@ dnnl_data_type_t dnnl_type(DType type) {
   }
 }
 
-DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides) {
+DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& given) {
+  // The stride of a single image does not matter to us, but the library's kernels take it for the size of an image and write past a smaller one.
+  std::vector<int64_t> strides = given;
+  if (!strides.empty() && dims[0] == 1) {
+    for (size_t d = 1; d < dims.size(); ++d) strides[0] = std::max({int64_t{1}, strides[0], dims[d] * strides[d]});
+  }
   dnnl_memory_desc_t desc = nullptr;
   const int rank = static_cast<int>(dims.size());
   const dnnl_status_t status = strides.empty() ? dnnl().memory_desc_create_with_tag(&desc, rank, dims.data(), dnnl_type(type), dnnl_format_tag_any)

@@ -1,51 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/builder/builder.h"
 
+#include "core/builder/describe.h"
+#include "core/builder/emit.h"
+#include "core/builder/engine_cache.h"
 #include "py/bindings/bindings.h"
 #include "runtime/engine/registry.h"
 
 namespace tuyere::python {
 namespace {
 
-py::dict to_python(const LayerReport& layer) {
-  py::dict d;
-  d["name"] = layer.name;
-  d["op"] = layer.op;
-  d["tactic"] = layer.tactic;
-  d["config"] = layer.config;
-  d["micros"] = layer.micros;
-  d["origins"] = layer.origins;
-  d["why_not"] = layer.why_not;
-  return d;
-}
-
-py::dict to_python(const BuildReport& report) {
-  py::list layers, passes;
-  for (const LayerReport& layer : report.layers) layers.append(to_python(layer));
-  for (const PassTrace& pass : report.passes) {
-    py::dict d;
-    d["name"] = pass.name;
-    d["changed"] = pass.changed;
-    d["seconds"] = pass.seconds;
-    d["layers_before"] = pass.layers_before;
-    d["layers_after"] = pass.layers_after;
-    passes.append(d);
-  }
-  py::dict d;
-  d["layers"] = layers;
-  d["passes"] = passes;
-  d["arena_bytes"] = report.arena_bytes;
-  d["arena_lower_bound"] = report.arena_lower_bound;
-  d["weight_bytes"] = report.weight_bytes;
-  d["seconds"] = report.seconds;
-  d["tune_seconds"] = report.tune_seconds;
-  py::dict phases;
-  for (const auto& [phase, seconds] : report.phases) phases[py::str(phase)] = seconds;
-  d["phases"] = phases;
-  d["timed"] = report.timed;
-  d["cache_hits"] = report.cache_hits;
-  return d;
-}
+py::bytes to_python(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// Progress callbacks come from the builder without the GIL. An exception of the callback (Ctrl-C) cancels and is raised by build().
 ProgressFn wrap_progress(const py::object& callback, std::exception_ptr& raised) {
@@ -69,14 +34,14 @@ py::tuple build_engine(const Network& network, BuilderConfig config, const py::o
   {
     py::gil_scoped_release release;
     try {
-      built = build(network, config);
+      built = build_cached(network, config);
     } catch (...) {
       if (!raised) throw;
     }
   }
   if (raised) std::rethrow_exception(raised);
   config.progress = {};
-  return py::make_tuple(py::bytes(reinterpret_cast<const char*>(built.bytes.data()), built.bytes.size()), to_python(built.report));
+  return py::make_tuple(to_python(built.bytes), to_json(built.report), to_python(built.weights), built.weights_path);
 }
 
 void bind_config(py::module_& m) {
@@ -96,6 +61,8 @@ void bind_config(py::module_& m) {
       .def_readwrite("workspace_size", &BuilderConfig::workspace_size)
       .def_readwrite("tactic_sources", &BuilderConfig::tactic_sources)
       .def_readwrite("timing_cache", &BuilderConfig::timing_cache)
+      .def_readwrite("engine_cache", &BuilderConfig::engine_cache)
+      .def_readwrite("weights", &BuilderConfig::weights)
       .def_readwrite("profiles", &BuilderConfig::profiles)
       .def_readwrite("disabled_passes", &BuilderConfig::disabled_passes)
       .def_readwrite("deterministic", &BuilderConfig::deterministic)
@@ -110,7 +77,10 @@ void bind_config(py::module_& m) {
 void bind_builder(py::module_& m) {
   bind_config(m);
   m.def("build", &build_engine, py::arg("network"), py::arg("config"), py::arg("progress") = py::none(),
-        "Builds an engine: (bytes of the engine file, report dict). progress(phase, done, total, what) may return False to cancel.");
+        "Builds an engine, or takes it from the engine cache: (bytes of the engine file, report as JSON, bytes of the weights file, path of the weights "
+        "file). progress(phase, done, total, what) may return False to cancel.");
+  m.def("symbols_of", [](const Network& network) { return symbols_of(network.main()); });
+  m.def("library_versions", [](const std::string& target) { return library_versions(find_target(target)); });
   m.def("content_id", [](const py::bytes& data) {
     const std::string_view view = data;
     return content_id({reinterpret_cast<const std::byte*>(view.data()), view.size()});

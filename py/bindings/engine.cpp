@@ -3,6 +3,7 @@
 
 #include "py/bindings/bindings.h"
 #include "runtime/engine/registry.h"
+#include "runtime/plan/plan_json.h"
 
 namespace tuyere::python {
 namespace {
@@ -80,29 +81,61 @@ class PyEngine {
   std::shared_ptr<EngineHandle> handle_;
 };
 
-/// `owner` keeps the bytes of a carrier (64-byte header, engine file) alive; address and size describe them.
-PyEngine open_carrier(py::object owner, uintptr_t address, int64_t bytes, int device, bool cuda_graphs) {
-  auto keep = std::shared_ptr<const void>(new py::object(std::move(owner)), [](const void* p) {
+/// Keeps a Python object alive from C++.
+std::shared_ptr<const void> keep(py::object owner) {
+  return std::shared_ptr<const void>(new py::object(std::move(owner)), [](const void* p) {
     py::gil_scoped_acquire gil;
     delete static_cast<const py::object*>(p);
   });
+}
+
+/// Tensors that an engine may use in place: {name: (described, owner)}.
+class SharedTensors {
+ public:
+  explicit SharedTensors(const py::dict& tensors) {
+    described_.reserve(tensors.size());
+    for (const auto& [name, value] : tensors) {
+      const auto pair = value.cast<py::tuple>();
+      Described& d = described_.emplace_back(described(pair[0].cast<py::tuple>()));
+      d.ref.shape = d.shape;
+      d.ref.strides = d.strides;
+      weights_.push_back({name.cast<std::string>(), d.ref, keep(pair[1])});
+    }
+  }
+  std::span<const SharedWeight> weights() const { return weights_; }
+
+ private:
+  std::vector<Described> described_;
+  std::vector<SharedWeight> weights_;
+};
+
+EngineOptions engine_options(int device, bool cuda_graphs, const std::string& weights_file, const SharedTensors& shared) {
   EngineOptions options;
   options.device = std::max(device, 0);
   options.cuda_graphs = cuda_graphs;
+  options.weights_file = weights_file;
+  options.shared = shared.weights();
+  return options;
+}
+
+/// `owner` keeps the bytes of a carrier (64-byte header, engine file) alive; address and size describe them.
+PyEngine open_carrier(py::object owner, uintptr_t address, int64_t bytes, int device, bool cuda_graphs, const std::string& weights_file,
+                      const py::dict& shared) {
+  const auto owned = keep(std::move(owner));
+  const SharedTensors tensors(shared);
+  const EngineOptions options = engine_options(device, cuda_graphs, weights_file, tensors);
   Result<std::shared_ptr<EngineHandle>> handle = Status();
   {
     py::gil_scoped_release release;
-    handle = find_engine({reinterpret_cast<const std::byte*>(address), static_cast<size_t>(bytes)}, keep, options);
+    handle = find_engine({reinterpret_cast<const std::byte*>(address), static_cast<size_t>(bytes)}, owned, options);
   }
   raise_if(handle.status());
   return PyEngine(*handle);
 }
 
-PyEngine load_file(const std::string& path, int device, bool cuda_graphs) {
-  EngineOptions options;
-  options.device = std::max(device, 0);
-  options.cuda_graphs = cuda_graphs;
-  auto engine = Engine::load(path, options);
+PyEngine load_file(const std::string& path, int device, bool cuda_graphs, const std::string& weights_file, const py::dict& shared) {
+  const SharedTensors tensors(shared);
+  auto engine = Engine::load(path, engine_options(device, cuda_graphs, weights_file, tensors));
   raise_if(engine.status());
   return PyEngine(std::make_shared<EngineHandle>(std::move(*engine)));
 }
@@ -158,6 +191,14 @@ void refit(PyEngine& self, const std::vector<std::string>& names, const py::sequ
   raise_if(status);
 }
 
+void share(PyEngine& self, const py::dict& weights, uintptr_t stream) {
+  const SharedTensors tensors(weights);
+  py::gil_scoped_release release;
+  const Status status = self.engine().share(tensors.weights(), reinterpret_cast<void*>(stream));
+  py::gil_scoped_acquire acquire;
+  raise_if(status);
+}
+
 }  // namespace
 
 void bind_engine(py::module_& m) {
@@ -168,12 +209,14 @@ void bind_engine(py::module_& m) {
       .def_property_readonly("target", [](const PyEngine& e) { return e.engine().plan().target; })
       .def_property_readonly("device", [](const PyEngine& e) { return e.engine().device(); })
       .def_property_readonly("meta", [](const PyEngine& e) { return e.engine().plan().meta; })
+      .def("plan", [](const PyEngine& e) { return py::module_::import("json").attr("loads")(to_json(e.engine().plan())); })
       .def_property_readonly("weight_bytes", [](const PyEngine& e) { return e.engine().weight_bytes(); })
       .def("refittable", [](const PyEngine& e) { return e.engine().refittable(); })
       .def("describe_outputs", &outputs)
       .def("execute", &execute)
       .def("profile", &profile)
       .def("refit", &refit)
+      .def("share", &share)
       .def("mode",
            [](PyEngine& e) {
              auto context = e.handle().take();
@@ -190,9 +233,12 @@ void bind_engine(py::module_& m) {
              e.handle().give_back(std::move(*context));
              return bytes;
            })
-      .def("save", [](const PyEngine& e, const std::string& path) { raise_if(e.engine().save(path)); });
-  m.def("open_carrier", &open_carrier, py::arg("owner"), py::arg("address"), py::arg("bytes"), py::arg("device") = 0, py::arg("cuda_graphs") = true);
-  m.def("load_file", &load_file, py::arg("path"), py::arg("device") = 0, py::arg("cuda_graphs") = true);
+      .def("save", [](const PyEngine& e, const std::string& path, const std::string& weights) { raise_if(e.engine().save(path, weights)); })
+      .def("save_weights", [](const PyEngine& e, const std::string& path) { raise_if(e.engine().save_weights(path)); });
+  m.def("open_carrier", &open_carrier, py::arg("owner"), py::arg("address"), py::arg("bytes"), py::arg("device") = 0, py::arg("cuda_graphs") = true,
+        py::arg("weights_file") = "", py::arg("shared") = py::dict());
+  m.def("load_file", &load_file, py::arg("path"), py::arg("device") = 0, py::arg("cuda_graphs") = true, py::arg("weights_file") = "",
+        py::arg("shared") = py::dict());
   m.def(
       "check_engine",
       [](const py::bytes& header) {

@@ -20,6 +20,7 @@ __all__ = [
     "keep_composite_ops",
     "unset_fake_temporarily",
     "static_input_indices",
+    "tf32_flags",
 ]
 
 
@@ -44,3 +45,16 @@ def static_input_indices():
     if context is None or context.fw_metadata is None:
         return []
     return list(context.fw_metadata.static_input_indices or [])
+
+
+def tf32_flags():
+    """Whether (matmuls, convolutions) of float32 data may use TF32. The newer of PyTorch's two ways of saying so answers for both: reading the older one
+    raises when the newer has been used."""
+
+    def allows(backend, *parents):
+        for setting in (backend, *parents, torch.backends):
+            if setting.fp32_precision != "none":
+                return setting.fp32_precision == "tf32"
+        return False
+
+    return allows(torch.backends.cuda.matmul), allows(torch.backends.cudnn.conv, torch.backends.cudnn)

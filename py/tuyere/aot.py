@@ -2,8 +2,9 @@
 """Ahead of time: nn.Module -> torch.export -> Program, an nn.Module whose convertible parts are engines."""
 
 import json
+import os
 import threading
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
@@ -14,6 +15,7 @@ from .engine import Engine
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
 from .report import Report
+from .watch import Watch
 
 _REPORT_FILE = "tuyere_report.json"
 _MAGIC = b"tuyere-engine-1"
@@ -37,7 +39,17 @@ def load(path) -> "Program":
     extra = {_REPORT_FILE: ""}
     exported = torch.export.load(path, extra_files=extra)
     report = Report.from_dict(json.loads(extra[_REPORT_FILE])) if extra[_REPORT_FILE] else Report()
-    return Program(exported.module(), report)
+    module = exported.module()
+    for number, carrier in enumerate(_carriers(module)):
+        weights = _weights_path(path, number)
+        if os.path.exists(weights):
+            Engine.from_carrier(carrier, weights=weights, may_be_absent=True)
+    return Program(module, report)
+
+
+def _weights_path(path, number: int) -> str:
+    """Where a saved program keeps the weights of its engine `number` when they are not in the engine."""
+    return f"{os.fspath(path)}.{number}.weights"
 
 
 class Program(torch.nn.Module):
@@ -49,8 +61,21 @@ class Program(torch.nn.Module):
         self._report = report
         self._example = example
         self._dynamic_shapes = dynamic_shapes
+        self._built: Dict[bytes, Engine] = {}  # by id
+        self._watches: List[Tuple[Watch, List[torch.Tensor]]] = []  # with the parameters that it looks at
+
+    def keep(self, lowered, follow: bool):
+        """Takes over the engines of a graph. follow: they share parameters with the module, whose changes they see at the next call."""
+        for segment in lowered.segments:
+            self._built[_id_of(segment.carrier)] = segment.engine
+            if not follow:
+                continue
+            tensors = [lowered.constants[lowered.read.params[n]][1] for n in segment.params]
+            self._watches.append((Watch(segment.engine, segment.params, tensors), tensors))
 
     def forward(self, *args, **kwargs):
+        for watch, tensors in self._watches:
+            watch.refit_if_changed(tensors)
         return self.module(*args, **kwargs)
 
     def _apply(self, fn, recurse=True):
@@ -62,16 +87,20 @@ class Program(torch.nn.Module):
 
     @property
     def engines(self) -> List[Engine]:
-        return [Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
+        return [self._built.get(_id_of(c)) or Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
 
     def save(self, path) -> None:
-        """Writes a .pt2 archive (torch.export.save) with the engines as constants."""
+        """Writes a .pt2 archive (torch.export.save) with the engines as constants, and <path>.<number>.weights for engines whose weights are separate or
+        shared."""
         if self._example is None:
             raise RuntimeError("this Program was loaded from a file: copy that file instead of saving it again")
         args, kwargs = self._example
         with torch.no_grad():
             exported = torch.export.export(self.module, args, kwargs, dynamic_shapes=self._dynamic_shapes)
         torch.export.save(exported, path, extra_files={_REPORT_FILE: json.dumps(self._report.to_dict())})
+        for number, engine in enumerate(self.engines):
+            if engine.meta.get("weights"):
+                engine.save_weights(_weights_path(path, number))
 
 
 class _Call(torch.nn.Module):
@@ -108,9 +137,25 @@ def _compile_exported(exported, args, kwargs, dynamic_shapes, options: Options, 
             (attributes if spec.target in mutated else constants)[placeholders[spec.arg.name]] = entry
     mutations, outputs = _outputs(exported, placeholders)
     settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
+    settings.size_names = _size_names(exported, placeholders, dynamic_shapes)
     lowered = lower(gm, constants, options, settings, name)
     call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs)
-    return Program(call, lowered.report, (args, kwargs), dynamic_shapes)
+    program = Program(call, lowered.report, (args, kwargs), dynamic_shapes)
+    program.keep(lowered, options.weights == "shared")
+    return program
+
+
+def _size_names(exported, placeholders, dynamic_shapes):
+    """Names of torch.export.Dim -> (placeholder, dim), for arguments that are tensors."""
+    inputs = exported.graph_signature.user_inputs
+    by_input = dynamic_shapes.items() if isinstance(dynamic_shapes, dict) else zip(inputs, dynamic_shapes or ())
+    names = {}
+    for name, spec in by_input:
+        dims = spec.items() if isinstance(spec, dict) else enumerate(spec) if isinstance(spec, (list, tuple)) else ()
+        for dim, size in dims:
+            if name in placeholders and isinstance(dim, int) and hasattr(size, "__name__"):
+                names.setdefault(size.__name__, (placeholders[name], dim))
+    return names
 
 
 def _constant_of(exported, spec):
@@ -138,6 +183,10 @@ def _outputs(exported, placeholders):
 
 def _is_carrier(tensor) -> bool:
     return tensor.dtype == torch.uint8 and tensor.device.type == "cpu" and tensor.dim() == 1 and bytes(tensor[:15].numpy()) == _MAGIC
+
+
+def _id_of(carrier) -> bytes:
+    return bytes(carrier[16:32].numpy())
 
 
 def _carriers(module):

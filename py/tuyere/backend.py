@@ -10,6 +10,7 @@ import torch
 from . import _compat, _tuyere, decompositions
 from .lower import Lowered, LowerSettings, lower
 from .options import Options, parse_options
+from .watch import Watch
 
 
 def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Optional[Dict[str, Any]] = None, mode: Optional[str] = None):
@@ -87,33 +88,6 @@ def _user_name(placeholder: torch.fx.Node) -> str:
     return ".".join(n for n in names if n not in ("self", "L")) or placeholder.name
 
 
-class _Watch:
-    """Notices that parameters were replaced or written, and refits the engine. Writes through .data leave no trace in PyTorch and are not seen
-    unless they change the address."""
-
-    def __init__(self, segment, read, positions):
-        self.engine = segment.engine
-        self.names = list(segment.params)
-        self.indices = [positions[read.params[n]] for n in self.names]
-        self.stamps: List[Any] = []
-
-    @staticmethod
-    def stamp(t):
-        return (t.data_ptr(), 0 if t.is_inference() else t._version)
-
-    def remember(self, args):
-        self.stamps = [self.stamp(args[i]) for i in self.indices]
-
-    def refit_if_changed(self, args):
-        now = [self.stamp(args[i]) for i in self.indices]
-        if now == self.stamps:
-            return
-        if self.stamps:
-            changed = [k for k, (a, b) in enumerate(zip(now, self.stamps)) if a != b]
-            self.engine.refit({self.names[k]: args[self.indices[k]] for k in changed})
-        self.stamps = now
-
-
 class _Runner:
     """Calls a lowered graph with the flat arguments of AOTAutograd."""
 
@@ -121,25 +95,21 @@ class _Runner:
         self.graph = lowered.graph
         placeholders = [n for n in original.graph.nodes if n.op == "placeholder"]
         positions = {n: i for i, n in enumerate(placeholders)}
-        self.watches = [_Watch(s, lowered.read, positions) for s in lowered.segments if s.params]
-        for watch in self.watches:
-            known = {lowered.read.params[n]: n for n in watch.names}
-            watch.stamps = [watch.stamp(lowered_tensor(lowered, node)) for node in known]
+        self.watches = []  # (watch, the arguments that it looks at)
+        for segment in lowered.segments:
+            nodes = [lowered.read.params[n] for n in segment.params]
+            watch = Watch(segment.engine, segment.params, [lowered.constants[n][1] for n in nodes])
+            self.watches.append((watch, [positions[n] for n in nodes]))
         self.direct = _direct(lowered, original, positions)
         heads = [bytes(s.carrier[:64].numpy()) for s in lowered.segments]
         weakref.finalize(self, _unload, heads)
 
     def __call__(self, args):
-        for watch in self.watches:
-            watch.refit_if_changed(args)
+        for watch, indices in self.watches:
+            watch.refit_if_changed([args[i] for i in indices])
         if self.direct is not None:
             return self.direct(args)
         return self.graph(*args)
-
-
-def lowered_tensor(lowered: Lowered, node):
-    """The tensor that was built in for a constant placeholder."""
-    return lowered.constants[node][1]
 
 
 def _unload(heads):

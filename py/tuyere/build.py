@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network -> engine, with the options of the user."""
 
+import dataclasses
 import gc
+import json
+import os
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Dict
 
 import torch
 
-from . import _tuyere
-from .options import Options
+from . import _compat, _tuyere
+from .engine import AbsentEngine, Engine, Weights, make_carrier
+from .options import Options, profile_range
 
 
 def target_of(device: torch.device, options: Options) -> str:
@@ -24,22 +31,25 @@ def builder_config(target: str, options: Options):
     config.optimization_level = options.optimization_level
     config.workspace_size = -1 if options.workspace_size is None else options.workspace_size
     config.tactic_sources = list(options.tactic_sources or [])
-    config.timing_cache = options.timing_cache if isinstance(options.timing_cache, str) else "default" if options.timing_cache else ""
+    config.timing_cache = _cache_path(options.timing_cache)
+    config.engine_cache = _cache_path(options.engine_cache)
+    config.weights = options.weights
     config.disabled_passes = list(options.disabled_passes)
     config.deterministic = options.deterministic
     config.cuda_graphs = options.cuda_graphs
-    config.tf32_matmul = torch.backends.cuda.matmul.allow_tf32
-    config.tf32_conv = torch.backends.cudnn.allow_tf32
+    config.tf32_matmul, config.tf32_conv = _compat.tf32_flags()
     config.profiles = [_profile(p) for p in options.profiles or []]
     return config
 
 
+def _cache_path(value) -> str:
+    return {True: "default", False: ""}[value] if isinstance(value, bool) else os.fspath(value)
+
+
 def _profile(ranges):
-    """{"s0": (min, opt, max)} or {"s0": {"min":..., "opt":..., "max":...}}."""
     profile = _tuyere.OptimizationProfile()
-    for symbol, r in ranges.items():
-        low, opt, high = (r["min"], r["opt"], r["max"]) if isinstance(r, dict) else r
-        profile.set(symbol, low, opt, high)
+    for symbol, value in ranges.items():
+        profile.set(symbol, *profile_range(value))
     return profile
 
 
@@ -70,8 +80,39 @@ def _return_unused_memory():
         torch.cuda.empty_cache()
 
 
-def build_engine(network, target: str, options: Options):
-    """(engine file bytes, report dict)."""
+@dataclasses.dataclass
+class Built:
+    """A built engine: its file, and where its weights are when they are not in it."""
+
+    data: bytes
+    report: Dict[str, Any]
+    weights: bytes  # weights="separate": the second file
+    weights_path: str  # where that file is already
+
+    def open(self, options: Options, unique: bool, shared: Dict[str, torch.Tensor]) -> Engine:
+        """Loads the engine. shared: the parameters that it may use in place."""
+        carrier = make_carrier(self.data, unique)
+        if options.weights == "shared":
+            return self._load(carrier, options, shared)
+        if self.weights_path or not self.weights:
+            return self._load(carrier, options, self.weights_path or None)
+        handle, path = tempfile.mkstemp(prefix="tuyere_", suffix=".weights")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(self.weights)
+            return self._load(carrier, options, path)
+        finally:
+            os.unlink(path)  # the engine has it mapped
+
+    def _load(self, carrier, options: Options, weights: Weights) -> Engine:
+        engine = Engine.from_carrier(carrier, cuda_graphs=options.cuda_graphs, weights=weights, may_be_absent=options.target is not None)
+        if isinstance(engine, AbsentEngine):
+            engine.weights = Path(self.weights_path).read_bytes() if self.weights_path else self.weights
+        return engine
+
+
+def build_engine(network, target: str, options: Options) -> Built:
     if target != "cpu":
         _return_unused_memory()
-    return _tuyere.build(network, builder_config(target, options), progress_of(options))
+    data, report, weights, path = _tuyere.build(network, builder_config(target, options), progress_of(options))
+    return Built(data, json.loads(report), weights, path)

@@ -81,13 +81,6 @@ def library_lines() -> List[str]:
     return lines
 
 
-def program_lines() -> List[str]:
-    """How a C or C++ program is compiled against the runtime."""
-    installed = _load.FOLDER.parent / "_include"
-    headers = installed if installed.is_dir() else _load.FOLDER.parent.parent.parent  # a checkout
-    return [f"  g++ -std=c++20 program.cpp -I{headers} -L{_load.FOLDER} -ltuyere_runtime -Wl,-rpath,{_load.FOLDER}"]
-
-
 def gpu_lines() -> List[str]:
     if not torch.cuda.is_available():
         return ["  none that PyTorch can use"]
@@ -103,7 +96,6 @@ def report() -> str:
     lines += ["own libraries:"] + [f"  {p.name:26s} {p.stat().st_size / 1e6:5.1f} MB" for p in sorted(_load.FOLDER.glob("*.so*"))]
     lines += ["found here:"] + library_lines()
     lines += ["GPUs:"] + gpu_lines()
-    lines += ["C and C++ programs:"] + program_lines()
     lines += [f"caches: {_tuyere.cache_dir()}", "environment variables:"]
     for name, meaning in _tuyere.env_vars():
         lines.append(f"  {name}={os.environ.get(name, '')}\n      {meaning}")

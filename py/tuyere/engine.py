@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Engine: one engine file, callable on tensors."""
 
+import json
+import os
 import uuid
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence, Union
 
 import torch
 
@@ -32,6 +34,22 @@ def make_carrier(engine_file: bytes, unique: bool) -> torch.Tensor:
     return carrier
 
 
+Weights = Union[str, os.PathLike, Dict[str, torch.Tensor], None]
+
+
+def _shared(weights: Dict[str, torch.Tensor]):
+    """Tensors as the bindings take those that an engine may use in place: with the object that owns the memory."""
+    values = {name: t.detach().contiguous() for name, t in weights.items()}
+    return {name: (describe(t), t) for name, t in values.items()}
+
+
+def _places(weights: Weights):
+    """(path of the weights file, shared tensors)."""
+    if isinstance(weights, dict):
+        return "", _shared({n: t for n, t in weights.items() if t.dtype in DTYPES})
+    return "" if weights is None else os.fspath(weights), {}
+
+
 class Engine:
     """A loaded engine. Call it with tensors in the order of `inputs`; it returns a list of tensors."""
 
@@ -40,10 +58,10 @@ class Engine:
         self.carrier = carrier
 
     @staticmethod
-    def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True, may_be_absent: bool = False) -> "Engine":
+    def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True, weights: Weights = None, may_be_absent: bool = False) -> "Engine":
         """may_be_absent: an engine for a GPU that is not here is no error, but an AbsentEngine."""
         try:
-            handle = _tuyere.open_carrier(carrier, carrier.data_ptr(), carrier.numel(), max(device, 0), cuda_graphs)
+            handle = _tuyere.open_carrier(carrier, carrier.data_ptr(), carrier.numel(), max(device, 0), cuda_graphs, *_places(weights))
         except RuntimeError:
             file = EngineFile.of_carrier(carrier)
             if not may_be_absent or file.plan["target"] == "cpu" or not file.why_not_here:
@@ -52,15 +70,26 @@ class Engine:
         return Engine(handle, carrier)
 
     @staticmethod
-    def load(path, device: int = 0) -> "Engine":
-        """Loads an engine file (memory-mapped)."""
+    def load(path, device: int = 0, weights: Weights = None) -> "Engine":
+        """Loads an engine file (memory-mapped). weights, for an engine without its own: the path of its weights file (default: <path>.weights), or its
+        parameters by name, such as a module's state_dict(), which it then uses in place where it can."""
         if not Path(path).exists():
             raise FileNotFoundError(f"no engine file at {path}")
-        return Engine(_tuyere.load_file(str(path), device))
+        return Engine(_tuyere.load_file(str(path), device, True, *_places(weights)))
 
-    def save(self, path) -> None:
-        """Writes the engine, with its current weights, as a safetensors file."""
-        self._handle.save(str(path))
+    def save(self, path, weights: str = "") -> None:
+        """Writes the engine, with its current weights, as a safetensors file. weights: "engine" in that file, "separate" in <path>.weights, "shared"
+        nowhere (who loads it passes the parameters); default: as it was built, and in <path>.weights for "shared"."""
+        self._handle.save(str(path), weights)
+
+    def save_weights(self, path) -> None:
+        """Writes the weights alone: what load(..., weights=path) reads."""
+        self._handle.save_weights(str(path))
+
+    @property
+    def report(self) -> Dict:
+        """The build report: layers with tactics and microseconds, passes, bytes."""
+        return json.loads(self.meta.get("report", "{}"))
 
     @property
     def inputs(self) -> List[Dict]:
@@ -112,7 +141,10 @@ class Engine:
         return [{**steps[index], "micros": micros} for index, micros in times]
 
     def refit(self, weights: Dict[str, torch.Tensor]) -> None:
-        """New values for weights, by name; packed forms are recomputed."""
+        """New values for weights, by name; packed forms are recomputed. An engine built with weights="shared" uses these tensors in place."""
+        if self.meta.get("weights") == "shared":
+            self._handle.share(_shared(weights), self._stream())
+            return
         names = list(weights)
         values = [weights[n].detach().contiguous() for n in names]
         self._handle.refit(names, [describe(v) for v in values], self._stream())
@@ -137,13 +169,23 @@ class AbsentEngine(Engine):
     def __init__(self, file: EngineFile, carrier: torch.Tensor):
         self.file = file
         self.carrier = carrier
+        self.weights = b""  # the contents of its weights file
 
     @property
     def _handle(self):
         raise RuntimeError(self.file.why_not_here)
 
-    def save(self, path) -> None:
+    def save(self, path, weights: str = "") -> None:
+        if weights not in ("", self.meta.get("weights", "engine")):
+            raise RuntimeError(f"weights={weights!r}: an engine for a GPU that is not here is saved as it was built")
         Path(path).write_bytes(memoryview(self.carrier.numpy())[CARRIER_HEADER:])
+        if self.weights:
+            self.save_weights(f"{path}.weights")
+
+    def save_weights(self, path) -> None:
+        if not self.weights:
+            raise RuntimeError("the weights of this engine are not here: build it with weights='engine' or 'separate'")
+        Path(path).write_bytes(self.weights)
 
     @property
     def inputs(self) -> List[Dict]:

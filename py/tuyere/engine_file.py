@@ -65,7 +65,8 @@ class EngineFile:
 
     @property
     def refittable(self) -> List[str]:
-        return [name.removeprefix("param/") for name in self.tensors if name.startswith("param/")]
+        elsewhere = json.loads(self.metadata.get("elsewhere", "{}"))  # in a weights file, or the caller's
+        return sorted(name.removeprefix("param/") for name in [*self.tensors, *elsewhere] if name.startswith("param/"))
 
     @property
     def symbols(self) -> Dict[str, Dict[str, Any]]:

@@ -11,11 +11,11 @@ import torch
 
 from . import _tuyere
 from .build import build_engine, target_of
-from .engine import Engine, make_carrier
+from .engine import Engine
 from .options import Options
 from .read_fx import ReadGraph, read_fx
 from .report import FallbackWarning, Report, add_report
-from .sizes import SizeEmitter, hints_of
+from .sizes import SizeEmitter, profiles_of
 
 
 class StrictError(RuntimeError):
@@ -48,13 +48,15 @@ class Lowered:
 class LowerSettings:
     """How the caller wants its graph: keep_constants: constant placeholders stay placeholders (torch.compile); else they become attributes.
     sizes: emit the output sizes for the fake kernel (torch.export). unique_ids: engines are refitted on their own.
-    attributes: placeholders that become attributes without being built in. mutations: output position -> placeholder it is written back to."""
+    attributes: placeholders that become attributes without being built in. mutations: output position -> placeholder it is written back to.
+    size_names: what the caller calls some sizes -> (placeholder, dim)."""
 
     keep_constants: bool = True
     sizes: bool = False
     unique_ids: bool = True
     attributes: Dict[Any, Any] = dataclasses.field(default_factory=dict)
     mutations: Dict[int, Any] = dataclasses.field(default_factory=dict)
+    size_names: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def lower(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options: Options, settings: LowerSettings, name: str = "graph") -> Lowered:
@@ -68,7 +70,7 @@ def lower(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options
     if options.strict:
         _refuse_fallbacks(read, partition)
     target = target_of(_device_of(gm), options)
-    segments, failures = _build_segments(gm, read, partition, target, options, settings, report)
+    segments, failures = _build_segments(gm, read, partition, target, options, settings, constants, report)
     _count(report, read, partition, failures)
     stitched = _Stitcher(gm, read, segments, {**constants, **settings.attributes}, settings).run()
     report.target = segments[0].engine.target if segments else target
@@ -109,12 +111,13 @@ def _fallback(node, reason):
     return (_op_name(node), module_path(node), source_line(node), reason)
 
 
-def _build_segments(gm, read, partition, target, options, settings, report):
+def _build_segments(gm, read, partition, target, options, settings, constants, report):
     segments, failures = [], {}
-    hints = hints_of(gm)
+    profiles = profiles_of(gm, options.profiles, settings.size_names)
+    weights = {name: tensor for name, tensor, is_param in constants.values() if is_param}
     for index, segment in enumerate(partition.segments):
         try:
-            segments.append(_build_segment(index, read, partition, segment, target, options, settings, hints, report))
+            segments.append(_build_segment(index, read, partition, segment, target, options, settings, profiles, weights, report))
         except (_tuyere.UserError, _tuyere.InternalError, RuntimeError, ValueError) as error:
             if options.strict:
                 raise
@@ -122,18 +125,20 @@ def _build_segments(gm, read, partition, target, options, settings, report):
     return segments, failures
 
 
-def _build_segment(index, read, partition, segment, target, options, settings, hints, report):
+def _build_segment(index, read, partition, segment, target, options, settings, profiles, weights, report):
     hosted = [n for n in segment.nodes if partition.nodes[n].placement == "hosted"]
     network = _tuyere.convert(read.source, segment.nodes, segment.inputs, segment.outputs, hosted)
     network.name = f"{report.name}.{index}"
-    options = dataclasses.replace(options, profiles=options.profiles or ([hints] if hints else None))
-    data, build_report = build_engine(network, target, options)
-    carrier = make_carrier(data, settings.unique_ids)
-    engine = Engine.from_carrier(carrier, cuda_graphs=options.cuda_graphs, may_be_absent=options.target is not None)
-    report.engines.append(build_report)
+    known = set(_tuyere.symbols_of(network))
+    here = [{name: r for name, r in profile.items() if name in known} for profile in profiles]
+    profiles = [p for k, p in enumerate(here) if p and p not in here[:k]]
+    built = build_engine(network, target, dataclasses.replace(options, profiles=profiles))
+    # An engine over shared weights is one of a kind: it must not be found by another module with the same plan.
+    engine = built.open(options, settings.unique_ids or options.weights == "shared", weights)
+    report.engines.append(built.report)
     inputs = [read.node_of[v] for v in segment.inputs]
     params = [p for p in engine.refittable() if p in read.params]
-    return BuiltSegment(index, carrier, engine, inputs, list(segment.outputs), params, [read.nodes[n] for n in segment.nodes])
+    return BuiltSegment(index, engine.carrier, engine, inputs, list(segment.outputs), params, [read.nodes[n] for n in segment.nodes])
 
 
 def _count(report, read, partition, failures):

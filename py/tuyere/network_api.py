@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The builder API in Python: a thin skin over core/network/network.h and core/builder/builder.h."""
 
+import json
+from typing import Dict, Optional
+
+import torch
+
 from . import _tuyere
-from .engine import Engine, make_carrier
+from .build import Built
+from .engine import Engine
+from .options import Options
 
 Network = _tuyere.Network
 BuilderConfig = _tuyere.BuilderConfig
@@ -17,6 +24,9 @@ class Builder:
         self.progress = progress
         self.report = None
 
-    def build(self, network) -> Engine:
-        data, self.report = _tuyere.build(network, self.config, self.progress)
-        return Engine.from_carrier(make_carrier(data, unique=True))
+    def build(self, network, shared: Optional[Dict[str, torch.Tensor]] = None) -> Engine:
+        """shared: the parameters of an engine with config.weights = "shared"."""
+        data, report, weights, path = _tuyere.build(network, self.config, self.progress)
+        built = Built(data, json.loads(report), weights, path)
+        self.report = built.report
+        return built.open(Options(weights=self.config.weights), True, shared or {})

@@ -3,9 +3,11 @@
 
 import dataclasses
 import difflib
+import os
 from typing import Any, Callable, Dict, List, Optional, Union
 
 PRECISIONS = ("as_is", "fp32", "tf32", "fp16", "bf16")
+WEIGHTS = ("engine", "separate", "shared")
 SOURCES = ("own", "cudnn", "cublaslt", "onednn", "reference")
 
 
@@ -24,8 +26,8 @@ class Options:
     optimization_level: int = 3
     workspace_size: Optional[int] = None
     tactic_sources: Optional[List[str]] = None
-    timing_cache: Union[str, bool] = True
-    engine_cache: Union[str, bool] = True
+    timing_cache: Union[str, os.PathLike, bool] = True
+    engine_cache: Union[str, os.PathLike, bool] = True
     target: Optional[str] = None
     profiles: Optional[List[Dict[str, Any]]] = None
     cuda_graphs: bool = True
@@ -71,13 +73,40 @@ ALIASES: Dict[str, Any] = {
 }
 
 
+def profile_range(value):
+    """(min, opt, max) of (min, opt, max) or {"min":..., "opt":..., "max":...}."""
+    low, opt, high = (value["min"], value["opt"], value["max"]) if isinstance(value, dict) else value
+    return int(low), int(opt), int(high)
+
+
+def _check_profile(profile):
+    if not isinstance(profile, dict):
+        raise OptionError(f"profiles: {profile!r} must be a dict of size name -> (min, opt, max)")
+    for name, value in profile.items():
+        try:
+            low, opt, high = profile_range(value)
+        except (TypeError, ValueError, KeyError):
+            raise OptionError(f"profiles: the range of {name!r} is {value!r}; it must be (min, opt, max) or a dict of these") from None
+        if not 0 <= low <= opt <= high:
+            raise OptionError(f"profiles: the range of {name!r} is {value!r}, but min <= opt <= max must hold")
+
+
 def _check(options):
     if options.precision not in PRECISIONS:
         raise OptionError(f"precision={options.precision!r} is not one of {', '.join(PRECISIONS)}")
     if options.optimization_level not in range(6):
         raise OptionError(f"optimization_level={options.optimization_level!r} is not in 0..5")
-    if options.weights != "engine":
-        raise OptionError(f"weights={options.weights!r} is not available: weights live in the engine file, weights='engine'")
+    if options.weights not in WEIGHTS:
+        raise OptionError(f"weights={options.weights!r} is not one of {', '.join(WEIGHTS)}")
+    if options.workspace_size is not None and (not isinstance(options.workspace_size, int) or options.workspace_size < 0):
+        raise OptionError(f"workspace_size={options.workspace_size!r} must be a number of bytes, or None for no limit")
+    for name in ("timing_cache", "engine_cache"):
+        if not isinstance(getattr(options, name), (bool, str, os.PathLike)):
+            raise OptionError(f"{name}={getattr(options, name)!r} must be a path, True (the user cache folder) or False (none)")
+    if not (options.progress is None or isinstance(options.progress, bool) or callable(options.progress)):
+        raise OptionError(f"progress={options.progress!r} must be a bool or a function of (phase, done, total, what)")
+    for profile in options.profiles or []:
+        _check_profile(profile)
     if not isinstance(options.min_block_size, int) or options.min_block_size < 1:
         raise OptionError(f"min_block_size={options.min_block_size!r} must be an int of at least 1")
     for source in options.tactic_sources or []:

@@ -101,7 +101,8 @@ class _Reader:
             elif node.op == "call_function":
                 self.call(node)
             elif node.op == "output":
-                outputs = [self.out.value_of.get(n, -1) if isinstance(n, torch.fx.Node) else -1 for n in node.args[0]]
+                results = node.args[0] if isinstance(node.args[0], (tuple, list)) else (node.args[0],)  # a loop's condition returns one tensor
+                outputs = [self.out.value_of.get(n, -1) if isinstance(n, torch.fx.Node) else -1 for n in results]
         source.inputs, source.outputs = inputs, outputs
         return self.out
 
@@ -151,6 +152,8 @@ class _Reader:
 
     def arguments(self, node):
         schema = getattr(node.target, "_schema", None)
+        if node.target in _BODIES:
+            return self.control_arguments(node)
         if schema is None:  # a higher-order op or a Python function: only its tensors matter
             return [(f"arg{i}", "Any", self.argument(a)) for i, a in enumerate(node.all_input_nodes)]
         args = []
@@ -162,7 +165,19 @@ class _Reader:
             else:
                 value = formal.default_value if formal.has_default_value() else None
             args.append((formal.name, str(formal.type), self.argument(value)))
-        return [(name, _schema_type(text), value) for name, text, value in args]
+        symbolic = set(re.findall(r"SymInt\[\d*\]\??\s+(\w+)", str(schema)))  # the types of the arguments themselves say int
+        return [(name, _schema_type(text).replace("int", "SymInt") if name in symbolic else _schema_type(text), value) for name, text, value in args]
+
+    def control_arguments(self, node):
+        """torch.cond and while_loop: graphs of bodies travel as text."""
+        args = []
+        for name, value in zip(_BODIES[node.target], node.args):
+            body = getattr(self.gm, value.target, None) if isinstance(value, torch.fx.Node) and value.op == "get_attr" else None
+            if isinstance(body, torch.fx.GraphModule):
+                args.append((name, "str", str(_Reader(body, {}, name).read().source)))
+            else:
+                args.append((name, "Any", self.argument(value)))
+        return args
 
     def argument(self, value):
         if isinstance(value, torch.fx.Node):
@@ -184,6 +199,10 @@ class _Reader:
 
 
 _getitem = __import__("operator").getitem
+_BODIES = {
+    torch.ops.higher_order.cond: ("pred", "true_graph", "false_graph", "operands"),
+    torch.ops.higher_order.while_loop: ("cond_graph", "body_graph", "carried_inputs", "additional_inputs"),
+}
 
 
 def _is_plain_size(meta) -> bool:

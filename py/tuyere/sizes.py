@@ -2,11 +2,13 @@
 """Symbolic sizes inside FX graphs: hints for the tuner, and nodes that compute output sizes."""
 
 import operator
+from typing import Any, Dict, List, Optional
 
 import sympy
 import torch
 
 from .fake import spec_of
+from .options import OptionError
 
 _FUNCTIONS = {
     "Add": operator.add,
@@ -20,22 +22,36 @@ _FUNCTIONS = {
 }
 
 
-def hints_of(gm: torch.fx.GraphModule):
-    """{symbol: (min, hint, max)} of the symbols that are a dimension of some input."""
-    hints = {}
+def _symbol_of(size) -> Optional[str]:
+    return size.node.expr.name if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol) else None
+
+
+def profiles_of(gm: torch.fx.GraphModule, given, size_names) -> List[Dict[str, Any]]:
+    """The user's profiles with symbols as keys, or one that only says what to tune for. A key of the user is a name of size_names, "<input>[<dim>]", or
+    a symbol. Any size may come at run time where no profile says otherwise: PyTorch's guards are the front end's business."""
+    hints, names = {}, {}
     for node in gm.graph.nodes:
         val = node.meta.get("val")
         if node.op != "placeholder" or not isinstance(val, torch.Tensor):
             continue
-        for size in val.shape:
-            if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol):
-                hints[size.node.expr.name] = _range_of(size)
-    return hints
+        for dim, size in enumerate(val.shape):
+            symbol = _symbol_of(size)
+            if symbol:
+                hints[symbol] = (0, int(size.node.hint) if size.node.hint is not None else 1, 2**62)
+                names[f"{node.name}[{dim}]"] = names[symbol] = symbol
+    for name, (node, dim) in size_names.items():
+        symbol = _symbol_of(node.meta["val"].shape[dim])
+        if symbol:
+            names[name] = symbol
+    if not given or not hints:
+        return [hints] if hints else []
+    return [{**hints, **{_known(name, names): r for name, r in profile.items()}} for profile in given]
 
 
-def _range_of(size):
-    """Any size may come at run time: PyTorch's guards are the front end's business. The hint is what to tune for."""
-    return (0, int(size.node.hint) if size.node.hint is not None else 1, 2**62)
+def _known(name: str, names: Dict[str, str]) -> str:
+    if name not in names:
+        raise OptionError(f"profiles: the graph has no size {name!r}; its sizes are {', '.join(names)}")
+    return names[name]
 
 
 class SizeEmitter:

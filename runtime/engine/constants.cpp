@@ -8,17 +8,6 @@ constexpr int64_t kDeviceAlignment = 256;
 
 int64_t align(int64_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
 
-/// Names and bytes of the constants of a body, each once.
-std::map<std::string, int64_t> used_constants(const PlanBody& body) {
-  std::map<std::string, int64_t> used;
-  for (const PlanBuffer& buffer : body.buffers) {
-    if (buffer.kind != BufferKind::constant) continue;
-    int64_t& bytes = used[buffer.constant];
-    bytes = std::max(bytes, buffer.bytes.value());
-  }
-  return used;
-}
-
 }  // namespace
 
 std::shared_ptr<PackStore::Entry> PackStore::entry(const std::string& key) {
@@ -56,11 +45,25 @@ uint64_t ConstantSet::version_of(const std::string& name) const {
 
 const void* ConstantSet::address(const std::string& name, bool on_device) const { return on_device ? device.at(name).data : host.at(name).data; }
 
-Status upload(ConstantSet& set, const ConstantSet* previous, const PlanBody& program, int device, DeviceApi* api) {
+std::map<std::string, int64_t> program_constants(const Plan& plan) {
+  std::map<std::string, int64_t> used;
+  for (size_t i = 0; i < plan.bodies.size(); ++i) {
+    if (static_cast<int>(i) == plan.weight_body) continue;
+    for (const PlanBuffer& buffer : plan.bodies[i].buffers) {
+      if (buffer.kind != BufferKind::constant) continue;
+      int64_t& bytes = used[buffer.constant];
+      bytes = std::max(bytes, buffer.bytes.value());
+    }
+  }
+  return used;
+}
+
+Status upload(ConstantSet& set, const ConstantSet* previous, const Plan& plan, int device, DeviceApi* api) {
   if (device < 0) return Status::ok();
   std::map<std::string, int64_t> missing;
   int64_t total = 0;
-  for (const auto& [name, bytes] : used_constants(program)) {
+  for (const auto& [name, bytes] : program_constants(plan)) {
+    if (set.device.count(name)) continue;
     if (previous && previous->version_of(name) == set.version_of(name)) {
       set.device[name] = previous->device.at(name);
       continue;
@@ -78,12 +81,6 @@ Status upload(ConstantSet& set, const ConstantSet* previous, const PlanBody& pro
     offset += align(bytes);
   }
   return Status::ok();
-}
-
-int64_t constant_bytes(const PlanBody& program) {
-  int64_t total = 0;
-  for (const auto& [name, bytes] : used_constants(program)) total += bytes;
-  return total;
 }
 
 }  // namespace tuyere

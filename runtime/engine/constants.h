@@ -39,20 +39,23 @@ struct ConstantSet {
   std::map<std::string, uint64_t> changed_in;  // version in which a constant last changed; 1 when missing
   struct OnDevice {
     const void* data = nullptr;
-    std::shared_ptr<Memory> memory;
+    std::shared_ptr<const void> keep;
   };
-  std::map<std::string, OnDevice> device;  // GPU plans
+  std::map<std::string, OnDevice> device;  // GPU plans; shared parameters have no data in `host`
   std::shared_ptr<PackStore> packs;
 
+  /// Whether its value is nowhere.
+  bool is_missing(const std::string& name) const { return host.at(name).is_elsewhere() && !device.count(name); }
   uint64_t version_of(const std::string& name) const;
   /// Where the program finds it: in device memory for GPU plans.
   const void* address(const std::string& name, bool on_device) const;
 };
 
-/// Uploads the constants of the program (bodies[0]) that `previous` does not hold at the same version, in one allocation. device < 0: nothing to do.
-Status upload(ConstantSet& set, const ConstantSet* previous, const PlanBody& program, int device, DeviceApi* api);
+/// Uploads the constants of the program that neither are on the device nor in `previous` at the same version, in one allocation. device < 0: nothing
+/// to do.
+Status upload(ConstantSet& set, const ConstantSet* previous, const Plan& plan, int device, DeviceApi* api);
 
-/// Bytes of the constants that the program uses.
-int64_t constant_bytes(const PlanBody& program);
+/// Names and bytes of the constants that the program uses, in all its bodies.
+std::map<std::string, int64_t> program_constants(const Plan& plan);
 
 }  // namespace tuyere

@@ -12,24 +12,35 @@ namespace {
 
 constexpr size_t kMaxPrepared = 8;
 
-/// A prepared shape and its graphs.
+/// A prepared shape, the runner of its body, and its graphs.
 struct Shape {
-  Shape(std::unique_ptr<Prepared> made, DeviceApi* api, int device) : prepared(std::move(made)), graphs(api, device) {}
+  Shape(std::unique_ptr<Prepared> made, Runner& runner, DeviceApi* api, int device) : prepared(std::move(made)), runner(runner), graphs(api, device) {}
   std::unique_ptr<Prepared> prepared;
+  Runner& runner;
   GraphCache graphs;
+};
+
+/// A body that the context may run: the program, and the program again for each further profile.
+struct Candidate {
+  int body;
+  std::unique_ptr<Runner> runner;
 };
 
 class ContextImpl final : public Context {
  public:
   ContextImpl(std::shared_ptr<Engine> engine, int body, int device)
-      : engine_(std::move(engine)), impl_(engine_->impl()), body_(impl_.plan.bodies[body]), device_(device), api_(device >= 0 ? impl_.api : nullptr) {}
+      : engine_(std::move(engine)), impl_(engine_->impl()), body_(impl_.plan.bodies[body]), device_(device), api_(device >= 0 ? impl_.api : nullptr) {
+    candidates_.push_back({body, nullptr});
+    if (body == 0)
+      for (int profile : impl_.plan.profiles) candidates_.push_back({profile, nullptr});
+  }
 
   ~ContextImpl() override {
     const DeviceScope scope(api_, device_);
     wait_for_last_call();
     shapes_.clear();
     arena_ = {};
-    runner_.reset();
+    candidates_.clear();
     if (api_) {
       api_->destroy_event(order_event_);
       api_->destroy_stream(capture_stream_);
@@ -39,13 +50,15 @@ class ContextImpl final : public Context {
   Status open() {
     const DeviceScope scope(api_, device_);
     TRY(scope.status());
-    TRY_ASSIGN(runner_, Runner::make(body_, device_, api_));
+    for (Candidate& candidate : candidates_) {
+      TRY_ASSIGN(candidate.runner, Runner::make(impl_.plan.bodies[candidate.body], device_, api_));
+    }
     input_addresses_.resize(body_.inputs.size());
     output_addresses_.resize(body_.outputs.size());
     if (!api_) return Status::ok();
     TRY_ASSIGN(order_event_, api_->create_event(device_, false));
     TRY_ASSIGN(capture_stream_, api_->create_stream(device_));
-    no_graph_ = find_no_graph_reason();
+    if (!impl_.options.cuda_graphs) no_graph_ = "graphs are switched off";
     return Status::ok();
   }
 
@@ -63,7 +76,7 @@ class ContextImpl final : public Context {
     last_ = shapes_.front().prepared.get();
     if (!api_) {
       last_->use_io(input_addresses_.data(), output_addresses_.data());
-      return runner_->run(*last_, stream);
+      return shapes_.front().runner.run(*last_, stream);
     }
     return guarded([&] { return execute_on_device(shapes_.front(), stream); });
   }
@@ -77,7 +90,7 @@ class ContextImpl final : public Context {
     last_->use_io(input_addresses_.data(), output_addresses_.data());
     mode_ = "steps";
     why_ = "profiling";
-    return guarded([&] { return runner_->profile(*last_, stream); });
+    return guarded([&] { return shapes_.front().runner.profile(*last_, stream); });
   }
 
   Result<std::vector<std::pair<std::string, std::vector<std::byte>>>> observed() override {
@@ -103,13 +116,6 @@ class ContextImpl final : public Context {
     } catch (const std::exception& error) {
       return Status(Code::Internal, error.what());
     }
-  }
-
-  const char* find_no_graph_reason() const {
-    if (!impl_.options.cuda_graphs) return "graphs are switched off";
-    for (const PlanStep& step : body_.steps)
-      if (step.spec.executor == "host" || step.spec.executor == "cpu" || step.spec.executor == "copy") return "the plan has host steps";
-    return nullptr;
   }
 
   bool matches(const Shape& shape, std::span<const TensorRef> inputs) const noexcept {
@@ -138,11 +144,24 @@ class ContextImpl final : public Context {
     TRY(scope.status());
     for (const Shape& shape : shapes_)  // known shapes, other strides: say so before anything is prepared
       TRY(explain_if_same_shape(shape, inputs));
-    TRY_ASSIGN(std::unique_ptr<Prepared> made, Prepared::make(body_, device_, impl_.constants(), inputs));
+    TRY_ASSIGN(Candidate * chosen, choose_profile(inputs));
+    TRY_ASSIGN(std::unique_ptr<Prepared> made, Prepared::make(impl_.plan, chosen->body, device_, api_, impl_.constants(), inputs));
     for (size_t i = 0; i < inputs.size(); ++i) TRY(explain(inputs[i], made->inputs[i], device_, "input '" + body_.inputs[i].name + "'"));
     if (shapes_.size() == kMaxPrepared) drop(std::prev(shapes_.end()));
-    shapes_.emplace_front(std::move(made), api_, device_);
+    shapes_.emplace_front(std::move(made), *chosen->runner, api_, device_);
     return refresh(false, stream);
+  }
+
+  /// The first profile whose ranges hold the sizes of `inputs`.
+  Result<Candidate*> choose_profile(std::span<const TensorRef> inputs) {
+    std::string reasons;
+    for (size_t i = 0; i < candidates_.size(); ++i) {
+      const Result<Symbols> symbols = solve_symbols(impl_.plan.bodies[candidates_[i].body], inputs, device_);
+      if (symbols.is_ok()) return &candidates_[i];
+      if (candidates_.size() == 1) return symbols.status();
+      reasons += "\n  profile " + std::to_string(i) + ": " + symbols.status().message();
+    }
+    return Status(Code::InvalidArgument, "the inputs fit none of the engine's profiles:" + reasons);
   }
 
   Status explain_if_same_shape(const Shape& shape, std::span<const TensorRef> inputs) const {
@@ -222,11 +241,11 @@ class ContextImpl final : public Context {
       mode_ = "steps";
       why_ = no_graph;
       shape.prepared->use_io(input_addresses_.data(), output_addresses_.data());
-      return runner_->run(*shape.prepared, stream);
+      return shape.runner.run(*shape.prepared, stream);
     }
-    const Status status = shape.graphs.run(*shape.prepared, *runner_, input_addresses_.data(), output_addresses_.data(), stream, capture_stream_);
+    const Status status = shape.graphs.run(*shape.prepared, shape.runner, input_addresses_.data(), output_addresses_.data(), stream, capture_stream_);
     mode_ = shape.graphs.mode();
-    why_ = shape.graphs.mode() == std::string_view("steps") ? shape.graphs.why().c_str() : nullptr;
+    why_ = shape.graphs.why().c_str();
     return status;
   }
 
@@ -250,7 +269,7 @@ class ContextImpl final : public Context {
   const PlanBody& body_;
   const int device_;
   DeviceApi* const api_;
-  std::unique_ptr<Runner> runner_;
+  std::vector<Candidate> candidates_;
   std::list<Shape> shapes_;  // most recently used first
   Prepared* last_ = nullptr;
   Memory arena_;

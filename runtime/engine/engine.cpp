@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine/engine.h"
 
-#include <cstdio>
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
+#include "runtime/engine/control.h"
 #include "runtime/engine/engine_impl.h"
 #include "runtime/plan/safetensors.h"
 #include "runtime/plan/validate.h"
@@ -20,14 +20,12 @@ using Json = nlohmann::json;
 
 Status unsupported(const std::string& text) { return {Code::Unsupported, text}; }
 
-/// What this runtime cannot run is said at load.
-Status check_runnable(const Plan& plan) {
-  const PlanBody& program = plan.bodies[0];
-  for (const PlanIo& io : program.outputs)
+Status check_runnable(const PlanBody& body, std::set<std::string>& host_ops) {
+  for (const PlanIo& io : body.outputs)
     if (io.data_dependent) return unsupported("output '" + io.name + "' has a data-dependent size, which this runtime cannot run");
-  std::set<std::string> host_ops;
-  for (const PlanStep& step : program.steps) {
+  for (const PlanStep& step : body.steps) {
     if (step.stage > 0) return unsupported("the plan reads sizes back from the device (step '" + step.name + "'), which this runtime cannot run");
+    if (is_control(step)) continue;
     const Result<Executor*> executor = find_executor(step.spec.executor);
     if (!executor.is_ok()) return executor.status();
     if (step.spec.executor != "host") continue;
@@ -35,6 +33,13 @@ Status check_runnable(const Plan& plan) {
     const auto op = attrs.is_object() ? attrs.find("op") : attrs.end();
     host_ops.insert(attrs.is_object() && op != attrs.end() && op->is_string() ? op->get<std::string>() : step.name);
   }
+  return Status::ok();
+}
+
+/// What this runtime cannot run is said at load.
+Status check_runnable(const Plan& plan) {
+  std::set<std::string> host_ops;
+  for (const PlanBody& body : plan.bodies) TRY(check_runnable(body, host_ops));
   if (host_ops.empty() || host_table().call) return Status::ok();
   std::string list;
   for (const std::string& op : host_ops) list += (list.empty() ? "" : ", ") + op;
@@ -55,19 +60,29 @@ Status open_device(Engine::Impl& impl) {
                                         std::to_string(info.major * 10 + info.minor) + ")"};
 }
 
-Status initialize(Engine::Impl& impl, EngineFile file, const EngineOptions& options) {
+/// `path`: of the engine file, "" when it came as bytes.
+Status open_weights_file(const Plan& plan, const std::string& path, const std::string& option, PlanConstants& constants) {
+  const bool missing = std::any_of(constants.begin(), constants.end(), [](const auto& item) { return item.second.is_elsewhere(); });
+  auto mode = plan.meta.find("weights"), id = plan.meta.find("weights_id");
+  const bool separate = mode != plan.meta.end() && mode->second == "separate";
+  if (!missing || (option.empty() && !separate)) return Status::ok();
+  if (option.empty() && path.empty())
+    return {Code::FailedPrecondition, "the weights of this engine are in a second file: load it with the path of that file (weights_file)"};
+  return open_weights(option.empty() ? weights_path(path) : option, id == plan.meta.end() ? "" : id->second, constants);
+}
+
+Status initialize(const std::shared_ptr<Engine>& engine, EngineFile file, const EngineOptions& options, const std::string& path) {
+  Engine::Impl& impl = engine->impl();
   impl.plan = std::move(file.plan);
   impl.options = options;
+  impl.options.shared = {};
   TRY(open_device(impl));
   TRY(check_runnable(impl.plan));
+  TRY(open_weights_file(impl.plan, path, options.weights_file, file.constants));
   auto set = std::make_shared<ConstantSet>();
   set->host = std::move(file.constants);
   set->packs = std::make_shared<PackStore>();
-  const DeviceScope scope(impl.api, impl.device);
-  TRY(scope.status());
-  TRY(upload(*set, nullptr, impl.plan.bodies[0], impl.device, impl.api));
-  impl.set_constants(std::move(set));
-  return Status::ok();
+  return first_constants(engine, std::move(set), options.shared);
 }
 
 /// Bytes whose tensors are aligned in memory: `bytes` itself, or an aligned copy.
@@ -92,20 +107,26 @@ Result<std::shared_ptr<Engine>> Engine::load(std::span<const std::byte> bytes, s
   TRY_ASSIGN(EngineFile file, read_engine(data, keep));
   std::shared_ptr<Engine> engine(new Engine());
   engine->impl_->keep = std::move(keep);
-  TRY(initialize(*engine->impl_, std::move(file), options));
+  TRY(initialize(engine, std::move(file), options, ""));
   return engine;
 }
 
 Result<std::shared_ptr<Engine>> Engine::load(const std::string& path, const EngineOptions& options) {
   TRY_ASSIGN(EngineFile file, open_engine(path));
   std::shared_ptr<Engine> engine(new Engine());
-  TRY(initialize(*engine->impl_, std::move(file), options));
+  TRY(initialize(engine, std::move(file), options, path));
   return engine;
 }
 
 const Plan& Engine::plan() const { return impl_->plan; }
 int Engine::device() const { return impl_->device; }
-int64_t Engine::weight_bytes() const { return constant_bytes(impl_->plan.bodies[0]); }
+
+int64_t Engine::weight_bytes() const {
+  int64_t total = 0;
+  for (const auto& [name, bytes] : program_constants(impl_->plan)) total += bytes;
+  return total;
+}
+
 Result<std::unique_ptr<Context>> Engine::create_context() { return make_context(shared_from_this(), 0, impl_->device); }
 
 std::vector<std::string> Engine::refittable() const {
@@ -113,21 +134,6 @@ std::vector<std::string> Engine::refittable() const {
   for (const auto& [name, constant] : impl_->constants()->host)
     if (name.starts_with("param/")) names.push_back(name.substr(6));
   return names;
-}
-
-Status Engine::save(const std::string& path) const {
-  try {
-    const std::vector<std::byte> bytes = write_engine({impl_->plan, impl_->constants()->host});
-    const std::string draft = path + ".part";
-    std::ofstream out(draft, std::ios::binary | std::ios::trunc);
-    out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-    out.close();
-    if (out && std::rename(draft.c_str(), path.c_str()) == 0) return Status::ok();
-    std::remove(draft.c_str());
-    return {Code::InvalidArgument, "cannot write '" + path + "'"};
-  } catch (const std::exception& error) {
-    return {Code::Internal, error.what()};
-  }
 }
 
 }  // namespace tuyere

@@ -16,9 +16,19 @@ namespace tuyere {
 /// Addresses of inputs and outputs of a CUDA plan are multiples of this (host addresses: of the element size).
 inline constexpr int64_t kIoAlignment = 16;
 
+/// A parameter in the caller's memory: row-major, of the engine's dtype and shape. An engine that can read it there (on its device, 64-byte aligned)
+/// does so and holds `keep`; otherwise, and when `keep` is null, it takes a copy.
+struct SharedWeight {
+  std::string name;
+  TensorRef value;
+  std::shared_ptr<const void> keep;
+};
+
 struct EngineOptions {
   int device = 0;
   bool cuda_graphs = true;
+  std::string weights_file;                // of an engine whose weights have a file of their own; "": beside the engine file (weights_path)
+  std::span<const SharedWeight> shared{};  // values of parameters that are not in the file; names the engine does not have are ignored
 };
 
 class Context;
@@ -37,10 +47,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// New values for parameters, by name (row-major, same dtype and shape; host or device memory). Runs the weight program and swaps the constants;
   /// calls that start afterwards use them. Unknown names, wrong types: InvalidArgument.
   Status refit(std::span<const std::string> names, std::span<const TensorRef> values, void* stream = nullptr);
+  /// The same for parameters that stay the caller's. A parameter that is used in place is taken as changed even at the same address.
+  Status share(std::span<const SharedWeight> weights, void* stream = nullptr);
   std::vector<std::string> refittable() const;
-  /// Writes the engine (with its current weights) as a file.
-  Status save(const std::string& path) const;
-  /// Bytes of constants on the device.
+  /// Writes the engine (with its current weights) as a file. weights: "engine": in that file; "separate": in a second one, weights_path(path), to be
+  /// mapped at load; "shared": nowhere, whoever loads it passes the parameters. "": as it was built, "separate" where that is "shared".
+  Status save(const std::string& path, const std::string& weights = "") const;
+  /// The second file of save(.., "separate") alone.
+  Status save_weights(const std::string& path) const;
+  /// Bytes of the constants that the program uses.
   int64_t weight_bytes() const;
 
   struct Impl;

@@ -34,6 +34,11 @@ struct Engine::Impl {
   std::shared_ptr<const ConstantSet> constants_;
 };
 
+/// Gives a loaded engine its constants: those of `set`, the shared parameters, and what the weight program makes of them. FailedPrecondition names
+/// the parameters that are nowhere.
+Status first_constants(const std::shared_ptr<Engine>& engine, std::shared_ptr<ConstantSet> set, std::span<const SharedWeight> shared);
+/// A constant in host memory: itself, or a copy of what is on the device.
+Result<PlanConstant> on_host(const Engine::Impl& impl, const ConstantSet& set, const std::string& name);
 /// A context over bodies[body]; device -1: the body runs on the CPU (the weight program of any engine).
 Result<std::unique_ptr<Context>> make_context(std::shared_ptr<Engine> engine, int body, int device);
 

@@ -21,13 +21,41 @@ bool can_stage(const Prepared& prepared) {
   return std::all_of(prepared.outputs.begin(), prepared.outputs.end(), [](const IoSlot& slot) { return !slot.bound_by_caller || is_dense(slot); });
 }
 
+/// Runs of steps that can be captured, and the steps between them. A graph of one step saves nothing.
+std::vector<std::pair<Runner::Range, bool>> split(const Prepared& prepared) {
+  std::vector<std::pair<Runner::Range, bool>> parts;
+  for (size_t i = 0; i < prepared.steps.size(); ++i) {
+    const bool graph = prepared.steps[i].capturable;
+    if (parts.empty() || parts.back().second != graph) parts.push_back({{i, i}, graph});
+    parts.back().first.last = i + 1;
+  }
+  if (parts.size() > 1)
+    for (auto& [range, graph] : parts) graph &= range.last - range.first > 1;
+  return parts;
+}
+
+std::string cut_text(const Prepared& prepared) {
+  const auto cuts = std::count_if(prepared.steps.begin(), prepared.steps.end(), [](const Prepared::Step& step) { return !step.capturable; });
+  return cuts ? "cut at " + std::to_string(cuts) + (cuts == 1 ? " host step" : " host steps") : "";
+}
+
 }  // namespace
 
+void GraphCache::destroy(Parts& parts) noexcept {
+  for (const Part& part : parts)
+    if (part.graph) api_->destroy_graph(part.graph);
+  parts.clear();
+}
+
 void GraphCache::clear() noexcept {
-  for (const Captured& entry : captured_) api_->destroy_graph(entry.graph);
+  for (Captured& entry : captured_) destroy(entry.parts);
   captured_.clear();
-  if (staged_graph_) api_->destroy_graph(staged_graph_);
-  staged_graph_ = nullptr;
+  destroy(staged_);
+}
+
+Status GraphCache::launch(Prepared& prepared, Runner& runner, const Parts& parts, void* stream) noexcept {
+  for (const Part& part : parts) TRY(part.graph ? api_->launch_graph(part.graph, stream) : runner.run(prepared, part.range, stream));
+  return Status::ok();
 }
 
 GraphCache::Captured* GraphCache::find(const Prepared& prepared, void* const* inputs, void* const* outputs) noexcept {
@@ -46,10 +74,11 @@ Status GraphCache::run(Prepared& prepared, Runner& runner, void* const* inputs, 
   if (Captured* hit = find(prepared, inputs, outputs)) {
     misses_ = 0;
     mode_ = "graph";
+    why_ = cuts_;
     prepared.use_io(inputs, outputs);
-    return api_->launch_graph(hit->graph, stream);
+    return launch(prepared, runner, hit->parts, stream);
   }
-  if (staged_graph_) return run_staged(prepared, inputs, outputs, stream);
+  if (!staged_.empty()) return run_staged(prepared, runner, inputs, outputs, stream);
   if (!warm_) {
     warm_ = true;
     return run_steps(prepared, runner, inputs, outputs, stream, "first call of these shapes");
@@ -68,37 +97,54 @@ Status GraphCache::run_new(Prepared& prepared, Runner& runner, void* const* inpu
   if (++misses_ > kMissesBeforeStaging) {
     if (!can_stage(prepared)) return run_steps(prepared, runner, inputs, outputs, stream, "addresses keep changing and an output has gaps");
     const Status staged = stage(prepared, runner, stream, capture_stream);
-    if (staged.is_ok()) return run_staged(prepared, inputs, outputs, stream);
+    if (staged.is_ok()) return run_staged(prepared, runner, inputs, outputs, stream);
     disabled_ = true;
     return run_steps(prepared, runner, inputs, outputs, stream, staged.message().c_str());
   }
-  Result<void*> graph = capture(prepared, runner, inputs, outputs, capture_stream);
-  if (!graph.is_ok()) {
+  Result<Parts> parts = capture(prepared, runner, inputs, outputs, capture_stream);
+  if (!parts.is_ok()) {
     disabled_ = true;
-    return run_steps(prepared, runner, inputs, outputs, stream, ("capture failed: " + graph.status().message()).c_str());
+    return run_steps(prepared, runner, inputs, outputs, stream, ("capture failed: " + parts.status().message()).c_str());
   }
   auto place = captured_.end();
   if (captured_.size() < kMaxGraphs) {
     place = captured_.insert(captured_.end(), Captured{});
   } else {
     place = std::min_element(captured_.begin(), captured_.end(), [](const Captured& a, const Captured& b) { return a.used < b.used; });
-    api_->destroy_graph(place->graph);
+    destroy(place->parts);
   }
   place->addresses.assign(inputs, inputs + prepared.inputs.size());
   place->addresses.insert(place->addresses.end(), outputs, outputs + prepared.outputs.size());
-  place->graph = *graph;
+  place->parts = std::move(*parts);
   place->used = ++clock_;
   mode_ = "graph";
-  return api_->launch_graph(*graph, stream);
+  why_ = cuts_;
+  return launch(prepared, runner, place->parts, stream);
 }
 
-Result<void*> GraphCache::capture(Prepared& prepared, Runner& runner, void* const* inputs, void* const* outputs, void* capture_stream) {
+Result<GraphCache::Parts> GraphCache::capture(Prepared& prepared, Runner& runner, void* const* inputs, void* const* outputs, void* capture_stream) {
   prepared.use_io(inputs, outputs);
+  const std::vector<std::pair<Runner::Range, bool>> ranges = split(prepared);
+  if (std::none_of(ranges.begin(), ranges.end(), [](const auto& part) { return part.second; }))
+    return Status(Code::Unsupported, "no two steps in a row can be captured");
+  Parts parts;
+  for (const auto& [range, graph] : ranges) {
+    parts.push_back({range, nullptr});
+    const Status captured = graph ? capture(prepared, runner, parts.back(), capture_stream) : Status::ok();
+    if (captured.is_ok()) continue;
+    destroy(parts);
+    return captured;
+  }
+  cuts_ = cut_text(prepared);
+  return parts;
+}
+
+Status GraphCache::capture(Prepared& prepared, Runner& runner, Part& part, void* capture_stream) {
   TRY(api_->begin_capture(capture_stream));
-  const Status ran = runner.run(prepared, capture_stream);
+  const Status ran = runner.run(prepared, part.range, capture_stream);
   Result<void*> graph = api_->end_capture(capture_stream);
-  if (ran.is_ok()) return graph;
-  if (graph.is_ok()) api_->destroy_graph(*graph);
+  if (!graph.is_ok()) return ran.is_ok() ? graph.status() : ran;
+  part.graph = *graph;
   return ran;
 }
 
@@ -114,16 +160,17 @@ Status GraphCache::stage(Prepared& prepared, Runner& runner, void* stream, void*
     for (const IoSlot& slot : prepared.inputs) staged_inputs_.push_back(at), at += align(slot.extent);
     for (const IoSlot& slot : prepared.outputs) staged_outputs_.push_back(at), at += align(slot.extent);
   }
-  TRY_ASSIGN(staged_graph_, capture(prepared, runner, staged_inputs_.data(), staged_outputs_.data(), capture_stream));
+  TRY_ASSIGN(staged_, capture(prepared, runner, staged_inputs_.data(), staged_outputs_.data(), capture_stream));
   return Status::ok();
 }
 
-Status GraphCache::run_staged(Prepared& prepared, void* const* inputs, void* const* outputs, void* stream) noexcept {
+Status GraphCache::run_staged(Prepared& prepared, Runner& runner, void* const* inputs, void* const* outputs, void* stream) noexcept {
   mode_ = "graph+copies";
+  why_ = cuts_;
   prepared.use_io(staged_inputs_.data(), staged_outputs_.data());
   for (size_t i = 0; i < prepared.inputs.size(); ++i)
     if (prepared.inputs[i].extent) TRY(api_->copy(staged_inputs_[i], inputs[i], prepared.inputs[i].extent, stream));
-  TRY(api_->launch_graph(staged_graph_, stream));
+  TRY(launch(prepared, runner, staged_, stream));
   for (size_t i = 0; i < prepared.inputs.size(); ++i)
     if (prepared.body.inputs[i].mutated && prepared.inputs[i].extent) TRY(api_->copy(inputs[i], staged_inputs_[i], prepared.inputs[i].extent, stream));
   for (size_t i = 0; i < prepared.outputs.size(); ++i) {

@@ -2,6 +2,7 @@
 #include "runtime/engine/prepared.h"
 
 #include "kernels/run/executors.h"
+#include "runtime/engine/control.h"
 
 namespace tuyere {
 namespace {
@@ -17,9 +18,10 @@ Status in_step(const PlanStep& step, const Status& status) {
 
 }  // namespace
 
-Result<std::unique_ptr<Prepared>> Prepared::make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants,
+Result<std::unique_ptr<Prepared>> Prepared::make(const Plan& plan, int number, int device, DeviceApi* api, std::shared_ptr<const ConstantSet> constants,
                                                  std::span<const TensorRef> inputs) {
-  std::unique_ptr<Prepared> made(new Prepared(body, device));
+  std::unique_ptr<Prepared> made(new Prepared(plan, number, device, api));
+  const PlanBody& body = made->body;
   TRY_ASSIGN(made->symbols_, solve_symbols(body, inputs, device));
   TRY_ASSIGN(made->sizes, eval_sizes(body, made->symbols_));
   TRY(check_shapes(body, made->sizes, made->symbols_, inputs));
@@ -30,6 +32,7 @@ Result<std::unique_ptr<Prepared>> Prepared::make(const PlanBody& body, int devic
   made->bound_outputs_.resize(body.outputs.size());
   made->constants = std::move(constants);
   made->steps.resize(body.steps.size());
+  for (size_t i = 0; i < body.steps.size(); ++i) made->steps[i].capturable = is_capturable(plan, body.steps[i]);
   for (size_t i = 0; i < body.steps.size(); ++i) TRY(made->prepare_step(i));
   made->arena = plan_arena(body, made->sizes.buffer_bytes, made->sizes.workspaces);
   made->add_pointers();
@@ -57,6 +60,7 @@ PrepareArgs Prepared::step_args(const PlanStep& step) const {
 
 Status Prepared::prepare_step(size_t index) {
   const PlanStep& step = body.steps[index];
+  if (is_control(step)) return prepare_control_step(index);
   const PrepareArgs args = step_args(step);
   TRY_ASSIGN(Executor * executor, find_executor(step.spec.executor));
   auto code = executor->prepare(step.spec, args);
@@ -66,6 +70,18 @@ Status Prepared::prepare_step(size_t index) {
   if (workspace.value() < 0) return in_step(step, {Code::Internal, "negative workspace"});
   steps[index].code = std::move(*code);
   sizes.workspaces[index] = workspace.value();
+  return Status::ok();
+}
+
+Status Prepared::prepare_control_step(size_t index) {
+  const PlanStep& step = body.steps[index];
+  ControlArgs args{plan, step, {}, {}, device, api_, constants};
+  for (int tensor : step.in) args.in.push_back(sizes.tensors[tensor]);
+  for (int tensor : step.out) args.out.push_back(sizes.tensors[tensor]);
+  auto made = prepare_control(args);
+  if (!made.is_ok()) return in_step(step, made.status());
+  steps[index].code = std::move(made->code);
+  sizes.workspaces[index] = made->workspace;
   return Status::ok();
 }
 
@@ -79,9 +95,8 @@ bool Prepared::same_constants(const PlanStep& step, const ConstantSet& other) co
 
 Status Prepared::use_constants(std::shared_ptr<const ConstantSet> next) {
   std::vector<size_t> stale;
-  if (device < 0)
-    for (size_t i = 0; i < steps.size(); ++i)
-      if (!same_constants(body.steps[i], *next)) stale.push_back(i);
+  for (size_t i = 0; i < steps.size(); ++i)  // a control step's bodies hold addresses and packs of their own
+    if (is_control(body.steps[i]) || (device < 0 && !same_constants(body.steps[i], *next))) stale.push_back(i);
   constants = std::move(next);
   const std::vector<int64_t> workspaces = sizes.workspaces;
   for (size_t i : stale) TRY(prepare_step(i));

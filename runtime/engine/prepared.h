@@ -17,9 +17,11 @@ class Prepared {
   struct Step {
     std::unique_ptr<Executable> code;
     size_t first_pointer = 0;
+    bool capturable = false;  // into a CUDA graph
   };
 
-  static Result<std::unique_ptr<Prepared>> make(const PlanBody& body, int device, std::shared_ptr<const ConstantSet> constants,
+  /// api: of GPU bodies.
+  static Result<std::unique_ptr<Prepared>> make(const Plan& plan, int body, int device, DeviceApi* api, std::shared_ptr<const ConstantSet> constants,
                                                 std::span<const TensorRef> inputs);
   /// Moves to another version of the constants; steps whose constants are the same, and all steps of GPU plans, keep their code.
   Status use_constants(std::shared_ptr<const ConstantSet> constants);
@@ -30,6 +32,7 @@ class Prepared {
   /// The address of a buffer as last bound.
   std::byte* address(int buffer) const;
 
+  const Plan& plan;
   const PlanBody& body;
   const int device;
   std::vector<IoSlot> inputs, outputs;
@@ -48,14 +51,16 @@ class Prepared {
     int64_t offset;
   };
 
-  Prepared(const PlanBody& body, int device) : body(body), device(device) {}
+  Prepared(const Plan& plan, int body, int device, DeviceApi* api) : plan(plan), body(plan.bodies[body]), device(device), api_(api) {}
   PrepareArgs step_args(const PlanStep& step) const;
   Status prepare_step(size_t index);
+  Status prepare_control_step(size_t index);
   bool same_constants(const PlanStep& step, const ConstantSet& other) const;
   void add_pointers();
   void add_pointer(int tensor);
   void use_constant_addresses();
 
+  DeviceApi* const api_;
   Symbols symbols_;
   std::vector<void*> bound_inputs_, bound_outputs_;
   std::byte* arena_base_ = nullptr;

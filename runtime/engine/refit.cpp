@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Refit: new parameters -> weight program -> new constants, swapped in as one immutable set. Running calls keep the set they began with.
+// Parameters -> weight program -> constants, at load and at refit, swapped in as one immutable set. Running calls keep the set they began with.
 #include <cstring>
 
 #include "common/error.h"
@@ -7,6 +7,8 @@
 
 namespace tuyere {
 namespace {
+
+constexpr uintptr_t kSharedAlignment = 64;  // what the builder counts on for constants
 
 Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; }
 
@@ -50,10 +52,36 @@ Status fetch(const PlanConstant& into, const TensorRef& value, void* stream) {
 
 void replace(ConstantSet& set, const std::string& name, PlanConstant constant) {
   PlanConstant& old = set.host[name];
-  const bool same = old.bytes == constant.bytes && (!old.bytes || std::memcmp(old.data, constant.data, static_cast<size_t>(old.bytes)) == 0);
+  const bool known = old.data && old.bytes == constant.bytes && !set.device.count(name);
+  const bool same = known && (!old.bytes || std::memcmp(old.data, constant.data, static_cast<size_t>(old.bytes)) == 0);
   if (same) return;
   old = std::move(constant);
+  set.device.erase(name);
   set.changed_in[name] = set.version;
+}
+
+/// The value of a parameter: where it is when steps can read it there, a copy otherwise.
+Status set_parameter(const Engine::Impl& impl, ConstantSet& set, const SharedWeight& weight, void* stream) {
+  const std::string name = "param/" + weight.name;
+  PlanConstant& constant = set.host.at(name);
+  const TensorRef& value = weight.value;
+  const bool in_place = weight.keep && value.device == impl.device && reinterpret_cast<uintptr_t>(value.data) % kSharedAlignment == 0;
+  if (!in_place) {
+    TRY_ASSIGN(PlanConstant copied, blank(constant));
+    TRY(fetch(copied, value, stream));
+    replace(set, name, std::move(copied));
+    return Status::ok();
+  }
+  set.changed_in[name] = set.version;
+  if (impl.device < 0) {
+    constant.data = value.data;
+    constant.keep = weight.keep;
+    return Status::ok();
+  }
+  constant.data = nullptr;
+  constant.keep = nullptr;
+  set.device[name] = {value.data, weight.keep};
+  return impl.api->synchronize(stream);  // what wrote it has finished, whatever stream reads it
 }
 
 /// Dense host tensors of a weight program's inputs or outputs.
@@ -70,9 +98,14 @@ struct HostTensors {
 Status run_weight_program(const std::shared_ptr<Engine>& engine, int body_index, ConstantSet& set) {
   const PlanBody& body = engine->plan().bodies[body_index];
   HostTensors inputs(body.inputs.size()), outputs(body.outputs.size());
-  for (const PlanIo& io : body.inputs) inputs.add(set.host.at("param/" + io.name));
-  std::vector<PlanConstant> results;
+  std::vector<PlanConstant> values, results;
+  values.reserve(body.inputs.size());
   results.reserve(body.outputs.size());
+  for (const PlanIo& io : body.inputs) {
+    TRY_ASSIGN(PlanConstant value, on_host(engine->impl(), set, "param/" + io.name));
+    values.push_back(std::move(value));
+    inputs.add(values.back());
+  }
   for (const PlanIo& io : body.outputs) {
     TRY_ASSIGN(PlanConstant result, blank(set.host.at(io.name)));
     results.push_back(std::move(result));
@@ -84,44 +117,108 @@ Status run_weight_program(const std::shared_ptr<Engine>& engine, int body_index,
   return Status::ok();
 }
 
-Status refit_set(const std::shared_ptr<Engine>& engine, ConstantSet& set, std::span<const std::string> names, std::span<const TensorRef> values, void* stream) {
-  for (size_t i = 0; i < names.size(); ++i) {
-    auto found = set.host.find("param/" + names[i]);
-    if (found == set.host.end()) return invalid("the engine has no parameter '" + names[i] + "'");
-    TRY(check_value(names[i], values[i], found->second));
+Status refit_set(const std::shared_ptr<Engine>& engine, ConstantSet& set, std::span<const SharedWeight> weights, void* stream) {
+  for (const SharedWeight& weight : weights) {
+    auto found = set.host.find("param/" + weight.name);
+    if (found == set.host.end()) return invalid("the engine has no parameter '" + weight.name + "'");
+    TRY(check_value(weight.name, weight.value, found->second));
   }
-  for (size_t i = 0; i < names.size(); ++i) {
-    TRY_ASSIGN(PlanConstant value, blank(set.host.at("param/" + names[i])));
-    TRY(fetch(value, values[i], stream));
-    replace(set, "param/" + names[i], std::move(value));
-  }
+  for (const SharedWeight& weight : weights) TRY(set_parameter(engine->impl(), set, weight, stream));
   const int weight_body = engine->plan().weight_body;
   return weight_body >= 0 ? run_weight_program(engine, weight_body, set) : Status::ok();
 }
 
+Status missing_parameters(const ConstantSet& set) {
+  std::string text;
+  int count = 0;
+  for (const auto& [name, constant] : set.host) {
+    if (!name.starts_with("param/") || !set.is_missing(name)) continue;
+    if (++count <= 3) text += (text.empty() ? "'" : ", '") + name.substr(6) + "'";
+  }
+  if (count > 3) text += " and " + std::to_string(count - 3) + " more";
+  return {Code::FailedPrecondition, "the weights of this engine are not in its file: pass the parameters when you load it (missing: " + text + ")"};
+}
+
+template <class F>
+Status guarded(F body) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return {Code::OutOfMemory, "out of memory while weights are set"};
+  } catch (const Error& error) {
+    return {Code::Internal, error.message()};
+  }
+}
+
 }  // namespace
 
-Status Engine::refit(std::span<const std::string> names, std::span<const TensorRef> values, void* stream) {
-  if (names.size() != values.size()) return invalid(std::to_string(names.size()) + " names for " + std::to_string(values.size()) + " values");
-  try {
+Result<PlanConstant> on_host(const Engine::Impl& impl, const ConstantSet& set, const std::string& name) {
+  const PlanConstant& constant = set.host.at(name);
+  if (!constant.is_elsewhere()) return constant;
+  auto device = set.device.find(name);
+  if (device == set.device.end()) return Status(Code::FailedPrecondition, "constant '" + name + "' has no value");
+  TRY_ASSIGN(PlanConstant copy, blank(constant));
+  const DeviceScope scope(impl.api, impl.device);
+  TRY(scope.status());
+  TRY(impl.api->copy_now(impl.device, const_cast<void*>(copy.data), device->second.data, copy.bytes));
+  return copy;
+}
+
+Status first_constants(const std::shared_ptr<Engine>& engine, std::shared_ptr<ConstantSet> set, std::span<const SharedWeight> shared) {
+  Engine::Impl& impl = engine->impl();
+  return guarded([&]() -> Status {
+    const DeviceScope scope(impl.api, impl.device);
+    TRY(scope.status());
+    for (const SharedWeight& weight : shared) {
+      auto found = set->host.find("param/" + weight.name);
+      if (found == set->host.end() || !found->second.is_elsewhere()) continue;
+      TRY(check_value(weight.name, weight.value, found->second));
+      TRY(set_parameter(impl, *set, weight, nullptr));
+    }
+    bool incomplete = false;
+    for (const auto& [name, constant] : set->host) {
+      if (!set->is_missing(name)) continue;
+      if (name.starts_with("param/")) return missing_parameters(*set);
+      incomplete = true;
+    }
+    impl.set_constants(set);
+    if (incomplete) {
+      if (impl.plan.weight_body < 0) return {Code::DataLoss, "engine file: a constant has no value and no weight program makes it"};
+      auto whole = std::make_shared<ConstantSet>(*set);
+      TRY(run_weight_program(engine, impl.plan.weight_body, *whole));
+      set = whole;
+    }
+    TRY(upload(*set, nullptr, impl.plan, impl.device, impl.api));
+    impl.set_constants(set);
+    return Status::ok();
+  });
+}
+
+Status Engine::share(std::span<const SharedWeight> weights, void* stream) {
+  return guarded([&]() -> Status {
     const std::lock_guard lock(impl_->refit_mutex);
     const std::shared_ptr<const ConstantSet> current = impl_->constants();
     auto next = std::make_shared<ConstantSet>();
     next->version = current->version + 1;
     next->host = current->host;
     next->changed_in = current->changed_in;
+    for (const auto& [name, place] : current->device)
+      if (next->host.at(name).is_elsewhere()) next->device[name] = place;
     next->packs = std::make_shared<PackStore>(current->packs);
-    TRY(refit_set(shared_from_this(), *next, names, values, stream));
     const DeviceScope scope(impl_->api, impl_->device);
     TRY(scope.status());
-    TRY(upload(*next, current.get(), impl_->plan.bodies[0], impl_->device, impl_->api));
+    TRY(refit_set(shared_from_this(), *next, weights, stream));
+    TRY(upload(*next, current.get(), impl_->plan, impl_->device, impl_->api));
     impl_->set_constants(std::move(next));
     return Status::ok();
-  } catch (const std::bad_alloc&) {
-    return {Code::OutOfMemory, "out of memory during refit"};
-  } catch (const Error& error) {
-    return {Code::Internal, error.message()};
-  }
+  });
+}
+
+Status Engine::refit(std::span<const std::string> names, std::span<const TensorRef> values, void* stream) {
+  if (names.size() != values.size()) return invalid(std::to_string(names.size()) + " names for " + std::to_string(values.size()) + " values");
+  std::vector<SharedWeight> weights;
+  for (size_t i = 0; i < names.size(); ++i) weights.push_back({names[i], values[i], nullptr});
+  return share(weights, stream);
 }
 
 }  // namespace tuyere

@@ -30,6 +30,9 @@ Status Runner::open(int device) {
   if (streams == 1) return Status::ok();
   sides_.resize(streams - 1);
   events_.resize(events);
+  recorders_.resize(events);
+  for (size_t i = 0; i < body_.steps.size(); ++i)
+    if (body_.steps[i].record_event >= 0) recorders_[body_.steps[i].record_event] = i;
   TRY_ASSIGN(fork_, api_->create_event(device, false));
   for (Side& side : sides_) {
     TRY_ASSIGN(side.stream, api_->create_stream(device));
@@ -58,16 +61,16 @@ Status Runner::run_step(Prepared& prepared, size_t index, void* stream) noexcept
   return in_step(body_.steps[index], static_cast<int>(index), status);
 }
 
-Status Runner::run(Prepared& prepared, void* stream) noexcept {
-  if (!sides_.empty()) return run_on_streams(prepared, stream);
-  for (size_t i = 0; i < prepared.steps.size(); ++i) TRY(run_step(prepared, i, stream));
+Status Runner::run(Prepared& prepared, Range range, void* stream) noexcept {
+  if (!sides_.empty()) return run_on_streams(prepared, range, stream);
+  for (size_t i = range.first; i < range.last; ++i) TRY(run_step(prepared, i, stream));
   return Status::ok();
 }
 
-Status Runner::run_on_streams(Prepared& prepared, void* stream) noexcept {
+Status Runner::run_on_streams(Prepared& prepared, Range range, void* stream) noexcept {
   for (Side& side : sides_) side.used = false;
   TRY(api_->record(fork_, stream));
-  for (size_t i = 0; i < prepared.steps.size(); ++i) {
+  for (size_t i = range.first; i < range.last; ++i) {
     const PlanStep& step = body_.steps[i];
     void* on = stream;
     if (step.stream > 0) {
@@ -76,7 +79,8 @@ Status Runner::run_on_streams(Prepared& prepared, void* stream) noexcept {
       if (!side.used) TRY(api_->wait(on, fork_));
       side.used = true;
     }
-    for (int event : step.wait_events) TRY(api_->wait(on, events_[event]));
+    for (int event : step.wait_events)  // what an earlier part did has been joined
+      if (recorders_[event] >= range.first) TRY(api_->wait(on, events_[event]));
     TRY(run_step(prepared, i, on));
     if (step.record_event >= 0) TRY(api_->record(events_[step.record_event], on));
   }

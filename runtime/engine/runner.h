@@ -11,19 +11,26 @@ namespace tuyere {
 
 class Runner {
  public:
+  /// Steps [first, last).
+  struct Range {
+    size_t first, last;
+  };
+
   /// api nullptr: a CPU body, streams and events are ignored.
   static Result<std::unique_ptr<Runner>> make(const PlanBody& body, int device, DeviceApi* api);
   ~Runner();
 
   /// Everything is ordered after earlier work on `stream` and before later work on it. The device must be current.
-  Status run(Prepared& prepared, void* stream) noexcept;
+  Status run(Prepared& prepared, void* stream) noexcept { return run(prepared, {0, prepared.steps.size()}, stream); }
+  /// A part of the steps; the parts before have been run.
+  Status run(Prepared& prepared, Range range, void* stream) noexcept;
   /// One step after the other on `stream`, timed.
   Result<std::vector<StepTime>> profile(Prepared& prepared, void* stream);
 
  private:
   Runner(const PlanBody& body, DeviceApi* api) : body_(body), api_(api) {}
   Status open(int device);
-  Status run_on_streams(Prepared& prepared, void* stream) noexcept;
+  Status run_on_streams(Prepared& prepared, Range range, void* stream) noexcept;
   Status run_step(Prepared& prepared, size_t index, void* stream) noexcept;
   Status join(void* stream) noexcept;
 
@@ -34,7 +41,8 @@ class Runner {
     bool used = false;
   };
   std::vector<Side> sides_;
-  std::vector<void*> events_;  // by plan event id
+  std::vector<void*> events_;      // by plan event id
+  std::vector<size_t> recorders_;  // the step that records it
   void* fork_ = nullptr;
 };
 

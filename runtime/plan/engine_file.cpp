@@ -23,26 +23,34 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr const char* kFormat = "tuyere-engine";
+constexpr const char *kFormat = "tuyere-engine", *kWeightsFormat = "tuyere-weights";
 constexpr const char *kConst = "const/", *kParam = "param/", *kBlob = "blob/";
 
 Status damaged(const std::string& what) { return {Code::DataLoss, "engine file: " + what}; }
 
 std::string file_name(const std::string& constant) { return constant.starts_with(kParam) ? constant : kConst + constant; }
 
+Json type_json(const PlanConstant& constant) { return {{"dtype", std::string(tuyere::name(constant.dtype))}, {"shape", constant.shape}}; }
+
 void add_constants(const PlanConstants& constants, safetensors::File& file) {
   Json packed = Json::object();  // types below a byte travel as U8
+  Json elsewhere = Json::object();
   for (const auto& [name, constant] : constants) {
+    if (constant.is_elsewhere()) {
+      elsewhere[file_name(name)] = type_json(constant);
+      continue;
+    }
     safetensors::Tensor& tensor = file.tensors[file_name(name)];
     tensor.data = {static_cast<const std::byte*>(constant.data), static_cast<size_t>(constant.bytes)};
     tensor.dtype = constant.dtype;
     tensor.shape = constant.shape;
     if (bits(constant.dtype) >= 8) continue;
-    packed[file_name(name)] = {{"dtype", std::string(tuyere::name(constant.dtype))}, {"shape", constant.shape}};
+    packed[file_name(name)] = type_json(constant);
     tensor.dtype = DType::U8;
     tensor.shape = {constant.bytes};
   }
   if (!packed.empty()) file.metadata["packed"] = packed.dump();
+  if (!elsewhere.empty()) file.metadata["elsewhere"] = elsewhere.dump();
 }
 
 Status verify(const safetensors::File& file) {
@@ -60,30 +68,52 @@ Result<safetensors::File> read_container(std::span<const std::byte> bytes, bool 
   return file;
 }
 
-Status unpack(PlanConstant& constant, const Json& entry) {
-  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape")) return damaged("bad entry in 'packed'");
+/// {"dtype", "shape"} -> the constant's type and bytes.
+Status read_type(PlanConstant& constant, const Json& entry, const std::string& where) {
+  if (!entry.is_object() || !entry.contains("dtype") || !entry.contains("shape")) return damaged("bad entry in '" + where + "'");
   const Json &dtype = entry["dtype"], &shape = entry["shape"];
   const auto type = dtype.is_string() ? parse_dtype(dtype.get_ref<const std::string&>()) : std::nullopt;
   const auto is_size = [](const Json& v) { return v.is_number_unsigned() && v.get<uint64_t>() < uint64_t{1} << 48; };
-  if (!type || bits(*type) >= 8 || !shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) return damaged("bad entry in 'packed'");
+  if (!type || !shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) return damaged("bad entry in '" + where + "'");
   constant.dtype = *type;
   constant.shape = shape.get<std::vector<int64_t>>();
-  if (view_extent(constant.dtype, constant.shape, contiguous_strides(constant.shape)) != constant.bytes) return damaged("'packed' does not fit the data");
-  return Status::ok();
+  constant.bytes = view_extent(constant.dtype, constant.shape, contiguous_strides(constant.shape));
+  return constant.bytes < 0 ? damaged("'" + where + "': a size out of range") : Status::ok();
+}
+
+Result<Json> read_table(const safetensors::File& file, const std::string& key) {
+  auto text = file.metadata.find(key);
+  if (text == file.metadata.end()) return Json::object();
+  Json table = Json::parse(text->second, nullptr, false);
+  if (!table.is_object()) return damaged("'" + key + "' is not a JSON object");
+  return table;
+}
+
+bool is_constant(const std::string& tensor) { return tensor.starts_with(kParam) || tensor.starts_with(kConst); }
+
+Status add(PlanConstants& constants, const std::string& tensor, PlanConstant constant) {
+  const std::string key = tensor.starts_with(kParam) ? tensor : tensor.substr(std::strlen(kConst));
+  return constants.emplace(key, std::move(constant)).second ? Status::ok() : damaged("constant '" + key + "' is there twice");
 }
 
 Result<PlanConstants> read_constants(const safetensors::File& file, const std::shared_ptr<const void>& keep) {
-  Json packed = Json::object();
-  if (auto text = file.metadata.find("packed"); text != file.metadata.end()) packed = Json::parse(text->second, nullptr, false);
-  if (!packed.is_object()) return damaged("'packed' is not a JSON object");
+  TRY_ASSIGN(const Json packed, read_table(file, "packed"));
+  TRY_ASSIGN(const Json elsewhere, read_table(file, "elsewhere"));
   PlanConstants constants;
   for (const auto& [name, tensor] : file.tensors) {
-    const bool param = name.starts_with(kParam);
-    if (!param && !name.starts_with(kConst)) continue;
+    if (!is_constant(name)) continue;
     PlanConstant constant{tensor.dtype, tensor.shape, tensor.data.data(), static_cast<int64_t>(tensor.data.size()), keep};
-    if (packed.contains(name)) TRY(unpack(constant, packed[name]));
-    const std::string key = param ? name : name.substr(std::strlen(kConst));
-    if (!constants.emplace(key, std::move(constant)).second) return damaged("constant '" + key + "' is there twice");
+    if (packed.contains(name)) {
+      TRY(read_type(constant, packed[name], "packed"));
+      if (bits(constant.dtype) >= 8 || constant.bytes != static_cast<int64_t>(tensor.data.size())) return damaged("'packed' does not fit the data");
+    }
+    TRY(add(constants, name, std::move(constant)));
+  }
+  for (const auto& [name, entry] : elsewhere.items()) {
+    if (!is_constant(name)) return damaged("bad name in 'elsewhere'");
+    PlanConstant constant;
+    TRY(read_type(constant, entry, "elsewhere"));
+    TRY(add(constants, name, std::move(constant)));
   }
   return constants;
 }
@@ -101,6 +131,25 @@ FindBlob blob_finder(const safetensors::File& file) {
     if (blob_hash(*copy) != hash) return nullptr;
     return blob = copy;
   };
+}
+
+struct MappedFile {
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> keep;
+};
+
+Result<MappedFile> map_file(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Status(Code::InvalidArgument, "cannot open '" + path + "': " + std::strerror(errno));
+  struct stat info = {};
+  const bool known = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+  const auto size = static_cast<size_t>(info.st_size);
+  void* data = known && size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+  ::close(fd);
+  if (data == MAP_FAILED)
+    return Status(known && !size ? Code::DataLoss : Code::InvalidArgument, "cannot read '" + path + "'" + (known && !size ? ": it is empty" : ""));
+  std::shared_ptr<const void> keep(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  return MappedFile{{static_cast<const std::byte*>(data), size}, std::move(keep)};
 }
 
 /// Exceptions stop here: memory, and what the builder-side helpers throw.
@@ -165,18 +214,50 @@ Result<EngineFile> read_engine(std::span<const std::byte> bytes, std::shared_ptr
 }
 
 Result<EngineFile> open_engine(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Status(Code::InvalidArgument, "cannot open '" + path + "': " + std::strerror(errno));
-  struct stat info = {};
-  const bool known = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-  const auto size = static_cast<size_t>(info.st_size);
-  void* data = known && size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
-  ::close(fd);
-  if (data == MAP_FAILED)
-    return Status(known && !size ? Code::DataLoss : Code::InvalidArgument, "cannot read '" + path + "'" + (known && !size ? ": it is empty" : ""));
-  std::shared_ptr<const void> keep(data, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  return read_engine({static_cast<const std::byte*>(data), size}, keep);
+  TRY_ASSIGN(const MappedFile file, map_file(path));
+  return read_engine(file.bytes, file.keep);
 }
+
+std::vector<std::byte> write_weights(const PlanConstants& constants, const std::string& id) {
+  safetensors::File file;
+  file.metadata = {{"format", kWeightsFormat}, {"id", id}};
+  add_constants(constants, file);
+  file.metadata[safetensors::kChecksum] = safetensors::checksum(file);
+  return safetensors::write(file);
+}
+
+Status open_weights(const std::string& path, const std::string& id, PlanConstants& constants) {
+  return guarded([&]() -> Status {
+    TRY_ASSIGN(const MappedFile mapped, map_file(path));
+    TRY_ASSIGN(const safetensors::File file, safetensors::read(mapped.bytes, false));
+    auto format = file.metadata.find("format"), found_id = file.metadata.find("id");
+    if (format == file.metadata.end() || format->second != kWeightsFormat) return damaged("'" + path + "' is no weights file of tuyere");
+    if (found_id == file.metadata.end() || found_id->second != id)
+      return {Code::FailedPrecondition, "the weights file '" + path + "' belongs to another engine: use the one that was saved with this engine"};
+    TRY(verify(file));
+    TRY_ASSIGN(PlanConstants values, read_constants(file, mapped.keep));
+    for (auto& [name, constant] : constants) {
+      if (!constant.is_elsewhere()) continue;
+      auto value = values.find(name);
+      if (value == values.end() || value->second.is_elsewhere()) continue;
+      if (value->second.dtype != constant.dtype || value->second.shape != constant.shape) return damaged("'" + path + "': '" + name + "' has another type");
+      constant = std::move(value->second);
+    }
+    return Status::ok();
+  });
+}
+
+std::string weights_id(const PlanConstants& constants) {
+  std::string text;
+  for (const auto& [name, constant] : constants) {
+    if (!constant.data) continue;
+    text += name + " " + type_json(constant).dump() + " ";
+    text += content_id({static_cast<const std::byte*>(constant.data), static_cast<size_t>(constant.bytes)}) + "\n";
+  }
+  return content_id(std::as_bytes(std::span(text)));
+}
+
+std::string weights_path(const std::string& path) { return path + ".weights"; }
 
 Status check_engine(std::span<const std::byte> bytes) {
   return guarded([&]() -> Status {
@@ -186,6 +267,7 @@ Status check_engine(std::span<const std::byte> bytes) {
     TRY(check_target(plan.target));
     for (const PlanBody& body : plan.bodies)
       for (const PlanStep& step : body.steps) {
+        if (is_control(step)) continue;
         const Result<Executor*> executor = find_executor(step.spec.executor);
         if (!executor.is_ok()) return executor.status();
       }

@@ -47,8 +47,12 @@ struct PlanStep {
   int stream = 0;                    // parallel branches; 0 = the caller's
   std::vector<int> wait_events;      // events (recorded by steps) to wait for
   int record_event = -1;
-  int stage = 0;  // cut where a size is read back from the device
+  int stage = 0;            // cut where a size is read back from the device
+  std::vector<int> bodies;  // what "call", "if" and "while" run
 };
+
+/// Whether the step runs other bodies of the plan ("call", "if", "while": FORMAT.md).
+bool is_control(const PlanStep& step);
 
 /// One input or output of a body.
 struct PlanIo {
@@ -76,23 +80,26 @@ struct PlanBody {
 };
 
 /// bodies[0] is the program. weight_body >= 0: the weight program, a CPU body whose inputs are parameters (by name) and whose outputs are the
-/// constants of the program (output name = constant name).
+/// constants of the program (output name = constant name). profiles: bodies that are the program again, tuned for other ranges of its symbols; the
+/// first of bodies[0] and these whose ranges hold the sizes of a call runs it. All other bodies belong to "call", "if" and "while" steps.
 struct Plan {
   int version = 1;
   std::string target = "cpu";  // "cpu", "sm_90a", ...
   std::string device_name;     // built and tuned on
   std::vector<PlanBody> bodies{1};
   int weight_body = -1;
+  std::vector<int> profiles;
   std::map<std::string, std::string> meta;  // tuyere version, library versions, options, report (JSON), network text
 };
 
-/// A constant in the file or in memory.
+/// A constant in the file or in memory. Without data (and with bytes): its value is elsewhere, in a weights file or in the caller's memory.
 struct PlanConstant {
   DType dtype = DType::F32;
   std::vector<int64_t> shape;
   const void* data = nullptr;
   int64_t bytes = 0;
   std::shared_ptr<const void> keep;  // owner of data
+  bool is_elsewhere() const { return bytes > 0 && !data; }
 };
 using PlanConstants = std::map<std::string, PlanConstant>;
 
@@ -108,6 +115,14 @@ std::vector<std::byte> write_engine(const EngineFile& file);
 Result<EngineFile> read_engine(std::span<const std::byte> bytes, std::shared_ptr<const void> keep);
 /// mmap and read_engine.
 Result<EngineFile> open_engine(const std::string& path);
+/// The values of `constants` as a file of its own, and back: open_weights() maps the file and fills in the constants that are elsewhere. `id` pairs
+/// it with its engine file (meta "weights_id"). FailedPrecondition: it belongs to another engine. DataLoss: damaged, or a value of another type.
+std::vector<std::byte> write_weights(const PlanConstants& constants, const std::string& id);
+Status open_weights(const std::string& path, const std::string& id, PlanConstants& constants);
+/// A text that differs when names, types or values differ.
+std::string weights_id(const PlanConstants& constants);
+/// Where the weights of the engine file `path` are when they have a file of their own.
+std::string weights_path(const std::string& path);
 /// Header-only check: can this file run here, and if not why (version, target, missing library).
 Status check_engine(std::span<const std::byte> bytes);
 

@@ -73,6 +73,7 @@ Json step_json(const PlanStep& step) {
   put(json, "wait_events", step.wait_events, {});
   put(json, "record_event", step.record_event, -1);
   put(json, "stage", step.stage, 0);
+  if (!step.bodies.empty()) json["bodies"] = step.bodies;
   return json;
 }
 
@@ -129,7 +130,7 @@ PlanTensor read_tensor(const PlanReader& json) {
 
 PlanStep read_step(const PlanReader& json, const FindBlob& find_blob) {
   json.keys({"executor", "name", "in", "out", "attrs", "blobs", "workspace", "tactic", "config", "problem", "origins", "micros", "stream", "wait_events",
-             "record_event", "stage"});
+             "record_event", "stage", "bodies"});
   PlanStep step;
   step.spec.executor = json.text("executor");
   step.name = json.text("name", "");
@@ -151,6 +152,7 @@ PlanStep read_step(const PlanReader& json, const FindBlob& find_blob) {
   step.wait_events = json.integers("wait_events");
   step.record_event = json.integer("record_event", -1);
   step.stage = json.integer("stage", 0);
+  step.bodies = json.integers("bodies");
   return step;
 }
 
@@ -201,6 +203,7 @@ Status newer(const Plan& plan) {
 std::string to_json(const Plan& plan, int indent) {
   Json json = {{"version", plan.version}, {"target", plan.target}, {"device_name", plan.device_name}};
   put(json, "weight_body", plan.weight_body, -1);
+  if (!plan.profiles.empty()) json["profiles"] = plan.profiles;
   json["meta"] = plan.meta;
   json["bodies"] = list_json(plan.bodies, body_json);
   return json.dump(indent);
@@ -216,10 +219,11 @@ Result<Plan> parse_plan(std::string_view text, const FindBlob& find_blob) {
     if (plan.version < 1) json.fail("version", "must be positive");
     plan.meta = json.text_map("meta");
     if (plan.version > kPlanVersion) return newer(plan);
-    json.keys({"version", "target", "device_name", "weight_body", "meta", "bodies"});
+    json.keys({"version", "target", "device_name", "weight_body", "profiles", "meta", "bodies"});
     plan.target = json.text("target");
     plan.device_name = json.text("device_name", "");
     plan.weight_body = json.integer("weight_body", -1);
+    plan.profiles = json.integers("profiles");
     plan.bodies.clear();
     json.each("bodies", [&](const PlanReader& item) { plan.bodies.push_back(read_body(item, find_blob)); });
     return plan;

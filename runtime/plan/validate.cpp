@@ -21,7 +21,8 @@ bool in_range(int index, const std::vector<T>& items) {
 
 class BodyCheck {
  public:
-  BodyCheck(const PlanBody& body, const PlanConstants* constants, std::string where) : body_(body), constants_(constants), where_(std::move(where)) {}
+  BodyCheck(const Plan& plan, int number, const PlanConstants* constants)
+      : plan_(plan), number_(number), body_(plan.bodies[number]), constants_(constants), where_("body " + std::to_string(number)) {}
 
   Status run() {
     for (const PlanSymbol& symbol : body_.symbols)
@@ -124,7 +125,26 @@ class BodyCheck {
         return fail(item, "writes input '" + body_.inputs[buffer.index].name + "', which is not marked mutated");
     }
     TRY(schedule(step, item));
+    TRY(control(step, item));
     return step.spec.executor == "cuda" ? cuda(step, item) : Status::ok();
+  }
+
+  /// Bodies come after the bodies that run them, so that none runs itself.
+  Status control(const PlanStep& step, const std::string& item) const {
+    const std::string& kind = step.spec.executor;
+    const size_t wanted = kind == "call" ? 1 : kind == "if" || kind == "while" ? 2 : 0;
+    if (step.bodies.size() != wanted) return fail(item, "needs " + std::to_string(wanted) + " bodies");
+    for (size_t k = 0; k < wanted; ++k) {
+      const int id = step.bodies[k];
+      if (!in_range(id, plan_.bodies) || id <= number_ || id == plan_.weight_body) return fail(item, "no such body");
+      const PlanBody& body = plan_.bodies[id];
+      const bool condition = kind == "while" && k == 0;
+      if (body.inputs.size() + (kind == "if") != step.in.size() || body.outputs.size() != (condition ? 1 : step.out.size()))
+        return fail(item, "its inputs or outputs differ from those of body " + std::to_string(id));
+    }
+    if (kind != "if") return Status::ok();
+    const PlanTensor& condition = body_.tensors[step.in[0]];
+    return condition.dtype == DType::Bool && condition.shape.empty() ? Status::ok() : fail(item, "its condition is not one bool");
   }
 
   Status schedule(const PlanStep& step, const std::string& item) {
@@ -157,6 +177,8 @@ class BodyCheck {
     return Status::ok();
   }
 
+  const Plan& plan_;
+  const int number_;
   const PlanBody& body_;
   const PlanConstants* constants_;
   std::string where_;
@@ -164,6 +186,21 @@ class BodyCheck {
   std::set<int> events_;
   int stage_ = 0;
 };
+
+/// A profile has the inputs and outputs of the program.
+Status check_profile(const Plan& plan, int number) {
+  if (number < 1 || !in_range(number, plan.bodies) || number == plan.weight_body) return bad("plan", "no such profile");
+  const PlanBody &program = plan.bodies[0], &profile = plan.bodies[number];
+  const auto same = [&](const std::vector<PlanIo>& a, const std::vector<PlanIo>& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const PlanIo& x, const PlanIo& y) {
+      const PlanTensor &s = program.tensors[x.tensor], &t = profile.tensors[y.tensor];
+      return x.mutated == y.mutated && x.aliases_input == y.aliases_input && s.dtype == t.dtype && str(s.shape) == str(t.shape) &&
+             str(s.strides) == str(t.strides);
+    });
+  };
+  if (same(program.inputs, profile.inputs) && same(program.outputs, profile.outputs)) return Status::ok();
+  return bad("profile body " + std::to_string(number), "its inputs or outputs differ from the program's");
+}
 
 Status check_weight_io(const PlanBody& body, const PlanIo& io, const std::string& constant, const PlanConstants& constants) {
   const std::string where = "weight program '" + io.name + "'";
@@ -186,6 +223,8 @@ Status check_weight_body(const Plan& plan, const PlanConstants& constants) {
 }
 
 }  // namespace
+
+bool is_control(const PlanStep& step) { return step.spec.executor == "call" || step.spec.executor == "if" || step.spec.executor == "while"; }
 
 bool view_fits(DType dtype, std::span<const int64_t> shape, std::span<const int64_t> strides, int64_t offset, int64_t buffer_bytes) {
   __int128 low = offset, high = offset;
@@ -212,7 +251,8 @@ int64_t view_extent(DType dtype, std::span<const int64_t> shape, std::span<const
 Status validate_plan(const Plan& plan, const PlanConstants* constants) {
   if (plan.bodies.empty()) return bad("plan", "no body");
   if (plan.weight_body != -1 && (plan.weight_body < 1 || !in_range(plan.weight_body, plan.bodies))) return bad("plan", "no such weight program");
-  for (size_t i = 0; i < plan.bodies.size(); ++i) TRY(BodyCheck(plan.bodies[i], constants, "body " + std::to_string(i)).run());
+  for (size_t i = 0; i < plan.bodies.size(); ++i) TRY(BodyCheck(plan, static_cast<int>(i), constants).run());
+  for (int profile : plan.profiles) TRY(check_profile(plan, profile));
   if (plan.weight_body >= 0 && constants) TRY(check_weight_body(plan, *constants));
   return Status::ok();
 }

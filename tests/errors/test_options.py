@@ -18,7 +18,13 @@ X = torch.randn(2, 4)
         ({"tactic_sources": ["tensorrt"]}, "tensorrt"),
         ({"min_block_size": 0}, "at least 1"),
         ({"strict": "yes"}, "must be bool"),
-        ({"weights": "shared"}, "not available"),
+        ({"weights": "cloud"}, "engine, separate, shared"),
+        ({"workspace_size": -5}, "number of bytes"),
+        ({"timing_cache": 3}, "timing_cache"),
+        ({"engine_cache": 3}, "engine_cache"),
+        ({"progress": 3}, "progress"),
+        ({"profiles": [{"n": (4, 2, 8)}]}, "min <= opt <= max"),
+        ({"profiles": [{"n": 4}]}, "range of 'n'"),
     ],
 )
 def test_bad_options(options, text):

@@ -86,3 +86,40 @@ def test_backward_runs():
     model(x).square().sum().backward()
     for a, p in zip(got, model.parameters(), strict=True):
         torch.testing.assert_close(a, p.grad)
+
+
+@pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+def test_graphs_are_cut_at_hosted_ops():
+    """The kernels before and after the hosted op are CUDA graphs; the op runs between them."""
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.LayerNorm(32), torch.nn.Linear(32, 6))
+            self.after = torch.nn.Sequential(torch.nn.Linear(6, 32), torch.nn.LayerNorm(32), torch.nn.Linear(32, 6))
+
+        def forward(self, x):
+            return self.after(torch.linalg.svd(self.before(x), full_matrices=False)[1].expand(4, -1))
+
+    torch.manual_seed(0)
+    model, x = Model().eval().cuda(), torch.randn(8, 6, device="cuda")
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,))
+        assert program.report().num_hosted == 1
+        want = model(x)
+        for _ in range(8):
+            torch.testing.assert_close(program(x), want, rtol=1e-4, atol=1e-4)
+    assert "graph" in program.engines[0].mode and "cut at 1 host step" in program.engines[0].mode
+
+
+@pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+def test_ops_that_cannot_be_hosted_between_native_ones():
+    """The stable dispatcher has no way to call a kernel of int lists behind a schema of SymInt lists."""
+
+    def resize(x):
+        return torch.nn.functional.interpolate(x + 1, (5, 7), mode="bicubic", antialias=True) * 2
+
+    x = torch.randn(1, 2, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.compile(resize, backend="tuyere")(x), resize(x))

@@ -159,3 +159,15 @@ def test_repeated_compile():
         for _ in range(5):
             torch._dynamo.reset()
             torch.testing.assert_close(compiled(model)(x), model(x))
+
+
+def test_depthwise_on_the_tokens_of_one_image():
+    """A view of tokens as a channels-last image of batch 1 has a batch stride that says nothing."""
+    conv = torch.nn.Conv2d(16, 16, 3, padding=1, groups=16).eval()
+
+    def mix(x):
+        return conv(x.transpose(1, 2).view(1, 16, 8, 8)).flatten(2).transpose(1, 2) + 1
+
+    x = torch.randn(1, 64, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(mix, strict=True)(x), mix(x), rtol=1e-4, atol=1e-5)

@@ -55,28 +55,6 @@ def test_broken_files_give_errors(engine_path, tmp_path):
         tuyere.Engine.load(bad)
 
 
-def test_flipped_bytes_are_found(engine_path, tmp_path):
-    data = engine_path.read_bytes()
-    header = 8 + int.from_bytes(data[:8], "little")
-    x, bad, loaded = torch.randn(2, 3, 8, 8), tmp_path / "bad.engine", 0
-    want = tuyere.Engine.load(engine_path)(x)[0]
-    random = torch.Generator().manual_seed(1)
-    for trial in range(400):
-        low, high = (0, header) if trial % 2 else (header, len(data))
-        place = int(torch.randint(low, high, (), generator=random))
-        flipped = bytearray(data)
-        flipped[place] ^= int(torch.randint(1, 256, (), generator=random))
-        bad.write_bytes(flipped)
-        try:
-            got = tuyere.Engine.load(bad)(x)[0]
-        except (RuntimeError, ValueError) as error:
-            assert len(str(error)) > 20
-            continue
-        assert place < header and torch.equal(got, want)  # white space for white space
-        loaded += 1
-    assert loaded < 40
-
-
 def test_sixteen_threads(engine_path):
     engine = tuyere.Engine.load(engine_path)
     inputs = [torch.randn(2, 3, 8, 8) for _ in range(16)]

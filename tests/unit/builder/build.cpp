@@ -185,6 +185,75 @@ TEST(Build, SameCacheSameBytes) {
   std::filesystem::remove(path);
 }
 
+TEST(Build, Profiles) {
+  BuilderConfig config = untimed();
+  OptimizationProfile small, large;
+  small.symbols["n"] = {1, 2, 4};
+  large.symbols["n"] = {5, 6, 7};
+  config.profiles = {small, large};
+  Network network = mlp_network();
+  auto engine = load(build(network, config).bytes);
+  ASSERT_TRUE(engine);
+  for (int64_t n : {1, 6, 4, 7}) {
+    HostTensor x = random_tensor({n, 6});
+    expect_near(run(*engine, {x}).at(0), mlp_of(network, x));
+  }
+  config.profiles[0].symbols["m"] = {1, 2, 4};
+  EXPECT_THROW(build(network, config), Error);
+  config.profiles[0].symbols = {{"n", {3, 2, 4}}};
+  EXPECT_THROW(build(network, config), Error);
+}
+
+TEST(Build, WeightsInASecondFile) {
+  BuilderConfig config = untimed();
+  Network network = mlp_network();
+  HostTensor x = random_tensor({4, 6});
+  const auto want = run(*load(build(network, config).bytes), {x});
+  config.weights = "separate";
+  BuiltEngine built = build(network, config);
+  ASSERT_FALSE(built.weights.empty());
+  const std::string path = std::filesystem::temp_directory_path() / "tuyere_build_test.weights";
+  write_file(path, {reinterpret_cast<const char*>(built.weights.data()), built.weights.size()});
+  auto bytes = std::make_shared<std::vector<std::byte>>(built.bytes);
+  EXPECT_FALSE(Engine::load(*bytes, bytes).is_ok());
+  EngineOptions options;
+  options.weights_file = path;
+  auto engine = Engine::load(*bytes, bytes, options);
+  std::filesystem::remove(path);
+  ASSERT_TRUE(engine.is_ok()) << engine.status().message();
+  expect_near(run(**engine, {x}).at(0), want.at(0), 0);
+  config.weights = "everywhere";
+  EXPECT_THROW(build(network, config), Error);
+}
+
+TEST(Build, ReportsAreKeptInTheFile) {
+  BuiltEngine built = build(mlp_network(), untimed());
+  auto engine = load(built.bytes);
+  ASSERT_TRUE(engine);
+  BuildReport kept = parse_report(engine->plan().meta.at("report"));
+  ASSERT_EQ(kept.layers.size(), built.report.layers.size());
+  EXPECT_EQ(kept.layers[0].tactic, built.report.layers[0].tactic);
+  EXPECT_EQ(kept.passes.size(), built.report.passes.size());
+  EXPECT_EQ(to_json(kept, true), engine->plan().meta.at("report"));
+  EXPECT_NE(engine->plan().meta.at("libraries").find("tuyere"), std::string::npos);
+  EXPECT_THROW(parse_report("{}"), Error);
+}
+
+TEST(EngineCache, KeepsAndFinds) {
+  const std::string folder = std::filesystem::temp_directory_path() / "tuyere_engine_cache_test";
+  std::filesystem::remove_all(folder);
+  BuilderConfig config = untimed();
+  config.engine_cache = folder;
+  BuiltEngine first = build_cached(mlp_network(), config), second = build_cached(mlp_network(), config);
+  EXPECT_FALSE(first.report.from_cache);
+  EXPECT_TRUE(second.report.from_cache);
+  EXPECT_TRUE(first.bytes == second.bytes);
+  EXPECT_EQ(second.report.layers.size(), first.report.layers.size());
+  config.tf32_conv = true;
+  EXPECT_FALSE(build_cached(mlp_network(), config).report.from_cache);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Build, Cancel) {
   BuilderConfig config = untimed();
   config.progress = [](const std::string& phase, int, int, const std::string&) { return phase != "emit"; };

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// What each optimization level takes into account, and the memory that candidates are timed in.
 #include "core/builder/candidates.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +10,56 @@
 
 namespace tuyere {
 namespace {
+
+/// `count` configurations; the last is the best by the cost model.
+class Fake final : public Tactic {
+ public:
+  Fake(std::string name, int count) : name_(std::move(name)), count_(count) {}
+  std::string_view name() const override { return name_; }
+  std::string_view source() const override { return std::string_view(name_).substr(0, name_.find('.')); }
+  Support supports(const Problem&, const Target&) const override { return Support::yes(); }
+  std::vector<Config> configs(const Problem&, const Target&, int) const override {
+    std::vector<Config> all;
+    for (int k = 0; k < count_; ++k) all.push_back(std::to_string(k));
+    return all;
+  }
+  double estimate(const Problem&, const Target&, const Config& config) const override { return 100.0 - std::stoi(config); }
+  StepSpec make(const Problem&, const Target&, const Config&) const override { return {}; }
+
+ private:
+  std::string name_;
+  int count_;
+};
+
+struct LevelTest : testing::Test {
+  void SetUp() override {
+    tactics.push_back(std::make_unique<Fake>("own.a", 20));
+    tactics.push_back(std::make_unique<Fake>("cudnn.b", 10));
+    tactics.push_back(std::make_unique<Fake>("reference.c", 1));
+  }
+  Candidates find(int level, const std::vector<std::string>& sources = {}, bool references = false) {
+    return find_candidates(problem, Target(), tactics, sources, level, references);
+  }
+  Problem problem;
+  TacticList tactics;
+};
+
+TEST_F(LevelTest, LevelsTakeMoreAndMore) {
+  const size_t wanted[] = {1, 1, 3, 12 + 10, 30, 30};
+  for (int level = 0; level <= 5; ++level) EXPECT_EQ(find(level).list.size(), wanted[level]) << level;
+  EXPECT_EQ(find(0).list[0].config, "0");   // the first
+  EXPECT_EQ(find(1).list[0].config, "19");  // the best by the cost model
+  EXPECT_EQ(find(2).list[1].tactic->name(), "cudnn.b");
+}
+
+TEST_F(LevelTest, SourcesAndReferences) {
+  EXPECT_EQ(find(4, {"own"}).list.size(), 20u);
+  EXPECT_EQ(find(4, {"own"}).why_not.size(), 1u);
+  EXPECT_EQ(find(4, {"own", "reference"}).list.size(), 21u);
+  EXPECT_EQ(find(3, {"own", "reference"}).list.size(), 12u);
+  EXPECT_EQ(find(3, {"cublaslt"}).list.size(), 1u);
+  EXPECT_EQ(find(5, {}, true).list.back().tactic->name(), "reference.c");
+}
 
 TEST(Candidates, HopelessEstimatesAreKeptInReserve) {
   const Problem problem = parse_problem(

@@ -13,17 +13,18 @@ namespace tuyere {
 namespace {
 
 TEST(TimingCache, RoundTrip) {
-  TimingCache cache("cpu, 2 threads");
+  TimingCache cache("cpu, 2 threads", "lib 1");
   cache.add("pointwise a", {"own.pointwise.vector", "t=1", 12.34567});
   cache.add("conv b", {"onednn.conv", "", 3.5});
   cache.add("conv b", {"own.conv", "x", 4});
   std::string text = cache.str();
   EXPECT_EQ(text,
-            "{\"tuyere\":\"timing cache\",\"version\":1}\n"
-            "{\"device\":\"cpu, 2 threads\",\"key\":\"conv "
+            "{\"tuyere\":\"timing cache\",\"version\":2}\n"
+            "{\"device\":\"cpu, 2 threads\",\"libraries\":\"lib 1\",\"key\":\"conv "
             "b\",\"timed\":[{\"tactic\":\"onednn.conv\",\"config\":\"\",\"us\":3.5},{\"tactic\":\"own.conv\",\"config\":\"x\",\"us\":4.0}]}\n"
-            "{\"device\":\"cpu, 2 threads\",\"key\":\"pointwise a\",\"timed\":[{\"tactic\":\"own.pointwise.vector\",\"config\":\"t=1\",\"us\":12.346}]}\n");
-  TimingCache again("cpu, 2 threads");
+            "{\"device\":\"cpu, 2 threads\",\"libraries\":\"lib 1\",\"key\":\"pointwise "
+            "a\",\"timed\":[{\"tactic\":\"own.pointwise.vector\",\"config\":\"t=1\",\"us\":12.346}]}\n");
+  TimingCache again("cpu, 2 threads", "lib 1");
   again.merge(text);
   EXPECT_EQ(again.str(), text);
   EXPECT_EQ(again.find("conv b").size(), 2u);
@@ -41,6 +42,23 @@ TEST(TimingCache, OtherDevicesAreKeptAndNotUsed) {
   h100.merge(a100.str());
   EXPECT_EQ(h100.find("k", "a", ""), 1.0);
   EXPECT_EQ(h100.size(), 2);
+}
+
+TEST(TimingCache, OtherLibrariesAreKeptAndNotUsed) {
+  TimingCache old("H100", "cuDNN 1");
+  old.add("k", {"a", "", 1});
+  TimingCache next("H100", "cuDNN 2");
+  next.merge(old.str());
+  EXPECT_TRUE(next.find("k").empty());
+  next.add("k", {"a", "", 2});
+  EXPECT_EQ(next.find("k", "a", ""), 2.0);
+  EXPECT_EQ(next.size(), 2);
+  TimingCache absent("H100");  // whatever was measured last
+  absent.merge(next.str());
+  EXPECT_EQ(absent.find("k", "a", ""), 2.0);
+  TimingCache first("H100", "cuDNN 2");
+  first.merge("{\"tuyere\":\"timing cache\",\"version\":1}\n{\"device\":\"H100\",\"key\":\"k\",\"timed\":[{\"tactic\":\"a\",\"config\":\"\",\"us\":3}]}\n");
+  EXPECT_EQ(first.size(), 0);
 }
 
 TEST(TimingCache, FilesMerge) {

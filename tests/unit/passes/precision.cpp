@@ -61,7 +61,28 @@ TEST(Precision, AsIsTakesTheFlagsOfPyTorch) {
   expect_unchanged(precision, text, wants("as_is"));
   PassContext context = wants("as_is");
   context.tf32_matmul = true;
-  expect_pass(precision, text, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w) tf32=true\nreturn a", context);
+  const char* allowed = "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w) tf32=true\nreturn a";
+  expect_pass(precision, text, allowed, context);
+  context.precision = "fp32";
+  expect_pass(precision, text, allowed, context);
+  context.target = {};
+  expect_unchanged(precision, text, context);
+}
+
+TEST(Precision, F32LayersOfAShortNetworkTakeTheFlags) {
+  Network net =
+      parse_network("x = input f32[n,8]\nw = param f32[8,8]\nbig = literal f32[8] [1e6,1,1,1,1,1,1,1]\na = matmul(big, w)\nb = matmul(x, w)\nreturn a, b");
+  for (bool flag : {false, true}) {
+    Network copy = net;
+    PassContext context = wants("fp16");
+    context.tf32_matmul = flag;
+    precision(copy, context);
+    for (const Layer& layer : copy.main().layers) {
+      const auto* product = std::get_if<MatMul>(&layer.op);
+      if (!product) continue;
+      EXPECT_EQ(product->tf32, flag && copy.type(layer.inputs[0]).dtype == DType::F32);
+    }
+  }
 }
 
 TEST(Precision, StemsKeepPlainF32UnderTheFlags) {

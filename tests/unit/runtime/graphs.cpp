@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The graph policy over a device in host memory: a "graph" is a copy of the pointer table, launching it runs the steps with that table.
+// The graph policy over a device in host memory: a "graph" is what the steps recorded while they were captured, with the pointers they got.
 #include "runtime/engine/graphs.h"
 
 #include <gtest/gtest.h>
+
+#include <set>
 
 #include "tests/unit/runtime/plans.h"
 
@@ -11,8 +13,12 @@ namespace {
 
 class FakeDevice final : public DeviceApi {
  public:
-  Prepared* prepared = nullptr;
-  Runner* runner = nullptr;
+  struct Launch {
+    Executable* code;
+    std::vector<void*> pointers;
+  };
+  using Graph = std::vector<Launch>;
+  Graph* recording = nullptr;
   int captures = 0, live = 0;
   bool refuse_capture = false;
 
@@ -34,21 +40,43 @@ class FakeDevice final : public DeviceApi {
   Status wait(void*, void*) noexcept override { return {}; }
   Result<double> elapsed_micros(void*, void*) override { return 1.0; }
   bool is_capturing(void*) noexcept override { return false; }
-  Status begin_capture(void*) override { return refuse_capture ? Status(Code::Internal, "refused") : Status(); }
+  Status begin_capture(void*) override {
+    if (refuse_capture) return {Code::Internal, "refused"};
+    recording = new Graph;
+    return {};
+  }
   Result<void*> end_capture(void*) override {
     ++captures, ++live;
-    return static_cast<void*>(new std::vector<void*>(prepared->pointers));
+    return static_cast<void*>(std::exchange(recording, nullptr));
   }
   Status launch_graph(void* graph, void*) noexcept override {
-    std::swap(prepared->pointers, *static_cast<std::vector<void*>*>(graph));
-    const Status status = runner->run(*prepared, nullptr);
-    std::swap(prepared->pointers, *static_cast<std::vector<void*>*>(graph));
-    return status;
+    for (const Launch& launch : *static_cast<Graph*>(graph)) TRY(launch.code->run(launch.pointers.data(), nullptr));
+    return {};
   }
   void destroy_graph(void* graph) noexcept override {
     --live;
-    delete static_cast<std::vector<void*>*>(graph);
+    delete static_cast<Graph*>(graph);
   }
+};
+
+/// A step of two pointers that is recorded while the device captures. Host steps count the calls and must not be captured.
+class Recorded final : public Executable {
+ public:
+  Recorded(std::unique_ptr<Executable> code, FakeDevice& device, int* host_calls) : code_(std::move(code)), device_(device), host_calls_(host_calls) {}
+  Status run(void* const* pointers, void* stream) noexcept override {
+    if (host_calls_) {
+      EXPECT_FALSE(device_.recording);
+      ++*host_calls_;
+    }
+    if (!device_.recording) return code_->run(pointers, stream);
+    device_.recording->push_back({code_.get(), {pointers, pointers + 2}});
+    return {};
+  }
+
+ private:
+  std::unique_ptr<Executable> code_;
+  FakeDevice& device_;
+  int* host_calls_;
 };
 
 struct Graphs : testing::Test {
@@ -57,12 +85,15 @@ struct Graphs : testing::Test {
     constants->host = file.constants;
     constants->packs = std::make_shared<PackStore>();
     const TensorRef in[] = {x.ref()};
-    prepared = std::move(Prepared::make(file.plan.bodies[0], -1, constants, in).value());
+    prepared = std::move(Prepared::make(file.plan, 0, -1, nullptr, constants, in).value());
     runner = std::move(Runner::make(file.plan.bodies[0], -1, nullptr).value());
     arena.resize(prepared->arena.bytes);
     prepared->use_arena(arena.data(), 1);
-    device.prepared = prepared.get();
-    device.runner = runner.get();
+    for (size_t i = 0; i < prepared->steps.size(); ++i) {
+      Prepared::Step& step = prepared->steps[i];
+      step.capturable = !host_steps.count(i);
+      step.code = std::make_unique<Recorded>(std::move(step.code), device, step.capturable ? nullptr : &host_calls);
+    }
   }
 
   /// Runs with fresh contents at the k-th pair of addresses and checks the result.
@@ -81,6 +112,8 @@ struct Graphs : testing::Test {
   }
 
   EngineFile file = test::transpose_plan();
+  std::set<size_t> host_steps;
+  int host_calls = 0;
   test::Host x{{4, 3}};
   FakeDevice device;
   std::unique_ptr<Prepared> prepared;
@@ -133,6 +166,55 @@ TEST_F(Graphs, AtMostSixteen) {
   }
   EXPECT_EQ(device.captures, 40);
   EXPECT_EQ(device.live, 16);
+}
+
+/// transpose_plan with a detour: x -> t, a host step t -> u, u -> t2, t2.T -> y, w -> v.
+struct CutGraphs : Graphs {
+  void SetUp() override {
+    PlanBody& body = file.plan.bodies[0];
+    const Dim bytes = Dim::symbol("n") * Dim(12);
+    for (int k = 0; k < 2; ++k) {
+      body.buffers.push_back(test::buffer(BufferKind::arena, bytes));
+      body.tensors.push_back(test::tensor("u", {Dim::symbol("n"), 3}, 5 + k));
+    }
+    body.tensors[2].buffer = 6;  // t.T is a view of t2
+    body.steps = {test::copy_step(0, 1), test::copy_step(4, 5), test::copy_step(1, 6, "host"), test::copy_step(6, 7), test::copy_step(2, 3)};
+    host_steps = {2};
+    Graphs::SetUp();
+  }
+};
+
+TEST_F(CutGraphs, HostStepsRunBetweenGraphs) {
+  EXPECT_EQ(run(0), "steps");
+  for (int round = 0; round < 3; ++round) EXPECT_EQ(run(0), "graph");
+  EXPECT_EQ(cache.why(), "cut at 1 host step");
+  EXPECT_EQ(device.captures, 2);
+  EXPECT_EQ(host_calls, 4);
+  cache.clear();
+  EXPECT_EQ(device.live, 0);
+}
+
+TEST_F(CutGraphs, StagedGraphsAreCutToo) {
+  inputs.assign(30, test::Host({4, 3}));
+  outputs.assign(30, test::Host({3, 4}));
+  run(0);
+  for (int k = 1; k <= 4; ++k) EXPECT_EQ(run(k), "graph");
+  for (int k = 5; k < 9; ++k) EXPECT_EQ(run(k), "graph+copies");
+  EXPECT_EQ(device.captures, 10);
+  EXPECT_EQ(host_calls, 9);
+}
+
+struct HostOnly : Graphs {
+  void SetUp() override {
+    host_steps = {1};
+    Graphs::SetUp();
+  }
+};
+
+TEST_F(HostOnly, SingleStepsAreNotWorthAGraph) {
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(run(0), "steps");
+  EXPECT_EQ(cache.why(), "capture failed: no two steps in a row can be captured");
+  EXPECT_EQ(device.captures, 0);
 }
 
 PlanStep on_stream(PlanStep step, int stream, std::vector<int> waits = {}, int record = -1) {
