@@ -71,7 +71,7 @@ TEST(Precision, AsIsTakesTheFlagsOfPyTorch) {
 
 TEST(Precision, F32LayersOfAShortNetworkTakeTheFlags) {
   Network net =
-      parse_network("x = input f32[n,8]\nw = param f32[8,8]\nbig = literal f32[8] [1e6,1,1,1,1,1,1,1]\na = matmul(big, w)\nb = matmul(x, w)\nreturn a, b");
+      parse_network("x = input f32[n,8]\nw = param f32[8,8]\nbig = literal f32[1,8] [1e6,1,1,1,1,1,1,1]\na = matmul(big, w)\nb = matmul(x, w)\nreturn a, b");
   for (bool flag : {false, true}) {
     Network copy = net;
     PassContext context = wants("fp16");
