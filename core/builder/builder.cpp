@@ -145,9 +145,12 @@ class Build {
     ChooseStats stats;
     std::vector<Problem> problems = make_problems(weights.network, 0, placement, {}, true);
     std::vector<Choice> choices = choose(problems, cpu, config, none, stats);
+    PlanBody body = emit_body({weights.network, placement, problems, choices, {}, weights.outputs});
+    const bool refits = !weights.parameters.empty();
+    file_.constants.merge(refits && config_.weights == "shared" ? weight_types(body) : run_weight_body(body, file_.constants));
+    if (!refits) return;  // the file needs only what was computed
     file_.plan.weight_body = 1;
-    file_.plan.bodies.push_back(emit_body({weights.network, placement, problems, choices, {}, weights.outputs}));
-    file_.constants.merge(config_.weights == "shared" ? weight_types(file_.plan.bodies[1]) : run_weight_body(file_.plan.bodies[1], file_.constants));
+    file_.plan.bodies.push_back(std::move(body));
   }
 
   void add_program(const WeightProgram& weights) {

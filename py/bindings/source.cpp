@@ -136,10 +136,16 @@ void bind_source(py::module_& m) {
       .def_readonly("reason", &NodePlacement::reason);
   py::class_<Segment>(m, "Segment").def_readonly("nodes", &Segment::nodes).def_readonly("inputs", &Segment::inputs).def_readonly("outputs", &Segment::outputs);
   py::class_<Partition>(m, "Partition").def_readonly("nodes", &Partition::nodes).def_readonly("segments", &Partition::segments);
-  m.def("partition", [](const SourceGraph& g, const PartitionOptions& options) {
-    return partition(
-        g, [](const SourceGraph& graph, const SourceNode& node) { return aten_table().supports(graph, node); }, options);
-  });
+  // assume: ops taken for convertible, to see what they cost; such a partition is not for building.
+  m.def(
+      "partition",
+      [](const SourceGraph& g, const PartitionOptions& options, const std::set<std::string>& assume) {
+        auto supports = [&](const SourceGraph& graph, const SourceNode& node) {
+          return assume.contains(node.op) ? Support::yes() : aten_table().supports(graph, node);
+        };
+        return partition(g, supports, options);
+      },
+      py::arg("graph"), py::arg("options"), py::arg("assume") = std::set<std::string>());
   m.def("partition_table", [](const SourceGraph& g, const Partition& p) { return str(g, p); });
   m.def("converter_ops", [] { return aten_table().ops(); });
   m.def("convert",

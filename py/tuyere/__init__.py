@@ -17,6 +17,7 @@ from .aot import Program, compile, load  # noqa: E402
 from .backend import tuyere as backend  # noqa: E402
 from .engine import Engine  # noqa: E402
 from .engine_file import EngineFile  # noqa: E402
+from .explain import Explanation, explain  # noqa: E402
 from .network_api import Builder, BuilderConfig, Network, OptimizationProfile  # noqa: E402
 from .options import OptionError, Options  # noqa: E402
 from .report import FallbackWarning, Report, clear_reports, reports  # noqa: E402
@@ -30,6 +31,7 @@ __all__ = [
     "BuilderConfig",
     "Engine",
     "EngineFile",
+    "Explanation",
     "FallbackWarning",
     "InternalError",
     "Network",
@@ -42,6 +44,7 @@ __all__ = [
     "backend",
     "clear_reports",
     "compile",
+    "explain",
     "load",
     "reports",
 ]

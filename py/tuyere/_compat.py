@@ -2,26 +2,49 @@
 """The one place that imports private modules of PyTorch (2.11 and later). Every name here is checked by tests/unit_py/test_compat.py."""
 
 import contextlib
+import re
+import threading
 
 import torch
 from torch._dynamo.backends.common import aot_autograd
+from torch._dynamo.source import ConstantSource
+from torch._functorch.aot_autograd import aot_export_module
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
-from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
+from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
 
 from .decompositions import PRESERVED
 
 __all__ = [
     "FakeTensor",
     "FakeTensorMode",
+    "SCRIPT_CLEANUP",
+    "TRACING",
     "aot_autograd",
+    "aot_export_module",
+    "fake_input",
     "free_unbacked_symbols",
+    "from_script_number",
+    "guards_of",
+    "ignored_unbacked_symbols",
+    "in_dispatcher",
     "keep_composite_ops",
+    "module_of_function",
+    "parse_schema",
+    "script_dce",
+    "script_list",
+    "statically_known_true",
+    "symbolic_fake_mode",
+    "to_script_number",
+    "unbacked_int",
     "unset_fake_temporarily",
+    "without_guards",
     "static_input_indices",
     "tf32_flags",
 ]
+
+TRACING = threading.Lock()  # torch.export and its parts patch global state: one thread at a time
 
 
 def _is_composite(op):
@@ -58,3 +81,113 @@ def tf32_flags():
         return False
 
     return allows(torch.backends.cuda.matmul), allows(torch.backends.cudnn.conv, torch.backends.cudnn)
+
+
+# -- fake tensors with symbolic sizes
+
+
+def symbolic_fake_mode():
+    """Every dynamic dimension gets a symbol of its own."""
+    return FakeTensorMode(shape_env=ShapeEnv(duck_shape=False))
+
+
+def fake_input(mode, tensor, dynamic_dims, name):
+    """A fake of an example input, whose sizes in dynamic_dims are symbols."""
+    sizes = [DimDynamic.DYNAMIC if d in dynamic_dims else DimDynamic.STATIC for d in range(tensor.dim())]
+    context = StatelessSymbolicContext(dynamic_sizes=sizes)
+    return mode.from_tensor(tensor, source=ConstantSource(name), symbolic_context=context)
+
+
+def guards_of(mode):
+    """What was taken for granted about the symbols, as SymPy relations. Without the fake convolution's, which asks which kernel PyTorch would take."""
+    guards = [g for g in mode.shape_env.guards if not re.search(r"fake_impls\.py:\d+ in conv\b", str(g.sloc))]
+    return [mode.shape_env.simplify(guard.expr) for guard in guards]
+
+
+def without_guards(mode):
+    """While active, decisions by size leave no guard."""
+    return mode.shape_env.suppress_guards()
+
+
+def unbacked_int(mode):
+    """Stands for a number that only running the program tells."""
+    return mode.shape_env.create_unbacked_symint()
+
+
+def ignored_unbacked_symbols(mode):
+    """While active, PyTorch does not ask what becomes of sizes that depend on data."""
+    return mode.shape_env.ignore_fresh_unbacked_symbols()
+
+
+# -- TorchScript
+
+parse_schema = torch._C.parse_schema
+
+
+def in_dispatcher(op):
+    """Whether an operator is one of the dispatcher's: TorchScript has some of its own."""
+    return torch._C._dispatch_has_kernel(op.name())
+
+
+script_dce = torch._C._jit_pass_dce
+
+
+def _unroll(graph):
+    torch._C._jit_pass_constant_loop_unrolling(graph)
+
+
+SCRIPT_CLEANUP = (
+    torch._C._jit_pass_inline,
+    torch._C._jit_pass_constant_propagation,
+    torch._C._jit_pass_peephole,
+    _unroll,
+    torch._C._jit_pass_remove_mutation,
+    torch._C._jit_pass_dce,
+)
+
+
+def _script_numbers(kind):
+    graph = torch._C.Graph()
+    found = {v for v in vars(torch).values() if isinstance(v, kind)}
+    return {graph.insertConstant(v).toIValue(): v for v in found}
+
+
+_SCRIPT_DTYPES, _SCRIPT_LAYOUTS = _script_numbers(torch.dtype), _script_numbers(torch.layout)
+_MEMORY_FORMATS = [torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d]  # c10/core/MemoryFormat.h
+
+
+def to_script_number(value):
+    """TorchScript keeps dtypes, layouts and memory formats as numbers."""
+    if isinstance(value, torch.memory_format):
+        return _MEMORY_FORMATS.index(value)
+    for numbers in (_SCRIPT_DTYPES, _SCRIPT_LAYOUTS):
+        if isinstance(value, (torch.dtype, torch.layout)) and value in numbers.values():
+            return next(number for number, v in numbers.items() if v == value)
+    return value
+
+
+def from_script_number(kind, value):
+    """The reverse, for an argument whose schema type is `kind`."""
+    if type(value) is not int:
+        return value
+    if "ScalarType" in kind:
+        return _SCRIPT_DTYPES[value]
+    if "MemoryFormat" in kind:
+        return _MEMORY_FORMATS[value]
+    return _SCRIPT_LAYOUTS[value] if "Layout" in kind else value
+
+
+def script_list(element):
+    """TorchScript's type of a list with elements of the schema type `element`."""
+    kinds = {"Tensor": torch._C.TensorType.get(), "int": torch._C.IntType.get(), "SymInt": torch._C.IntType.get(), "float": torch._C.FloatType.get()}
+    kinds["bool"] = torch._C.BoolType.get()
+    return torch._C.ListType(kinds[element])
+
+
+def module_of_function(function):
+    """A ScriptModule whose forward is a scripted or traced function."""
+    arguments = function.schema.arguments
+    formals = [f"{a.name}: {a.type.annotation_str}" + (f" = {a.default_value!r}" if a.has_default_value() else "") for a in arguments]
+    module = torch.jit.script(type("Function", (torch.nn.Module,), {})().eval())  # a class of its own, as methods belong to classes
+    module.define(f"def forward({', '.join(['self', *formals])}):\n    return function({', '.join(a.name for a in arguments)})\n")
+    return module

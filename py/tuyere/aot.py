@@ -1,37 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ahead of time: nn.Module -> torch.export -> Program, an nn.Module whose convertible parts are engines."""
 
+import inspect
 import json
 import os
-import threading
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.utils import _pytree as pytree
 
-from . import decompositions
+from . import _compat, decompositions
 from .engine import Engine
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
 from .report import Report
+from .torchscript import compile_script, is_script
 from .watch import Watch
 
 _REPORT_FILE = "tuyere_report.json"
 _MAGIC = b"tuyere-engine-1"
-_tracing = threading.Lock()  # torch.export patches global state: one thread at a time
 
 
-def compile(model: torch.nn.Module, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = None, dynamic_shapes=None, **options) -> "Program":
+def compile(model, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = None, dynamic_shapes=None, **options):
     """Compiles a module for inference. inputs: example arguments (a tensor, or a sequence); dynamic_shapes: as torch.export.export takes it, so that
-    one build serves all sizes. Options: see README.md. Raises OptionError, StrictError, or what torch.export raises."""
+    one build serves all sizes. A module or an ExportedProgram becomes a Program; what torch.jit.script or torch.jit.trace made becomes a ScriptModule.
+    Options: see README.md. Raises OptionError, StrictError, or what torch.export raises."""
     parsed = parse_options(options)
     args = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
+    if is_script(model):
+        return compile_script(model, args, kwargs, dynamic_shapes, parsed)
     with torch.no_grad():
-        with _tracing:
-            exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
-            exported = exported.run_decompositions(decompositions.for_export())
-        return _compile_exported(exported, args, kwargs or {}, dynamic_shapes, parsed, type(model).__name__)
+        exported = export(model, args, kwargs, dynamic_shapes)
+        program = _compile_exported(exported, dynamic_shapes, parsed, type(model).__name__)
+        program.remember_example(args, kwargs or {}, _call_shapes(model, args, kwargs or {}, dynamic_shapes))
+        return program
+
+
+def export(model, args, kwargs, dynamic_shapes) -> torch.export.ExportedProgram:
+    """The program in the operators that the engine takes."""
+    with _compat.TRACING:
+        exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
+        return exported.run_decompositions(decompositions.for_export())
 
 
 def load(path) -> "Program":
@@ -55,14 +65,17 @@ def _weights_path(path, number: int) -> str:
 class Program(torch.nn.Module):
     """A compiled module. Call it as the original. engines: the engine files inside, in order."""
 
-    def __init__(self, module, report: Report, example=None, dynamic_shapes=None):
+    def __init__(self, module, report: Report):
         super().__init__()
         self.module = module
         self._report = report
-        self._example = example
-        self._dynamic_shapes = dynamic_shapes
+        self._example: Optional[Tuple[Any, Dict[str, Any], Any]] = None
         self._built: Dict[bytes, Engine] = {}  # by id
         self._watches: List[Tuple[Watch, List[torch.Tensor]]] = []  # with the parameters that it looks at
+
+    def remember_example(self, args, kwargs, dynamic_shapes):
+        """What export() needs; dynamic_shapes: as of a forward(*args, **kwargs)."""
+        self._example = (args, kwargs, dynamic_shapes)
 
     def keep(self, lowered, follow: bool):
         """Takes over the engines of a graph. follow: they share parameters with the module, whose changes they see at the next call."""
@@ -89,15 +102,20 @@ class Program(torch.nn.Module):
     def engines(self) -> List[Engine]:
         return [self._built.get(_id_of(c)) or Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
 
+    def export(self) -> torch.export.ExportedProgram:
+        """The program for torch.export.save or torch._inductor.aoti_compile_and_package; the engines are constants of it."""
+        if self._example is None:
+            raise RuntimeError("this Program was loaded from a file: use torch.export.load on that file")
+        args, kwargs, dynamic_shapes = self._example
+        with torch.no_grad(), _compat.TRACING:
+            return torch.export.export(self.module, args, kwargs, dynamic_shapes=dynamic_shapes)
+
     def save(self, path) -> None:
         """Writes a .pt2 archive (torch.export.save) with the engines as constants, and <path>.<number>.weights for engines whose weights are separate or
         shared."""
         if self._example is None:
             raise RuntimeError("this Program was loaded from a file: copy that file instead of saving it again")
-        args, kwargs = self._example
-        with torch.no_grad():
-            exported = torch.export.export(self.module, args, kwargs, dynamic_shapes=self._dynamic_shapes)
-        torch.export.save(exported, path, extra_files={_REPORT_FILE: json.dumps(self._report.to_dict())})
+        torch.export.save(self.export(), path, extra_files={_REPORT_FILE: json.dumps(self._report.to_dict())})
         for number, engine in enumerate(self.engines):
             if engine.meta.get("weights"):
                 engine.save_weights(_weights_path(path, number))
@@ -124,9 +142,44 @@ class _Constant:
         self.value = value
 
 
-def _compile_exported(exported, args, kwargs, dynamic_shapes, options: Options, name: str) -> Program:
-    gm = exported.graph_module
-    placeholders = {n.name: n for n in gm.graph.nodes if n.op == "placeholder"}
+def _compile_exported(exported, dynamic_shapes, options: Options, name: str) -> Program:
+    placeholders = {n.name: n for n in exported.graph_module.graph.nodes if n.op == "placeholder"}
+    constants, attributes = constants_of(exported)
+    mutations, outputs = _outputs(exported, placeholders)
+    settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
+    settings.size_names = _size_names(exported, placeholders, dynamic_shapes)
+    lowered = lower(exported.graph_module, constants, options, settings, name)
+    call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs)
+    program = Program(call, lowered.report)
+    program.keep(lowered, options.weights == "shared")
+    return program
+
+
+def _call_shapes(model, args, kwargs, dynamic_shapes):
+    """dynamic_shapes of the model's forward as those of a forward(*args, **kwargs)."""
+    if dynamic_shapes is None or isinstance(model, torch.export.ExportedProgram):
+        return None
+    if not isinstance(dynamic_shapes, dict):
+        return {"args": tuple(dynamic_shapes)}
+    positional: List[Any] = []
+    named: Dict[str, Any] = {}
+    parameters = inspect.signature(model.forward).parameters
+    for name, parameter in parameters.items():
+        shapes = dynamic_shapes.get(name)
+        if parameter.kind == inspect.Parameter.VAR_POSITIONAL:
+            positional += shapes or [None] * (len(args) - len(positional))
+        elif parameter.kind == inspect.Parameter.VAR_KEYWORD:
+            named.update(shapes or {})
+        elif name in kwargs:
+            named[name] = shapes
+        elif len(positional) < len(args):
+            positional.append(shapes)
+    return {**({"args": tuple(positional)} if args else {}), **({"kwargs": {n: named.get(n) for n in kwargs}} if kwargs else {})}
+
+
+def constants_of(exported):
+    """placeholder -> (name, tensor, is_param): of what may be built in, and of what the program writes."""
+    placeholders = {n.name: n for n in exported.graph_module.graph.nodes if n.op == "placeholder"}
     mutated = {s.target for s in exported.graph_signature.output_specs if s.kind in (OutputKind.BUFFER_MUTATION, OutputKind.PARAMETER_MUTATION)}
     constants: Dict[Any, Any] = {}
     attributes: Dict[Any, Any] = {}
@@ -135,14 +188,7 @@ def _compile_exported(exported, args, kwargs, dynamic_shapes, options: Options, 
         if isinstance(tensor, torch.Tensor):
             entry = (spec.target, tensor, spec.kind != InputKind.CONSTANT_TENSOR)
             (attributes if spec.target in mutated else constants)[placeholders[spec.arg.name]] = entry
-    mutations, outputs = _outputs(exported, placeholders)
-    settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
-    settings.size_names = _size_names(exported, placeholders, dynamic_shapes)
-    lowered = lower(gm, constants, options, settings, name)
-    call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs)
-    program = Program(call, lowered.report, (args, kwargs), dynamic_shapes)
-    program.keep(lowered, options.weights == "shared")
-    return program
+    return constants, attributes
 
 
 def _size_names(exported, placeholders, dynamic_shapes):

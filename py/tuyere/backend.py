@@ -20,7 +20,11 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
-    session = _Session(gm, list(example_inputs), parse_options(given))
+    return compile_with(Session(gm, list(example_inputs), parse_options(given)), gm, example_inputs)
+
+
+def compile_with(session: "Session", gm, example_inputs):
+    """Gives the graphs that AOTAutograd makes of gm to the session."""
     training = _wants_grad(gm, example_inputs)
     aot = _compat.aot_autograd(
         fw_compiler=session.compile_training,
@@ -39,7 +43,7 @@ def _wants_grad(gm, inputs) -> bool:
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
-class _Session:
+class Session:
     """One graph of Dynamo: its real inputs, which AOTAutograd replaces by fakes."""
 
     def __init__(self, gm, inputs, options: Options):
@@ -58,7 +62,7 @@ class _Session:
 
     def compile(self, gm, constants):
         with _compat.unset_fake_temporarily():  # weights and engines are real
-            return _boxed(_Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm))
+            return boxed(_Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm))
 
     def constants(self, gm, count) -> Dict[torch.fx.Node, Any]:
         """Parameters and buffers that may be built in: known, static, and not written by the graph."""
@@ -141,7 +145,9 @@ def _direct(lowered: Lowered, original, positions):
     return call
 
 
-def _boxed(runner):
+def boxed(runner):
+    """A compiled graph as AOTAutograd calls it: with one list, which is emptied."""
+
     def run(args):
         out = runner(args)
         args.clear()

@@ -5,7 +5,7 @@ import dataclasses
 import operator
 import time
 import warnings
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import torch
 
@@ -59,35 +59,71 @@ class LowerSettings:
     size_names: Dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass
+class Analysis:
+    """What would happen to a graph: its nodes, the placement and reason of each, the segments. Nothing is built."""
+
+    name: str
+    gm: torch.fx.GraphModule
+    constants: Dict[Any, Any]
+    read: ReadGraph
+    partition: Any
+
+    def fallbacks(self) -> List[Tuple[str, str, str, str]]:
+        """(op, module path, file:line, reason) of the nodes that are not native."""
+        placed = zip(self.read.nodes, self.partition.nodes)
+        return [_fallback(node, place.reason) for node, place in placed if place.placement != "native"]
+
+
+def analyze(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options: Options, name: str = "graph") -> Analysis:
+    """Reads and partitions. constants: placeholder -> (name, tensor, is_param)."""
+    read = read_fx(gm, constants, name)
+    _tuyere.dump("source", name, str(read.source))
+    partition = _tuyere.partition(read.source, partition_options(options))
+    _tuyere.dump("partition", name, _tuyere.partition_table(read.source, partition))
+    return Analysis(name, gm, constants, read, partition)
+
+
 def lower(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options: Options, settings: LowerSettings, name: str = "graph") -> Lowered:
     """Partitions, builds and stitches. constants: placeholder -> (name, tensor, is_param). Raises StrictError, or Error in strict mode."""
     started = time.perf_counter()
-    read = read_fx(gm, constants, name)
-    _tuyere.dump("source", name, str(read.source))
-    partition = _tuyere.partition(read.source, _partition_options(options))
-    _tuyere.dump("partition", name, _tuyere.partition_table(read.source, partition))
-    report = Report(name=name, precision=options.precision, num_nodes=len(read.nodes))
+    analysis = analyze(gm, constants, options, name)
     if options.strict:
-        _refuse_fallbacks(read, partition)
-    target = target_of(_device_of(gm), options)
+        refuse_fallbacks(analysis.fallbacks())
+    report = Report(name=name, precision=options.precision)
+    lowered = build_analysis(analysis, options, settings, report)
+    finish_report(report, options, started)
+    return lowered
+
+
+def build_analysis(analysis: Analysis, options: Options, settings: LowerSettings, report: Report) -> Lowered:
+    """Builds the engines of an analysed graph, stitches the new graph and adds both to the report."""
+    gm, read, partition, constants = analysis.gm, analysis.read, analysis.partition, analysis.constants
+    target = target_of(device_of(gm), options)
     segments, failures = _build_segments(gm, read, partition, target, options, settings, constants, report)
     _count(report, read, partition, failures)
     stitched = _Stitcher(gm, read, segments, {**constants, **settings.attributes}, settings).run()
-    report.target = segments[0].engine.target if segments else target
-    report.seconds = time.perf_counter() - started
-    add_report(report)
-    _warn(report, options)
+    report.target = segments[0].engine.target if segments else report.target or target
     return Lowered(stitched, segments, report, read, constants)
 
 
-def _partition_options(options: Options):
+def finish_report(report: Report, options: Options, started: float):
+    """Files the report of a compilation that began at `started` and warns about what runs in PyTorch."""
+    report.seconds = time.perf_counter() - started
+    add_report(report)
+    _warn(report, options)
+
+
+def partition_options(options: Options):
+    """What the partitioner takes of the user's options."""
     out = _tuyere.PartitionOptions()
     out.min_block_size = options.min_block_size
     out.run_in_torch = set(options.run_in_torch)
     return out
 
 
-def _device_of(gm) -> torch.device:
+def device_of(gm) -> torch.device:
+    """The CUDA device of a graph, or the CPU."""
     for node in gm.graph.nodes:
         val = node.meta.get("val")
         if isinstance(val, torch.Tensor) and val.device.type == "cuda":
@@ -95,20 +131,17 @@ def _device_of(gm) -> torch.device:
     return torch.device("cpu")
 
 
-def _refuse_fallbacks(read: ReadGraph, partition):
-    lines = []
-    for node, placement in zip(read.nodes, partition.nodes):
-        if placement.placement != "native":
-            op, module, where, reason = _fallback(node, placement.reason)
-            lines.append(f"{op} ({', '.join(t for t in (module, where) if t)}): {reason}")
+def refuse_fallbacks(fallbacks):
+    """Raises StrictError when there is one: (op, module path, file:line, reason) each."""
+    lines = [f"{op} ({', '.join(t for t in (module, where) if t)}): {reason}" for op, module, where, reason in fallbacks]
     if lines:
         raise StrictError("strict=True, but these ops would run in PyTorch:\n  " + "\n  ".join(lines))
 
 
 def _fallback(node, reason):
-    from .read_fx import _op_name, module_path, source_line
+    from .read_fx import module_path, op_name, source_line
 
-    return (_op_name(node), module_path(node), source_line(node), reason)
+    return (op_name(node), module_path(node), source_line(node), reason)
 
 
 def _build_segments(gm, read, partition, target, options, settings, constants, report):
@@ -128,7 +161,7 @@ def _build_segments(gm, read, partition, target, options, settings, constants, r
 def _build_segment(index, read, partition, segment, target, options, settings, profiles, weights, report):
     hosted = [n for n in segment.nodes if partition.nodes[n].placement == "hosted"]
     network = _tuyere.convert(read.source, segment.nodes, segment.inputs, segment.outputs, hosted)
-    network.name = f"{report.name}.{index}"
+    network.name = f"{report.name}.{len(report.engines)}"
     known = set(_tuyere.symbols_of(network))
     here = [{name: r for name, r in profile.items() if name in known} for profile in profiles]
     profiles = [p for k, p in enumerate(here) if p and p not in here[:k]]
@@ -142,6 +175,7 @@ def _build_segment(index, read, partition, segment, target, options, settings, p
 
 
 def _count(report, read, partition, failures):
+    report.num_nodes += len(read.nodes)
     for node, placement in zip(read.nodes, partition.nodes):
         failed = failures.get(placement.segment) if placement.segment >= 0 else None
         if failed or placement.placement == "outside":

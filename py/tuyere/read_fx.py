@@ -125,9 +125,9 @@ class _Reader:
             self.bind(node, value)
             if _is_plain_size(meta):
                 return  # sizes are expressions; the node itself needs no kernel
-            self.add(node, _op_name(node), [], [value])
+            self.add(node, op_name(node), [], [value])
             return
-        self.add(node, _op_name(node), self.arguments(node), self.results(node, meta))
+        self.add(node, op_name(node), self.arguments(node), self.results(node, meta))
 
     def results(self, node, meta) -> List[int]:
         if isinstance(meta, (tuple, list)):
@@ -215,7 +215,7 @@ def _is_plain_size(meta) -> bool:
         return False
 
 
-def _op_name(node) -> str:
+def op_name(node) -> str:
     target = node.target
     if isinstance(target, torch._ops.OpOverload):
         name = target.name()  # "aten::add.Tensor"

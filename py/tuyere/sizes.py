@@ -76,9 +76,10 @@ class SizeEmitter:
 
     def emit(self, metas):
         spec, sizes = spec_of(metas)
-        return spec, [self._size(s) for s in sizes]
+        return spec, [self.size(s) for s in sizes]
 
-    def _size(self, size):
+    def size(self, size):
+        """An int, or the new node that computes a symbolic size."""
         if not isinstance(size, torch.SymInt):
             return int(size)
         node = self._expression(size.node.expr)

@@ -19,7 +19,7 @@ def test_all_names_exist():
 def test_private_names_are_used_here_only():
     private = re.compile(r"\btorch(?:\.\w+)*?\._(?!_)\w+|torch\.fx\.experimental")
     allowed = {"torch.utils._pytree", "torch._ops"}  # as old as FX, and named by PyTorch's own documentation
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         if path.name != "_compat.py":
             lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
             found = set(private.findall("\n".join(lines))) - allowed
