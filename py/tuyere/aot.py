@@ -103,7 +103,7 @@ class Program(torch.nn.Module):
         return [self._built.get(_id_of(c)) or Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
 
     def export(self) -> torch.export.ExportedProgram:
-        """The program for torch.export.save or torch._inductor.aoti_compile_and_package; the engines are constants of it."""
+        """The program for torch.export.save, or for AOTInductor; the engines are constants of it."""
         if self._example is None:
             raise RuntimeError("this Program was loaded from a file: use torch.export.load on that file")
         args, kwargs, dynamic_shapes = self._example

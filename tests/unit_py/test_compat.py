@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from tuyere import _compat
+from tuyere import _compat, decompositions
 
 PACKAGE = Path(_compat.__file__).parent
 
@@ -18,7 +18,7 @@ def test_all_names_exist():
 
 def test_private_names_are_used_here_only():
     private = re.compile(r"\btorch(?:\.\w+)*?\._(?!_)\w+|torch\.fx\.experimental")
-    allowed = {"torch.utils._pytree", "torch._ops"}  # as old as FX, and named by PyTorch's own documentation
+    allowed = {"torch.utils._pytree", "torch._ops", "torch._decomp"}  # as old as FX, or named by PyTorch's own documentation
     for path in PACKAGE.rglob("*.py"):
         if path.name != "_compat.py":
             lines = [line for line in path.read_text().splitlines() if not line.lstrip().startswith("#")]
@@ -27,9 +27,9 @@ def test_private_names_are_used_here_only():
 
 
 def test_preserved_ops_leave_the_decomposition_tables():
-    for table in (_compat.core_decompositions(), _compat.export_decompositions()):
+    for table in (decompositions.for_compile(training=False), decompositions.for_export()):
         assert len(table) > 50
-        assert not [op for op in _compat.PRESERVED if op in table]
+        assert not [op for op in decompositions.PRESERVED if op in table]
 
 
 class Composite(torch.nn.Module):
@@ -53,7 +53,7 @@ def test_composite_ops_stay_whole_under_aot_autograd():
         assert all(isinstance(i, int) for i in _compat.static_input_indices())
         return gm.forward
 
-    backend = _compat.aot_autograd(fw_compiler=compiler, inference_compiler=compiler, decompositions=_compat.core_decompositions())
+    backend = _compat.aot_autograd(fw_compiler=compiler, inference_compiler=compiler, decompositions=decompositions.for_compile(training=False))
     torch._dynamo.reset()
     with torch.no_grad(), _compat.keep_composite_ops():
         torch.compile(Composite().eval(), backend=backend)(torch.randn(1, 2, 3, 4))
@@ -62,7 +62,7 @@ def test_composite_ops_stay_whole_under_aot_autograd():
 
 def test_composite_ops_stay_whole_in_exported_programs():
     with torch.no_grad():
-        program = torch.export.export(Composite().eval(), (torch.randn(1, 2, 3, 4),)).run_decompositions(_compat.export_decompositions())
+        program = torch.export.export(Composite().eval(), (torch.randn(1, 2, 3, 4),)).run_decompositions(decompositions.for_export())
     assert COMPOSITE_OPS <= {str(n.target) for n in program.graph.nodes if n.op == "call_function"}
 
 
