@@ -4,19 +4,26 @@
 
 #include "kernels/cpu/cpu_kernel.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/cpu/row_functions.h"
 #include "kernels/cpu/small_gemm.h"
+#include "kernels/cpu/transpose.h"
 #include "kernels/cpu/views.h"
 #include "kernels/pointwise/tile_convert.h"
-#include "kernels/pointwise/tile_simd.h"
 
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kQueries = 128, kKeys = 128;
-constexpr int64_t kFewQueries = 3;  // below, keys are not worth transposing
+constexpr int64_t kQueries = 96, kKeys = 128;  // 96: a multiple of the register block's rows
+constexpr int64_t kFewQueries = 3;             // below, keys are not worth transposing
 
 struct Buffers {
-  std::vector<float> q, k, v, scores, out, mask, top, sum;
+  std::vector<float> q, k, keys, v, scores, out, mask, top, sum;
+};
+
+// Rows of f32 values: in place where the tensor has them, otherwise converted into a buffer.
+struct Rows {
+  const float* data;
+  int64_t stride;
 };
 
 class TileAttention {
@@ -48,6 +55,7 @@ class TileAttention {
     for (Buffers& b : buffers_) {
       b.q.resize(static_cast<size_t>(kQueries * depth_));
       b.k.resize(static_cast<size_t>(kKeys * depth_));
+      b.keys.resize(static_cast<size_t>(kKeys * depth_));
       b.v.resize(static_cast<size_t>(kKeys * padded_));
       b.scores.resize(kQueries * kKeys);
       b.out.resize(static_cast<size_t>(kQueries * padded_));
@@ -82,41 +90,45 @@ class TileAttention {
       const int64_t n = std::min(kKeys, keys - key);
       score(ptr, b, batch, head / share_, key, m, n);
       for (int64_t i = 0; i < m; ++i) update_row(ptr, b, batch, head, first + i, i, key, n);
-      load_values(ptr, b, batch, head / share_, key, n);
-      small_gemm(b.scores.data(), kKeys, b.v.data(), padded_, b.out.data(), padded_, m, padded_, n, true);
+      const Rows values = value_rows(ptr, b, batch, head / share_, key, n);
+      small_gemm(b.scores.data(), kKeys, values.data, values.stride, b.out.data(), padded_, m, padded_, n, true);
     }
     for (int64_t i = 0; i < m; ++i) {
       float* row = b.out.data() + i * padded_;
       row_functions().shift_scale(row, width_, 0, b.sum[i] > 0 || b.sum[i] != b.sum[i] ? 1 / b.sum[i] : 0, row);
-      store_(row, patch(out_, ptr[out_slot_], batch, head, first + i, 2, 3), 1, width_);
     }
+    const Patch to = patch(out_, ptr[out_slot_], batch, head, first, 2, 3);
+    if (padded_ == width_) return store_(b.out.data(), to, m, width_);
+    for (int64_t i = 0; i < m; ++i) store_(b.out.data() + i * padded_, patch(out_, ptr[out_slot_], batch, head, first + i, 2, 3), 1, width_);
   }
 
   // scores[i, j] = scaled query i . key j
   void score(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t m, int64_t n) const {
+    Rows keys{b.k.data(), depth_};
+    const Patch source = patch(k_, ptr[1], batch, head, key, 2, 3);
+    if (k_.dtype == DType::F32 && source.col_stride == 1) {
+      keys = {static_cast<const float*>(source.data), source.row_stride};
+    } else {
+      load_k_(source, b.k.data(), n, depth_);
+    }
     if (m <= kFewQueries) {
-      load_k_(patch(k_, ptr[1], batch, head, key, 2, 3), b.k.data(), n, depth_);
-      for (int64_t i = 0; i < m; ++i) {
-        for (int64_t j = 0; j < n; ++j) b.scores[i * kKeys + j] = dot(b.q.data() + i * depth_, b.k.data() + j * depth_, depth_);
-      }
+      for (int64_t i = 0; i < m; ++i) row_functions().dots(b.q.data() + i * depth_, keys.data, keys.stride, n, depth_, b.scores.data() + i * kKeys);
       return;
     }
-    // Keys transposed to [depth, kKeys]; the columns past n are stale and their scores unused.
-    if (n == kKeys) {
-      load_k_(patch(k_, ptr[1], batch, head, key, 3, 2), b.k.data(), depth_, n);
-    } else {
-      Patch column = patch(k_, ptr[1], batch, head, key, 3, 2);
-      for (int64_t d = 0; d < depth_; ++d) {
-        load_k_(column, b.k.data() + d * kKeys, 1, n);
-        column.data = static_cast<const char*>(column.data) + k_.strides[3] * (bits(k_.dtype) / 8);
-      }
-    }
-    small_gemm(b.q.data(), depth_, b.k.data(), kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_, false);
+    // The columns past n are stale and their scores unused.
+    transpose(keys.data, keys.stride, b.keys.data(), kKeys, n, depth_);
+    small_gemm(b.q.data(), depth_, b.keys.data(), kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_, false);
   }
 
-  void load_values(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
-    if (padded_ == width_) return load_v_(patch(v_, ptr[2], batch, head, key, 2, 3), b.v.data(), n, width_);
-    for (int64_t j = 0; j < n; ++j) load_v_(patch(v_, ptr[2], batch, head, key + j, 2, 3), b.v.data() + j * padded_, 1, width_);
+  Rows value_rows(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
+    const Patch source = patch(v_, ptr[2], batch, head, key, 2, 3);
+    if (padded_ == width_) {
+      if (v_.dtype == DType::F32 && source.col_stride == 1) return {static_cast<const float*>(source.data), source.row_stride};
+      load_v_(source, b.v.data(), n, width_);
+    } else {
+      for (int64_t j = 0; j < n; ++j) load_v_(patch(v_, ptr[2], batch, head, key + j, 2, 3), b.v.data() + j * padded_, 1, width_);
+    }
+    return {b.v.data(), padded_};
   }
 
   // Masks row i of the scores, turns it into weights under the running maximum and rescales what was summed so far.
@@ -127,13 +139,8 @@ class TileAttention {
       for (int64_t j = std::max<int64_t>(0, query + 1 - key); j < n; ++j) row[j] = -INFINITY;
     }
     const RowFunctions& f = row_functions();
-    const float before = b.top[i], top = std::max(before, f.max(row, n));
-    const float shift = top == -INFINITY ? 0.0f : top;  // nothing allowed so far: all weights are zero
-    const double sum = f.exp_sum(row, n, shift, row);
-    const float keep = before == -INFINITY ? 0.0f : std::exp(before - shift);
-    b.top[i] = top;
-    b.sum[i] = b.sum[i] * keep + static_cast<float>(sum);
-    if (keep != 1.0f) f.shift_scale(b.out.data() + i * padded_, padded_, 0, keep, b.out.data() + i * padded_);
+    const float keep = f.online_softmax(row, n, &b.top[i], &b.sum[i]);
+    if (keep != 1.0f && key > 0) f.shift_scale(b.out.data() + i * padded_, padded_, 0, keep, b.out.data() + i * padded_);
   }
 
   void apply_mask(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t query, int64_t key, int64_t n, float* row) const {

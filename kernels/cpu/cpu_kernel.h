@@ -82,5 +82,8 @@ void add_layout_kernels(CpuKernelTable& table);
 void add_gather_kernels(CpuKernelTable& table);
 void add_resize_kernels(CpuKernelTable& table);
 void add_pool_kernels(CpuKernelTable& table);
+void add_arg_reduce_kernels(CpuKernelTable& table);
+void add_cumulate_kernels(CpuKernelTable& table);
+void add_sort_kernels(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

@@ -19,6 +19,9 @@ CpuKernelTable cpu_kernels() {
   add_gather_kernels(table);
   add_resize_kernels(table);
   add_pool_kernels(table);
+  add_arg_reduce_kernels(table);
+  add_cumulate_kernels(table);
+  add_sort_kernels(table);
   add_onednn_kernels(table);
   return table;
 }

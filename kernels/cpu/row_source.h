@@ -39,6 +39,15 @@ class RowSpace {
   const NestTiles& tiles() const { return tiles_; }
   /// Addresses of the operands at the start of row `number`.
   void locate(int64_t number, void* const* pointers, const void** data) const;
+  /// Whether a row lies along one dim, so that several rows are one patch.
+  bool flat() const { return tiles_.nest().rank == 2 && tiles_.nest().shape[0] == 1; }
+  /// How many rows from `number` on, at most `limit`, have a constant distance.
+  int64_t group(int64_t number, int64_t limit) const {
+    const int64_t size = outer_.shape[outer_.rank - 1];
+    return std::min(limit, size - number % size);
+  }
+  /// Rows of operand k from `data` on, of a flat row.
+  Patch rows_patch(int k, const void* data) const { return {data, outer_.strides[k][outer_.rank - 1], tiles_.nest().strides[k][tiles_.nest().rank - 1]}; }
   /// Patches of the operands for a tile of the row.
   void patches(const NestTile& tile, const void* const* data, Patch* out) const {
     for (size_t k = 0; k < bytes_.size(); ++k) out[k] = tiles_.patch(static_cast<int>(k), tile, data[k], bytes_[k]);

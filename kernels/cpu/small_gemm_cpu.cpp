@@ -12,8 +12,9 @@ namespace tuyere::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 
-// Register block: kRows x 2 vectors of accumulators.
-constexpr int kRows = HWY_TARGET == HWY_AVX3 ? 8 : HWY_TARGET == HWY_AVX2 ? 6 : 4;
+// Register block: kRows x kVectors accumulators; what is left takes the rest of the registers.
+constexpr int kRows = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2 ? 6 : 4;
+constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;
 
 struct Block {
   const float* a;
@@ -46,6 +47,14 @@ HWY_INLINE void multiply_block(const Block& t) {
   }
 }
 
+template <int M, int N>
+HWY_INLINE void multiply_rest(const Block& t, int64_t m) {
+  if constexpr (M > 0) {
+    if (m == M) return multiply_block<M, N>(t);
+    multiply_rest<M - 1, N>(t, m);
+  }
+}
+
 template <int N>
 HWY_INLINE void multiply_rows(Block t, int64_t m) {
   for (; m >= kRows; m -= kRows) {
@@ -53,32 +62,22 @@ HWY_INLINE void multiply_rows(Block t, int64_t m) {
     t.a += kRows * t.lda;
     t.c += kRows * t.ldc;
   }
-  for (; m > 0; --m) {
-    multiply_block<1, N>(t);
-    t.a += t.lda;
-    t.c += t.ldc;
+  multiply_rest<kRows - 1, N>(t, m);
+}
+
+template <int N>
+HWY_INLINE void multiply_columns(Block t, int64_t m, int64_t n) {
+  const auto width = static_cast<int64_t>(hn::Lanes(D())) * N;
+  for (; n >= width; n -= width) {
+    multiply_rows<N>(t, m);
+    t.b += width;
+    t.c += width;
   }
+  if constexpr (N > 1) multiply_columns<N - 1>(t, m, n);
 }
 
 void gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  const auto lanes = static_cast<int64_t>(hn::Lanes(D()));
-  int64_t j = 0;
-  for (; j + 2 * lanes <= n; j += 2 * lanes) multiply_rows<2>({a, lda, b + j, ldb, c + j, ldc, k, accumulate}, m);
-  for (; j < n; j += lanes) multiply_rows<1>({a, lda, b + j, ldb, c + j, ldc, k, accumulate}, m);
-}
-
-float dot_product(const float* a, const float* b, int64_t n) {
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto s0 = hn::Zero(d), s1 = s0;
-  int64_t i = 0;
-  for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    s0 = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), s0);
-    s1 = hn::MulAdd(hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes), s1);
-  }
-  float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
-  for (; i < n; ++i) sum += a[i] * b[i];
-  return sum;
+  multiply_columns<kVectors>({a, lda, b, ldb, c, ldc, k, accumulate}, m, n);
 }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
@@ -87,10 +86,8 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tuyere::cpu {
 HWY_EXPORT(gemm);
-HWY_EXPORT(dot_product);
 void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
   HWY_DYNAMIC_DISPATCH(gemm)(a, lda, b, ldb, c, ldc, m, n, k, accumulate);
 }
-float dot(const float* a, const float* b, int64_t n) { return HWY_DYNAMIC_DISPATCH(dot_product)(a, b, n); }
 }  // namespace tuyere::cpu
 #endif

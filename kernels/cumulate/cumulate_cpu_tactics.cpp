@@ -4,6 +4,18 @@
 
 namespace tuyere {
 
-void add_cumulate_cpu_tactics(TacticList& list) { add_reference_tactic<Cumulate>(list, "reference.cumulate"); }
+namespace {
+
+Support lines_support(const Problem& p) {
+  REQUIRE(std::holds_alternative<Cumulate>(p.op), "the kernel is for another operator");
+  return whole_bytes(p);
+}
+
+}  // namespace
+
+void add_cumulate_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.cumulate.lines", lines_support, 2});
+  add_reference_tactic<Cumulate>(list, "reference.cumulate");
+}
 
 }  // namespace tuyere

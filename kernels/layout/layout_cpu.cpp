@@ -1,48 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.layout.tile: copies by size of element, in cache-sized tiles: reshape, permute, expand, slice, flip, concat, pad with a constant.
+// own.<op>.tile: copies by size of element: reshape, permute, expand, slice, flip, concat, pad with a constant.
 #include <array>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/reference.h"
-#include "kernels/pointwise/tile_loop.h"
+#include "kernels/cpu/strided_copy.h"
 
 namespace tuyere::cpu {
 namespace {
 
-// An integer type of the same size: bits travel unchanged.
-DType carrier(DType type) {
-  switch (element_bytes(type)) {
-    case 1:
-      return DType::U8;
-    case 2:
-      return DType::I16;
-    case 4:
-      return DType::I32;
-    default:
-      return DType::I64;
-  }
-}
-
 // Copies step input `slot` (at an element offset) to the output (at an element offset); slot -1: from `constant`.
 struct CopyPart {
-  std::shared_ptr<TileLoop> loop;
+  StridedCopy copy;
   int slot;
   int64_t in_bytes, out_bytes;
 };
 
-CopyPart copy_part(View out, View in, int slot, int64_t out_offset, int64_t in_offset) {
+CopyPart copy_part(const View& out, const View& in, int slot, int64_t out_offset, int64_t in_offset) {
   const int64_t bytes = element_bytes(out.dtype);
-  out.dtype = in.dtype = carrier(out.dtype);
-  TileProgram identity(Program(), {in.dtype}, {out.dtype});
-  return {std::make_shared<TileLoop>(std::move(identity), out, std::vector<View>{out, in}, 1, 1), slot, in_offset * bytes, out_offset * bytes};
+  return {StridedCopy(out, in, bytes), slot, in_offset * bytes, out_offset * bytes};
 }
 
 std::unique_ptr<Executable> copies(std::vector<CopyPart> parts, int out_slot, std::array<char, 8> constant = {}) {
-  return executable([parts = std::move(parts), out_slot, constant](void* const* ptr) mutable {
+  return executable([parts = std::move(parts), out_slot, constant](void* const* ptr) {
     for (const CopyPart& p : parts) {
-      char* in = p.slot < 0 ? constant.data() : static_cast<char*>(ptr[p.slot]) + p.in_bytes;
-      void* const data[2] = {static_cast<char*>(ptr[out_slot]) + p.out_bytes, in};
-      p.loop->run(data);
+      const char* in = p.slot < 0 ? constant.data() : static_cast<const char*>(ptr[p.slot]) + p.in_bytes;
+      p.copy.run(static_cast<char*>(ptr[out_slot]) + p.out_bytes, in);
     }
   });
 }
@@ -118,22 +101,55 @@ std::unique_ptr<Executable> prepare_concat(const CpuProblem& p) {
   return copies(std::move(parts), p.inputs());
 }
 
+// Pads dim by dim, the last one first: inside, every dim before the current one keeps to the copied part, every later one is complete already.
+// Modes other than constant then copy positions of the output itself.
 std::unique_ptr<Executable> prepare_pad(const CpuProblem& p) {
   const auto& op = attrs<Pad>(p);
-  if (op.mode != PadMode::constant) return prepare_kernel("reference.pad", p);
   const View in(p.args.in[0]), out(p.args.out[0]);
-  View border = out, inside = out, source = in;
-  border.strides = {};
+  View inside = out, source = in;
+  Ix lead{};
   int64_t to = 0, from = 0;
   for (int d = 0; d < out.rank; ++d) {
-    const int64_t skip = std::max<int64_t>(0, -op.before[d]), lead = std::max<int64_t>(0, op.before[d]);
-    inside.shape[d] = source.shape[d] = std::max<int64_t>(0, std::min(in.shape[d] - skip, out.shape[d] - lead));
-    to += lead * out.strides[d];
+    const int64_t skip = std::max<int64_t>(0, -op.before[d]);
+    lead[d] = std::max<int64_t>(0, op.before[d]);
+    inside.shape[d] = source.shape[d] = std::clamp<int64_t>(in.shape[d] - skip, 0, std::max<int64_t>(0, out.shape[d] - lead[d]));
+    if (op.mode != PadMode::constant && in.shape[d] != inside.shape[d]) return prepare_kernel("reference.pad", p);  // crops and pads at once
+    to += lead[d] * out.strides[d];
     from += skip * in.strides[d];
   }
   std::array<char, 8> value{};
   store_from_double(out.dtype, value.data(), 0, op.value);
-  return copies({copy_part(out, border, -1, 0, 0), copy_part(inside, source, 0, to, from)}, 1, value);
+  std::vector<CopyPart> parts{copy_part(inside, source, 0, to, from)};
+  View border = inside;
+  for (int d = out.rank - 1; d >= 0; --d) {
+    const int64_t size = inside.shape[d], stride = out.strides[d], base = to - lead[d] * stride;  // base: position 0 of dim d
+    const auto add = [&](int64_t first, int64_t count, int64_t source_first, int64_t step) {
+      if (count <= 0) return;
+      border.shape[d] = count;
+      View values = border;
+      values.strides[d] = step * stride;
+      if (op.mode == PadMode::constant) values.strides = {};
+      const int64_t offset = op.mode == PadMode::constant ? 0 : base + source_first * stride;
+      parts.push_back(copy_part(border, values, op.mode == PadMode::constant ? -1 : 1, base + first * stride, offset));
+    };
+    const int64_t after = out.shape[d] - lead[d] - size, end = lead[d] + size;
+    switch (op.mode) {
+      case PadMode::reflect:
+        add(0, lead[d], 2 * lead[d], -1);
+        add(end, after, end - 2, -1);
+        break;
+      case PadMode::circular:
+        add(0, lead[d], size, 1);
+        add(end, after, lead[d], 1);
+        break;
+      default:
+        add(0, lead[d], lead[d], 0);
+        add(end, after, end - 1, 0);
+    }
+    border.shape[d] = out.shape[d];
+    to = base;
+  }
+  return copies(std::move(parts), 1, value);
 }
 
 }  // namespace

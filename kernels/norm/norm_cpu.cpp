@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.norm.tile: a row of prologue values in cache, exact two-pass statistics, then one program for weight, bias and epilogue.
+// own.norm.tile: a row of prologue values in cache, exact two-pass statistics, then weight, bias and epilogue. This file has the form for any
+// strides; rows along one dim and channels-last groups have their own.
 #include <cmath>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/row_source.h"
+#include "kernels/cpu/row_functions.h"
+#include "kernels/norm/norm_cpu.h"
 
 namespace tuyere::cpu {
-namespace {
 
-// x [N, C, ...] as [N, G, C/G, ...]; a dim of size 1 (broadcast) splits into two of stride 0.
 View split_channels(const View& v, int64_t groups) {
   View s;
   s.dtype = v.dtype;
@@ -24,6 +24,8 @@ View split_channels(const View& v, int64_t groups) {
   s.strides[1] = v.strides[1] * s.shape[2];
   return s;
 }
+
+namespace {
 
 // epilogue(x * weight + bias, extras...) with inputs x, weight?, bias?, extras...
 Program finish_program(const Norm& op) {
@@ -49,14 +51,6 @@ Program finish_program(const Norm& op) {
   for (int16_t& o : r.outputs) o = renumber(o);
   return r;
 }
-
-struct NormProblem {
-  View space;
-  Operands first;   // further outputs (residual sums), then the prologue's inputs
-  Operands second;  // output 0, then weight, bias, extras
-  std::array<bool, kMaxRank> in_row{};
-  int stores = 0;
-};
 
 View channel_view(const TensorView& t, const View& x) {
   const View v(t);
@@ -185,6 +179,8 @@ std::unique_ptr<Executable> prepare_norm(const CpuProblem& p) {
   const auto& op = attrs<Norm>(p);
   const DType type = op.prologue.empty() ? compute_type(p.args.in[0].dtype) : compute_type(op.prologue.type_of(op.prologue.outputs[0]));
   if (type != DType::F32) return prepare_kernel("reference.norm", p);
+  if (auto flat = prepare_flat_norm(op, p)) return flat;
+  if (auto channels = prepare_channel_norm(op, p)) return channels;
   return executable(TileNorm(op, make_problem(op, p)));
 }
 

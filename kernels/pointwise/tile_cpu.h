@@ -14,7 +14,7 @@ namespace tuyere::cpu {
 /// A program compiled for tiles. Immutable; every thread brings its own scratch.
 class TileProgram {
  public:
-  static constexpr int64_t kTile = 512;
+  static constexpr int64_t kTile = 1024;
 
   /// `in`, `out`: storage types of the operands. The empty program is the identity of one input.
   /// `out` may be shorter than the outputs: the rest is only seen through eval().

@@ -14,7 +14,6 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
-#include "kernels/pointwise/tile_math-inl.h"
 #include "kernels/pointwise/tile_rows-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -34,6 +33,12 @@ TUYERE_MAP_FUNCTION(gelu_tanh, gelu_tanh_v)
 TUYERE_MAP_FUNCTION(log, log_v)
 TUYERE_MAP_FUNCTION(softplus, softplus_v)
 TUYERE_MAP_FUNCTION(mish, mish_v)
+TUYERE_MAP_FUNCTION(exp2, exp2_v)
+TUYERE_MAP_FUNCTION(expm1, expm1_v)
+TUYERE_MAP_FUNCTION(log1p, log1p_v)
+#if HWY_TARGET == HWY_AVX3
+TUYERE_MAP_FUNCTION(log2, log2_v)
+#endif
 TUYERE_MAP_FUNCTION(sin_in_range, hn::Sin)
 TUYERE_MAP_FUNCTION(cos_in_range, hn::Cos)
 #undef TUYERE_MAP_FUNCTION
@@ -86,6 +91,27 @@ void where_f32(const void* pa, const void* pb, const void* pc, void* out, int64_
   for (int64_t i = 0; i < n; ++i) r[i] = a[i] ? b[i] : c[i];
 }
 
+#if HWY_TARGET != HWY_SCALAR
+// Vectors with a special value or a result out of the normal range go through libm.
+void map_pow(const void* pa, const void* pb, const void*, void* out, int64_t n) {
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto *a = static_cast<const float*>(pa), *b = static_cast<const float*>(pb);
+  auto* r = static_cast<float*>(out);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    bool ok = false;
+    const auto y = pow_v(d, hn::LoadU(d, a + i), hn::LoadU(d, b + i), &ok);
+    if (ok) {
+      hn::StoreU(y, d, r + i);
+    } else {
+      for (int64_t k = i; k < i + lanes; ++k) r[k] = std::pow(a[k], b[k]);
+    }
+  }
+  for (; i < n; ++i) r[i] = std::pow(a[i], b[i]);
+}
+#endif
+
 TileFn function(Fn fn) {
   switch (fn) {
     case Fn::exp:
@@ -108,6 +134,20 @@ TileFn function(Fn fn) {
       return map_softplus;
     case Fn::mish:
       return map_mish;
+    case Fn::exp2:
+      return map_exp2;
+    case Fn::expm1:
+      return map_expm1;
+    case Fn::log1p:
+      return map_log1p;
+#if HWY_TARGET == HWY_AVX3
+    case Fn::log2:
+      return map_log2;
+#endif
+#if HWY_TARGET != HWY_SCALAR
+    case Fn::pow:
+      return map_pow;
+#endif
     case Fn::sin:
       return map_sin;
     case Fn::cos:
@@ -131,15 +171,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tuyere::cpu {
 HWY_EXPORT(function);
-HWY_EXPORT(rows);
 HWY_EXPORT(load_row);
 HWY_EXPORT(store_row);
 
 TileFn f32_function(Fn fn) { return HWY_DYNAMIC_DISPATCH(function)(fn); }
-const RowFunctions& row_functions() {
-  static const RowFunctions functions = HWY_DYNAMIC_DISPATCH(rows)();
-  return functions;
-}
 void to_f32(DType storage, const void* in, float* out, int64_t n) { HWY_DYNAMIC_DISPATCH(load_row)(storage, in, out, n); }
 void from_f32(DType storage, const float* in, void* out, int64_t n) { HWY_DYNAMIC_DISPATCH(store_row)(storage, in, out, n); }
 }  // namespace tuyere::cpu

@@ -7,6 +7,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
+using Df = hn::ScalableTag<float>;
 
 template <class D, class V>
 HWY_INLINE V horner(D, V, V sum) {
@@ -35,6 +36,9 @@ HWY_INLINE V exp_reduced(D d, V x, V* n) {
   return hn::MulAdd(hn::Mul(r, r), q, r);
 }
 
+#if HWY_TARGET == HWY_AVX3
+#include "kernels/pointwise/tile_math512-inl.h"
+#else
 template <class D, class V>
 HWY_INLINE V exp_v(D d, V x) {
   const V clamped = hn::Min(hn::Max(x, hn::Set(d, -104.0f)), hn::Set(d, 89.0f));
@@ -79,9 +83,30 @@ HWY_INLINE V erf_v(D d, V x) {
 }
 
 template <class D, class V>
+HWY_INLINE V reciprocal(D d, V v) {
+  return hn::Div(hn::Set(d, 1.0f), v);
+}
+
+template <class D, class V>
+HWY_INLINE V log_v(D d, V x) {
+  const V inf = hn::Inf(d);
+  const V r = hn::Log(d, x);
+  const V bad = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(inf), hn::NaN(d));
+  return hn::IfThenElse(hn::Eq(x, inf), inf, hn::IfThenElse(hn::Gt(x, hn::Zero(d)), r, bad));
+}
+
+template <class D, class V>
+HWY_INLINE V log1p_v(D d, V x) {
+  const V r = hn::Log1p(d, x);
+  const V edge = hn::IfThenElse(hn::Eq(x, hn::Set(d, -1.0f)), hn::Neg(hn::Inf(d)), hn::IfThenElse(hn::Eq(x, hn::Inf(d)), x, hn::NaN(d)));
+  return hn::IfThenElse(hn::And(hn::Gt(x, hn::Set(d, -1.0f)), hn::Lt(x, hn::Inf(d))), r, edge);
+}
+#endif
+
+template <class D, class V>
 HWY_INLINE V sigmoid_v(D d, V x) {
   const V one = hn::Set(d, 1.0f), e = exp_negative(d, hn::Neg(hn::Abs(x)));
-  const V r = hn::Div(one, hn::Add(one, e));
+  const V r = reciprocal(d, hn::Add(one, e));
   return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(e, r), r);
 }
 
@@ -103,27 +128,57 @@ HWY_INLINE V gelu_tanh_v(D d, V x) {
   return hn::Mul(hn::Mul(x, hn::Set(d, 0.5f)), hn::Add(hn::Set(d, 1.0f), tanh_v(d, inner)));
 }
 
-template <class D, class V>
-HWY_INLINE V log_v(D d, V x) {
-  const V inf = hn::Inf(d);
-  const V r = hn::Log(d, x);
-  const V bad = hn::IfThenElse(hn::Eq(x, hn::Zero(d)), hn::Neg(inf), hn::NaN(d));
-  return hn::IfThenElse(hn::Eq(x, inf), inf, hn::IfThenElse(hn::Gt(x, hn::Zero(d)), r, bad));
-}
-
 /// max(x, 0) + log(1 + e^-|x|)
 template <class D, class V>
 HWY_INLINE V softplus_v(D d, V x) {
   const V e = exp_negative(d, hn::Neg(hn::Abs(x)));
-  return hn::Add(hn::Max(x, hn::Zero(d)), hn::IfThenElse(hn::Lt(e, hn::Set(d, 1e-8f)), e, hn::Log1p(d, e)));
+  return hn::Add(hn::Max(x, hn::Zero(d)), log1p_v(d, e));
 }
+
+/// e^x - 1 without cancellation near zero.
+template <class D, class V>
+HWY_INLINE V expm1_v(D d, V x) {
+  const V one = hn::Set(d, 1.0f);
+  V n;
+  const V p = exp_reduced(d, hn::Min(hn::Max(x, hn::Set(d, -30.0f)), hn::Set(d, 88.0f)), &n);
+  const V scale = power_of_two(d, n);
+  const V near = hn::MulAdd(scale, p, hn::Sub(scale, one));
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::IfThenElse(hn::Gt(x, hn::Set(d, 80.0f)), exp_v(d, x), near));
+}
+
+/// 2^x: the fraction goes through e^(x ln 2), which keeps whole powers exact.
+template <class D, class V>
+HWY_INLINE V exp2_v(D d, V x) {
+  const V clamped = hn::Min(hn::Max(x, hn::Set(d, -151.0f)), hn::Set(d, 129.0f));
+  const V whole = hn::Round(clamped);
+  V n;
+  const V p = exp_reduced(d, hn::Mul(hn::Sub(clamped, whole), hn::Set(d, 0.693147182f)), &n);  // |argument| < ln(2) / 2: n is 0
+  const V half = hn::Floor(hn::Mul(whole, hn::Set(d, 0.5f)));
+  const V e = hn::Mul(hn::Mul(hn::Add(p, hn::Set(d, 1.0f)), power_of_two(d, half)), power_of_two(d, hn::Sub(whole, half)));
+  return hn::IfThenElse(hn::IsNaN(x), x, e);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// x^y of positive normal x in double, rounded once. *ok: whether all lanes were such and the result is normal.
+template <class D, class V>
+HWY_INLINE V pow_v(D d, V x, V y, bool* ok) {
+  const hn::Repartition<double, D> dd;
+  const hn::Half<D> dh;
+  const auto part = [dd](auto a, auto b) HWY_ATTR { return hn::Mul(hn::Log(dd, hn::PromoteTo(dd, a)), hn::PromoteTo(dd, b)); };
+  const auto low = part(hn::LowerHalf(dh, x), hn::LowerHalf(dh, y)), high = part(hn::UpperHalf(dh, x), hn::UpperHalf(dh, y));
+  const auto limit = hn::Set(dd, 87.0);
+  const auto normal = hn::And(hn::Ge(x, hn::Set(d, 1.17549435e-38f)), hn::Lt(x, hn::Inf(d)));
+  *ok = hn::AllTrue(d, normal) && hn::AllTrue(dd, hn::And(hn::Lt(hn::Abs(low), limit), hn::Lt(hn::Abs(high), limit)));
+  return hn::Combine(d, hn::DemoteTo(dh, hn::Exp(dd, high)), hn::DemoteTo(dh, hn::Exp(dd, low)));
+}
+#endif
 
 template <class D, class V>
 HWY_INLINE V mish_v(D d, V x) {
   // tanh(log(1 + u)) = (u^2 + 2u) / (u^2 + 2u + 2), u = e^x; 1 for large x
   const V u = exp_v(d, hn::Min(x, hn::Set(d, 20.0f)));
   const V w = hn::Mul(u, hn::Add(u, hn::Set(d, 2.0f)));
-  const V r = hn::Mul(x, hn::Div(w, hn::Add(w, hn::Set(d, 2.0f))));
+  const V r = hn::Mul(x, hn::Mul(w, reciprocal(d, hn::Add(w, hn::Set(d, 2.0f)))));
   return hn::IfThenElse(hn::Gt(x, hn::Set(d, 20.0f)), x, hn::IfThenElse(hn::IsNaN(x), x, r));
 }
 

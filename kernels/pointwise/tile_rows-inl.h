@@ -1,109 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
-// Row primitives over Highway vectors: maps, reductions, conversions. Included once per target.
+// Rows over Highway vectors: maps and conversions. Included once per target.
 #include <cmath>
 #include <cstring>
 
 #include "hwy/highway.h"
+#include "kernels/pointwise/tile_math-inl.h"
 #include "kernels/pointwise/tile_simd.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-using Df = hn::ScalableTag<float>;
 constexpr int64_t kMaxLanes = HWY_MAX_BYTES / 4;
 
-/// out[i] = f(in[i]); the tail goes through a buffer of one vector.
+/// The first `count` < Lanes values at p, then `pad`. Reads nothing behind them.
+HWY_INLINE hn::Vec<Df> load_tail(Df d, const float* p, int64_t count, float pad) {
+#if HWY_TARGET == HWY_AVX3
+  return hn::Vec<Df>{_mm512_mask_loadu_ps(hn::Set(d, pad).raw, static_cast<__mmask16>((1u << count) - 1), p)};
+#else
+  float tail[kMaxLanes];
+  for (float& t : tail) t = pad;
+  std::memcpy(tail, p, static_cast<size_t>(count) * 4);
+  return hn::LoadU(d, tail);
+#endif
+}
+HWY_INLINE void store_tail(Df d, hn::Vec<Df> v, float* p, int64_t count) {
+#if HWY_TARGET == HWY_AVX3
+  (void)d;
+  _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v.raw);
+#else
+  float tail[kMaxLanes];
+  hn::StoreU(v, d, tail);
+  std::memcpy(p, tail, static_cast<size_t>(count) * 4);
+#endif
+}
+
+/// out[i] = f(in[i]); the tail is a part of a vector.
 template <class F>
 HWY_INLINE void map_row(const float* in, float* out, int64_t n, F f) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) hn::StoreU(f(d, hn::LoadU(d, in + i)), d, out + i);
-  if (i == n) return;
-  float tail[kMaxLanes] = {};
-  std::memcpy(tail, in + i, static_cast<size_t>(n - i) * 4);
-  hn::StoreU(f(d, hn::LoadU(d, tail)), d, tail);
-  std::memcpy(out + i, tail, static_cast<size_t>(n - i) * 4);
+  if (i < n) store_tail(d, f(d, load_tail(d, in + i, n - i, 0.0f)), out + i, n - i);
 }
-
-/// Folds f over the vectors of a row with four accumulators that start at `init` and are joined at the end; the tail is padded with `pad`.
-template <class F, class J>
-HWY_INLINE hn::Vec<Df> fold_row(const float* x, int64_t n, float init, float pad, F f, J join) {
-  const Df d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  auto a0 = hn::Set(d, init), a1 = a0, a2 = a0, a3 = a0;
-  int64_t i = 0;
-  for (; i + 4 * lanes <= n; i += 4 * lanes) {
-    a0 = f(d, a0, hn::LoadU(d, x + i));
-    a1 = f(d, a1, hn::LoadU(d, x + i + lanes));
-    a2 = f(d, a2, hn::LoadU(d, x + i + 2 * lanes));
-    a3 = f(d, a3, hn::LoadU(d, x + i + 3 * lanes));
-  }
-  for (; i + lanes <= n; i += lanes) a0 = f(d, a0, hn::LoadU(d, x + i));
-  if (i < n) {
-    float tail[kMaxLanes];
-    for (float& t : tail) t = pad;
-    std::memcpy(tail, x + i, static_cast<size_t>(n - i) * 4);
-    a1 = f(d, a1, hn::LoadU(d, tail));
-  }
-  return join(d, join(d, a0, a1), join(d, a2, a3));
-}
-
-// Long rows are cut so that no f32 lane adds up more than a few dozen values.
-constexpr int64_t kSumBlock = 2048;
-
-template <class F>
-HWY_INLINE double sum_blocks(const float* x, int64_t n, float pad, F f) {
-  const Df d;
-  double total = 0;
-  for (int64_t i = 0; i < n; i += kSumBlock) {
-    const auto sum = fold_row(x + i, HWY_MIN(kSumBlock, n - i), 0.0f, pad, f, [](auto, auto a, auto b) HWY_ATTR { return hn::Add(a, b); });
-    total += static_cast<double>(hn::GetLane(hn::SumOfLanes(d, sum)));
-  }
-  return total;
-}
-
-double row_sum(const float* x, int64_t n) {
-  return sum_blocks(x, n, 0.0f, [](auto, auto acc, auto v) HWY_ATTR { return hn::Add(acc, v); });
-}
-double row_sum_squared_difference(const float* x, int64_t n, float mean) {
-  return sum_blocks(x, n, mean, [mean](auto d, auto acc, auto v) HWY_ATTR {
-    const auto e = hn::Sub(v, hn::Set(d, mean));
-    return hn::MulAdd(e, e, acc);
-  });
-}
-
-// The extreme of a row where NaN wins: vectors keep NaN apart from the comparison.
-template <class F>
-HWY_INLINE float extreme(const float* x, int64_t n, float init, F better) {
-  const Df d;
-  const auto fold = [better](auto, auto acc, auto v) HWY_ATTR { return hn::IfThenElse(hn::Or(better(v, acc), hn::IsNaN(v)), v, acc); };
-  float lanes[kMaxLanes];
-  hn::StoreU(fold_row(x, n, init, init, fold, fold), d, lanes);
-  float best = init;
-  for (int64_t k = 0; k < static_cast<int64_t>(hn::Lanes(d)); ++k) {
-    const bool take = init < 0 ? lanes[k] > best : lanes[k] < best;
-    best = take || lanes[k] != lanes[k] ? lanes[k] : best;
-  }
-  return best;
-}
-float row_max(const float* x, int64_t n) {
-  return extreme(x, n, -INFINITY, [](auto a, auto b) HWY_ATTR { return hn::Gt(a, b); });
-}
-float row_min(const float* x, int64_t n) {
-  return extreme(x, n, INFINITY, [](auto a, auto b) HWY_ATTR { return hn::Lt(a, b); });
-}
-double row_exp_sum(const float* x, int64_t n, float top, float* out) {
-  map_row(x, out, n, [top](auto d, auto v) HWY_ATTR { return exp_negative(d, hn::Sub(v, hn::Set(d, top))); });
-  return row_sum(out, n);
-}
-void row_shift_scale(const float* x, int64_t n, float shift, float scale, float* out) {
-  map_row(x, out, n, [shift, scale](auto d, auto v) HWY_ATTR { return hn::Mul(hn::Sub(v, hn::Set(d, shift)), hn::Set(d, scale)); });
-}
-void row_add_columns(const float* x, double* sums, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) sums[i] += static_cast<double>(x[i]);
-}
-RowFunctions rows() { return {row_sum, row_sum_squared_difference, row_max, row_min, row_exp_sum, row_shift_scale, row_add_columns}; }
 
 HWY_INLINE void load_f16(const uint16_t* in, float* out, int64_t n) {
   int64_t i = 0;
@@ -125,29 +64,53 @@ HWY_INLINE void store_f16(const float* in, uint16_t* out, int64_t n) {
 #endif
   for (; i < n; ++i) out[i] = f32_to_f16(in[i]);
 }
+HWY_INLINE void load_bf16(const uint16_t* in, float* out, int64_t n) {
+  const Df d;
+  const hn::RebindToUnsigned<Df> du;
+  const hn::Rebind<uint16_t, Df> dh;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, in + i)))), d, out + i);
+  for (; i < n; ++i) out[i] = bf16_to_f32(in[i]);
+}
 HWY_INLINE uint16_t round_bf16(float v) {
   uint32_t u;
   std::memcpy(&u, &v, 4);
   const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   return static_cast<uint16_t>(v != v ? (u >> 16) | 0x40u : rounded);
 }
+HWY_INLINE void store_bf16(const float* in, uint16_t* out, int64_t n) {
+  const Df d;
+  const hn::RebindToUnsigned<Df> du;
+  const hn::RebindToSigned<Df> di;
+  const hn::Rebind<uint16_t, Df> dh;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto v = hn::LoadU(d, in + i);
+    const auto u = hn::BitCast(du, v), high = hn::ShiftRight<16>(u);
+    const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(du, 0x7fffu)), hn::And(high, hn::Set(du, 1u))));
+    const auto quiet = hn::Or(high, hn::Set(du, 0x40u));
+    const auto bits = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
+    hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, bits)), dh, out + i);
+  }
+  for (; i < n; ++i) out[i] = round_bf16(in[i]);
+}
 
-void load_row(DType storage, const void* in, float* out, int64_t n) {
+inline void load_row(DType storage, const void* in, float* out, int64_t n) {
   if (storage == DType::F32) {
     std::memcpy(out, in, static_cast<size_t>(n) * 4);
   } else if (storage == DType::BF16) {
-    const auto* s = static_cast<const uint16_t*>(in);
-    for (int64_t i = 0; i < n; ++i) out[i] = bf16_to_f32(s[i]);
+    load_bf16(static_cast<const uint16_t*>(in), out, n);
   } else {
     load_f16(static_cast<const uint16_t*>(in), out, n);
   }
 }
-void store_row(DType storage, const float* in, void* out, int64_t n) {
+inline void store_row(DType storage, const float* in, void* out, int64_t n) {
   if (storage == DType::F32) {
     std::memcpy(out, in, static_cast<size_t>(n) * 4);
   } else if (storage == DType::BF16) {
-    auto* s = static_cast<uint16_t*>(out);
-    for (int64_t i = 0; i < n; ++i) s[i] = round_bf16(in[i]);
+    store_bf16(in, static_cast<uint16_t*>(out), n);
   } else {
     store_f16(in, static_cast<uint16_t*>(out), n);
   }

@@ -24,16 +24,4 @@ TileFn generic_function(Fn fn, DType type);
 void to_f32(DType storage, const void* in, float* out, int64_t n);
 void from_f32(DType storage, const float* in, void* out, int64_t n);
 
-/// Row primitives in f32. Sums are kept in several lanes and added in double.
-struct RowFunctions {
-  double (*sum)(const float* x, int64_t n);
-  double (*sum_squared_difference)(const float* x, int64_t n, float mean);
-  float (*max)(const float* x, int64_t n);  // NaN wins
-  float (*min)(const float* x, int64_t n);
-  double (*exp_sum)(const float* x, int64_t n, float top, float* out);                   // out = exp(x - top); the sum of out
-  void (*shift_scale)(const float* x, int64_t n, float shift, float scale, float* out);  // out = (x - shift) * scale
-  void (*add_columns)(const float* x, double* sums, int64_t n);                          // sums += x
-};
-const RowFunctions& row_functions();
-
 }  // namespace tuyere::cpu

@@ -1,11 +1,225 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.adaptive_pool.reduce: pooling to one position per channel is a reduction.
+// own.pool.windows, own.adaptive_pool.windows: windows are lists of starts and counts per dim. Dense channels go together, position by position;
+// otherwise the rows of a window fold into one row, whose columns fold into the outputs. own.adaptive_pool.reduce: one position is a reduction.
+#include <cmath>
 #include <numeric>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/row_functions.h"
+#include "kernels/cpu/views.h"
+#include "kernels/pointwise/tile_convert.h"
 
 namespace tuyere::cpu {
 namespace {
+
+constexpr int64_t kChannels = 256;
+
+/// Where the outputs of one spatial dim read, cut to the input; `share` is the dim's factor of an average's divisor.
+struct Windows {
+  struct Entry {
+    int64_t start, count;
+    double share;
+  };
+  std::vector<Entry> entries;
+  int64_t step = 1;
+  int64_t widest() const {
+    int64_t most = 0;
+    for (const Entry& e : entries) most = std::max(most, e.count);
+    return most;
+  }
+};
+
+struct PoolWindows {
+  PoolKind kind = PoolKind::max;
+  double divisor = 0;  // 0: the product of the shares
+  std::vector<Windows> dims;
+};
+
+PoolWindows windows_of(const Pool& op, const View& x, const View& out) {
+  PoolWindows w{op.kind, static_cast<double>(op.divisor), {}};
+  const int spatial = static_cast<int>(op.kernel.size());
+  for (int d = 0; d < spatial; ++d) {
+    Windows& list = w.dims.emplace_back();
+    const int axis = x.rank - spatial + d;
+    const int64_t size = x.shape[axis], pad = op.pad.empty() ? 0 : op.pad[d];
+    list.step = op.dilation.empty() ? 1 : op.dilation[d];
+    for (int64_t o = 0; o < out.shape[axis]; ++o) {
+      int64_t begin = o * op.stride[d] - pad;
+      const int64_t end = begin + (op.kernel[d] - 1) * list.step + 1, padded = std::min(end, size + pad) - begin;
+      if (begin < 0) begin += (-begin + list.step - 1) / list.step * list.step;
+      const int64_t count = std::max<int64_t>(0, (std::min(end, size) - begin + list.step - 1) / list.step);
+      list.entries.push_back({begin, count, static_cast<double>(op.count_include_pad ? padded : count)});
+    }
+  }
+  return w;
+}
+
+PoolWindows windows_of(const AdaptivePool& op, const View& x, const View& out) {
+  PoolWindows w{op.kind, 0, {}};
+  const int spatial = static_cast<int>(op.out.size());
+  for (int d = 0; d < spatial; ++d) {
+    Windows& list = w.dims.emplace_back();
+    const int64_t in = x.shape[x.rank - spatial + d], n = out.shape[x.rank - spatial + d];
+    for (int64_t i = 0; i < n; ++i) {
+      const int64_t start = i * in / n, count = ((i + 1) * in + n - 1) / n - start;
+      list.entries.push_back({start, count, static_cast<double>(count)});
+    }
+  }
+  return w;
+}
+
+class WindowPool {
+ public:
+  WindowPool(PoolWindows windows, const View& x, const View& out)
+      : w_(std::move(windows)),
+        x_(x),
+        out_(out),
+        spatial_(static_cast<int>(w_.dims.size())),
+        lead_(x.rank - spatial_),
+        load_(tile_load(x.dtype, DType::F32)),
+        store_(tile_store(DType::F32, out.dtype)),
+        x_bytes_(bits(x.dtype) / 8),
+        out_bytes_(bits(out.dtype) / 8) {
+    const int channel = lead_ - 1;
+    channels_ = channel >= 0 && x.strides[channel] == 1 && out.strides[channel] == 1 && x.shape[channel] >= 8;
+    const int skipped = channels_ ? channel : x.rank - 1;  // the dim inside of a task
+    View tasks = out;
+    tasks.shape[skipped] = std::min<int64_t>(1, out.shape[skipped]);
+    tasks_ = {tasks.rank, tasks.shape, {}};
+    units_ = tasks.numel();
+    size_ = channels_ ? x.shape[channel] : x.shape[x.rank - 1];
+    rows_ = 1;
+    for (int d = 0; d < spatial_ - (channels_ ? 0 : 1); ++d) rows_ *= std::max<int64_t>(1, w_.dims[static_cast<size_t>(d)].widest());
+    width_ = channels_ ? std::min(kChannels, size_) : size_;
+    threads_ = static_cast<int>(std::min<int64_t>(threads_for(out.numel() * rows_), std::max<int64_t>(1, units_)));
+    buffers_.resize(static_cast<size_t>(threads_));
+    for (Buffer& b : buffers_) {
+      b.rows.resize(static_cast<size_t>(rows_));
+      b.folded.resize(static_cast<size_t>(width_));
+      b.results.resize(static_cast<size_t>(std::max(width_, out.shape[out.rank - 1])));
+      if (!in_place()) b.loaded.resize(static_cast<size_t>(rows_ * width_));
+    }
+  }
+
+  void operator()(void* const* ptr) {
+    parallel_ranges(threads_, units_, [&](int thread, int64_t begin, int64_t end) {
+      Odometer o = tasks_;
+      o.seek(begin);
+      for (int64_t n = begin; n < end; ++n, o.next()) {
+        Buffer& b = buffers_[static_cast<size_t>(thread)];
+        if (channels_) {
+          run_position(ptr, b, o.index);
+        } else {
+          run_row(ptr, b, o.index);
+        }
+      }
+    });
+  }
+
+ private:
+  struct Buffer {
+    std::vector<const float*> rows;
+    std::vector<float> loaded, folded, results;
+  };
+  bool in_place() const { return x_.dtype == DType::F32 && x_.strides[channels_ ? lead_ - 1 : x_.rank - 1] == 1; }
+  const Windows::Entry& entry(int d, const Ix& o) const { return w_.dims[static_cast<size_t>(d)].entries[static_cast<size_t>(o[lead_ + d])]; }
+  float divisor(const Ix& o, int dims) const {
+    if (w_.kind == PoolKind::max) return 1;
+    if (w_.divisor != 0) return static_cast<float>(w_.divisor);
+    double product = 1;
+    for (int d = 0; d < dims; ++d) product *= entry(d, o).share;
+    return static_cast<float>(product);
+  }
+
+  // Pointers to `n` values of every window position of the first `dims` spatial dims; `first`: offset of the values along the dense dim.
+  int64_t collect(const char* x, Buffer& b, const Ix& o, int dims, int64_t first, int64_t n) const {
+    Odometer k{dims, {}, {}};
+    int64_t count = 1, base = first;
+    for (int d = 0; d < lead_; ++d) base += (channels_ && d == lead_ - 1 ? 0 : o[d]) * x_.strides[d];
+    for (int d = 0; d < dims; ++d) {
+      k.shape[d] = entry(d, o).count;
+      count *= k.shape[d];
+      base += entry(d, o).start * x_.strides[lead_ + d];
+    }
+    const int64_t dense = channels_ ? 1 : x_.strides[x_.rank - 1];
+    for (int64_t i = 0; i < count; ++i, k.next()) {
+      int64_t at = base;
+      for (int d = 0; d < dims; ++d) at += k.index[d] * w_.dims[static_cast<size_t>(d)].step * x_.strides[lead_ + d];
+      const char* from = x + at * x_bytes_;
+      if (in_place()) {
+        b.rows[static_cast<size_t>(i)] = reinterpret_cast<const float*>(from);
+      } else {
+        float* to = b.loaded.data() + i * width_;
+        load_(Patch{from, n * dense, dense}, to, 1, n);
+        b.rows[static_cast<size_t>(i)] = to;
+      }
+    }
+    return count;
+  }
+
+  void run_position(void* const* ptr, Buffer& b, const Ix& o) const {
+    const int64_t to = out_.offset(o);
+    const float by = divisor(o, spatial_);
+    for (int64_t c = 0; c < size_; c += kChannels) {
+      const int64_t n = std::min(kChannels, size_ - c), count = collect(static_cast<const char*>(ptr[0]), b, o, spatial_, c, n);
+      char* place = static_cast<char*>(ptr[1]) + (to + c) * out_bytes_;
+      float* result = out_.dtype == DType::F32 ? reinterpret_cast<float*>(place) : b.results.data();
+      row_functions().pool(b.rows.data(), count, w_.kind == PoolKind::max, by, result, n);
+      if (out_.dtype != DType::F32) store_(result, Patch{place, n, 1}, 1, n);
+    }
+  }
+
+  void run_row(void* const* ptr, Buffer& b, const Ix& o) const {
+    const int last = x_.rank - 1;
+    const bool max = w_.kind == PoolKind::max;
+    const int64_t count = collect(static_cast<const char*>(ptr[0]), b, o, spatial_ - 1, 0, size_), n = out_.shape[last];
+    const float* row = count == 1 ? b.rows[0] : b.folded.data();
+    if (count != 1) row_functions().pool(b.rows.data(), count, max, 1, b.folded.data(), size_);
+    fold_columns(row, b.results.data(), max);
+    if (!max) divide(b.results.data(), o, n);
+    store_(b.results.data(), Patch{static_cast<char*>(ptr[1]) + out_.offset(o) * out_bytes_, n * out_.strides[last], out_.strides[last]}, 1, n);
+  }
+
+  void fold_columns(const float* row, float* results, bool max) const {
+    const Windows& list = w_.dims.back();
+    for (size_t i = 0; i < list.entries.size(); ++i) {
+      const float* x = row + list.entries[i].start;
+      const int64_t count = list.entries[i].count;
+      float value = max ? -INFINITY : 0.0f;
+      if (max) {
+        for (int64_t k = 0; k < count; ++k) value = x[k * list.step] > value || x[k * list.step] != x[k * list.step] ? x[k * list.step] : value;
+      } else {
+        for (int64_t k = 0; k < count; ++k) value += x[k * list.step];
+      }
+      results[i] = value;
+    }
+  }
+
+  void divide(float* results, const Ix& o, int64_t n) const {
+    const float outer = divisor(o, spatial_ - 1);
+    const std::vector<Windows::Entry>& columns = w_.dims.back().entries;
+    for (int64_t i = 0; i < n; ++i) results[i] /= w_.divisor != 0 ? outer : outer * static_cast<float>(columns[static_cast<size_t>(i)].share);
+  }
+
+  PoolWindows w_;
+  View x_, out_;
+  int spatial_, lead_;
+  LoadFn load_;
+  StoreFn store_;
+  int64_t x_bytes_, out_bytes_;
+  bool channels_ = false;
+  Odometer tasks_;
+  int64_t units_ = 0, size_ = 0, rows_ = 1, width_ = 1;
+  int threads_ = 1;
+  std::vector<Buffer> buffers_;
+};
+
+template <class S>
+std::unique_ptr<Executable> prepare_windows(const CpuProblem& p) {
+  const View x(p.args.in[0]), out(p.args.out[0]);
+  return executable(WindowPool(windows_of(attrs<S>(p), x, out), x, out));
+}
 
 std::unique_ptr<Executable> prepare_global_pool(const CpuProblem& p) {
   const auto& op = attrs<AdaptivePool>(p);
@@ -21,6 +235,10 @@ std::unique_ptr<Executable> prepare_global_pool(const CpuProblem& p) {
 
 }  // namespace
 
-void add_pool_kernels(CpuKernelTable& table) { table.push_back({"own.adaptive_pool.reduce", prepare_global_pool}); }
+void add_pool_kernels(CpuKernelTable& table) {
+  table.push_back({"own.pool.windows", prepare_windows<Pool>});
+  table.push_back({"own.adaptive_pool.windows", prepare_windows<AdaptivePool>});
+  table.push_back({"own.adaptive_pool.reduce", prepare_global_pool});
+}
 
 }  // namespace tuyere::cpu

@@ -27,12 +27,22 @@ Support global_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+template <class S>
+Support windows_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(p.out.size() == 1, "no indices are kept");
+  REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.out[0].dtype) == DType::F32, "windows are folded in f32");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_pool_cpu_tactics(TacticList& list) {
-  add_cpu_tactic(list, {"onednn.pool", library_supports, 1.2, true});
+  add_cpu_tactic(list, {"own.pool.windows", windows_supports<Pool>, 1.2});
+  add_cpu_tactic(list, {"onednn.pool", library_supports, 1.3, true});
   add_reference_tactic<Pool>(list, "reference.pool");
   add_cpu_tactic(list, {"own.adaptive_pool.reduce", global_supports, 1.5});
+  add_cpu_tactic(list, {"own.adaptive_pool.windows", windows_supports<AdaptivePool>, 1.6});
   add_reference_tactic<AdaptivePool>(list, "reference.adaptive_pool");
 }
 

@@ -23,6 +23,8 @@ class Fold {
   Cell identity() const;
   /// Folds n values into one cell. `mean`: fold the squared differences to it instead.
   void row(const void* values, int64_t n, Cell* cell, const Cell* mean) const;
+  /// Folds `rows` rows of n f32 values into n cells, value i of each into cell i.
+  void column_rows(const float* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const;
   /// Folds value i into cell i.
   void columns(const void* values, int64_t n, Cell* cells, const Cell* means) const;
   void join(Cell* cell, Cell part) const;

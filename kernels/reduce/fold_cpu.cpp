@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/reduce/fold.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
 #include "common/error.h"
-#include "kernels/pointwise/tile_simd.h"
+#include "kernels/cpu/row_functions.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -116,11 +118,35 @@ void Fold::row(const void* values, int64_t n, Cell* cell, const Cell* mean) cons
 }
 
 void Fold::columns(const void* values, int64_t n, Cell* cells, const Cell* means) const {
-  if (type_ == DType::F32 && !means && (kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var)) {
-    row_functions().add_columns(static_cast<const float*>(values), &cells->real, n);
-    return;
+  if (type_ == DType::F32 && (means || kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var)) {
+    return column_rows(static_cast<const float*>(values), n, 1, n, cells, means);
   }
   fold_any(type_, kind_, exact_, values, n, cells, means, 1);
+}
+
+void Fold::column_rows(const float* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const {
+  constexpr int64_t kPart = 256;
+  const RowFunctions& f = row_functions();
+  std::array<float, kPart> part;
+  std::array<const float*, 64> list;
+  for (int64_t first = 0; first < n; first += kPart) {
+    const int64_t count = std::min(kPart, n - first);
+    const float* x = values + first;
+    Cell* to = cells + first;
+    if (kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var) {
+      for (int64_t i = 0; means && i < count; ++i) part[static_cast<size_t>(i)] = static_cast<float>(means[first + i].real);
+      f.column_sums(x, row_stride, rows, count, means ? part.data() : nullptr, &to->real);
+    } else if (kind_ == ReduceKind::max) {
+      for (int64_t r = 0; r < rows; r += static_cast<int64_t>(list.size())) {
+        const int64_t some = std::min<int64_t>(static_cast<int64_t>(list.size()), rows - r);
+        for (int64_t k = 0; k < some; ++k) list[static_cast<size_t>(k)] = x + (r + k) * row_stride;
+        f.pool(list.data(), some, true, 1, part.data(), count);
+        fold_any(type_, kind_, exact_, part.data(), count, to, nullptr, 1);
+      }
+    } else {
+      for (int64_t r = 0; r < rows; ++r) fold_any(type_, kind_, exact_, x + r * row_stride, count, to, nullptr, 1);
+    }
+  }
 }
 
 void Fold::join(Cell* cell, Cell part) const {

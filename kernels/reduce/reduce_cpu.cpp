@@ -83,6 +83,9 @@ class TileReduce {
     epilogue_scratch_ = std::make_shared<TileScratch>(epilogue_, threads_);
     partials_.resize(static_cast<size_t>(threads_));
     length_ = inner_.nest().numel();
+    const LoopNest& inner = inner_.nest();
+    const bool plain = op.prologue.is_identity() && inputs_.count() == 1 && inputs_.views[0].dtype == DType::F32 && inner.rank == 2;
+    in_place_ = plain && (columns_ || (inner.shape[0] == 1 && inner.strides[0][1] == 1));
   }
 
   void operator()(void* const* ptr) {
@@ -161,6 +164,10 @@ class TileReduce {
   }
 
   void fold_range(const Patch* base, int thread, int64_t begin, int64_t end, Cell* cell, const Cell* mean) const {
+    if (in_place_) {
+      const int64_t first = begin * TileProgram::kTile, last = std::min(length_, end * TileProgram::kTile);
+      return fold_.row(static_cast<const float*>(base[0].data) + first, last - first, cell, mean);
+    }
     std::array<Patch, RowSpace::kMaxOperands> patches;
     Odometer o = inner_.start(begin);
     for (int64_t n = begin; n < end; ++n, o.next()) {
@@ -175,6 +182,7 @@ class TileReduce {
   void pass_columns(void* const* ptr, int thread, const NestTile& tile, Cell* cells, const Cell* means) {
     std::array<Patch, RowSpace::kMaxOperands> base, patches;
     locate(ptr, tile, base.data());
+    if (in_place_ && base[0].col_stride == 1) return pass_rows(base[0], tile, cells, means);
     Odometer o{inner_.nest().rank, inner_.nest().shape, {}};
     do {
       for (int k = 0; k < inputs_.count(); ++k) {
@@ -185,6 +193,18 @@ class TileReduce {
       prologue_.eval(patches.data(), &values, tile.rows, tile.cols, prologue_scratch_->of(thread));
       fold_.columns(values, tile.count(), cells, means);
     } while (o.next());
+  }
+
+  // Columns of f32 values as they lie in memory.
+  void pass_rows(const Patch& base, const NestTile& tile, Cell* cells, const Cell* means) const {
+    const LoopNest& inner = inner_.nest();
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const float* x = static_cast<const float*>(base.data) + r * base.row_stride;
+      for (int64_t i = 0; i < inner.shape[0]; ++i) {
+        fold_.column_rows(x + i * inner.strides[0][0], inner.strides[0][1], inner.shape[1], tile.cols, cells + r * tile.cols,
+                          means ? means + r * tile.cols : nullptr);
+      }
+    }
   }
 
   void finish(void* const* ptr, int thread, const NestTile& tile, const Cell* cells) {
@@ -198,6 +218,7 @@ class TileReduce {
   Fold fold_;
   double correction_;
   bool columns_, split_ = false;
+  bool in_place_ = false;  // f32 without a prologue, along the columns or along a dense row
   Operands inputs_, outputs_;
   TileProgram prologue_, epilogue_;
   NestTiles outer_, inner_;

@@ -10,11 +10,18 @@ Support tile_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+Support arg_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<ArgReduce>(p.op), "the kernel is for another operator");
+  REQUIRE(compute_type(p.in[0].dtype) == DType::F32, "values are compared in f32");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_reduce_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"own.reduce.tile", tile_supports, 1.5});
   add_reference_tactic<Reduce>(list, "reference.reduce");
+  add_cpu_tactic(list, {"own.arg_reduce.tile", arg_supports, 1.5});
   add_reference_tactic<ArgReduce>(list, "reference.arg_reduce");
 }
 

@@ -91,6 +91,46 @@ TEST(Tile, MaxPropagatesNan) {
   EXPECT_EQ(y[1], 1);
 }
 
+std::vector<std::vector<double>> run(const std::string& tactic, const std::string& problem, const std::vector<double>& x) {
+  const std::vector<std::vector<double>> in{x};
+  return run_tactic(find_tactic(tactic), parse_problem(problem), {}, &in);
+}
+
+TEST(Nan, FirstWinsInArgReduce) {
+  const std::vector<double> x{1, 5, kNan, 9, kNan, kInf, 3, 3, -kInf, 3};
+  for (const char* name : {"own.arg_reduce.tile", "reference.arg_reduce"}) {
+    EXPECT_EQ(run(name, "arg_reduce kind=argmax axis=1 | f32[2,5] -> i64[2]", x)[0], (std::vector<double>{2, 0})) << name;
+    EXPECT_EQ(run(name, "arg_reduce kind=argmin axis=1 | f32[2,5] -> i64[2]", x)[0], (std::vector<double>{2, 3})) << name;
+  }
+}
+
+TEST(Nan, IsGreatestInSortAndTopK) {
+  const std::vector<double> x{1, kNan, -0.0, kInf, 0, -kInf};
+  for (const char* source : {"own.sort.keys", "reference.sort"}) {
+    EXPECT_EQ(run(source, "sort axis=0 | f32[6] -> f32[6], i64[6]", x)[1], (std::vector<double>{5, 2, 4, 0, 3, 1})) << source;
+    EXPECT_EQ(run(source, "sort axis=0 descending=true | f32[6] -> f32[6], i64[6]", x)[1], (std::vector<double>{1, 3, 0, 2, 4, 5})) << source;
+  }
+  EXPECT_EQ(run("own.topk.keys", "topk k=1 axis=0 | f32[6] -> f32[1], i64[1]", x)[1], (std::vector<double>{1}));
+}
+
+TEST(Nan, StaysInMaxPoolingAndSoftmax) {
+  for (const char* name : {"own.pool.windows", "reference.pool"}) {
+    const auto y = run(name, "pool kind=max kernel=[2] stride=[2] pad=[0] dilation=[1] | f32[1,1,6] -> f32[1,1,3]", {kNan, 1, 2, kNan, -kInf, -kInf})[0];
+    EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[1])) << name;
+    EXPECT_EQ(y[2], -kInf) << name;
+  }
+  for (const char* axis : {"0", "1"}) {  // along and across the dense dim
+    const std::string problem = std::string("softmax axis=") + axis + " | f32[9,9] -> f32[9,9]";
+    std::vector<double> x(81, 1.0);
+    x[0] = kNan;
+    const auto y = run("own.softmax.tile", problem, x)[0];
+    for (int i = 0; i < 9; ++i) {
+      EXPECT_TRUE(std::isnan(y[*axis == '0' ? 9 * i : i])) << i;
+      EXPECT_NEAR(y[*axis == '0' ? 9 * i + 1 : 9 + i], 1.0 / 9, 1e-6) << i;
+    }
+  }
+}
+
 TEST(Fill, SymbolsEnterTheData) {
   const auto iota = run_tactic(find_tactic("reference.iota"), parse_problem("iota count=n start=m step=2 |  -> i64[n] | m=5 n=4"), {});
   ASSERT_EQ(iota.size(), 1u);

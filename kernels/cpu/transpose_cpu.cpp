@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/transpose.h"
+
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/transpose_cpu.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tuyere::cpu::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// out[c, r] = in[r, c] of a square that fills 16-byte vectors: each stage interleaves the halves of the list of rows.
+template <class T>
+HWY_INLINE void transpose_square(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
+  constexpr int kSize = 16 / sizeof(T);
+#if HWY_TARGET == HWY_SCALAR
+  for (int r = 0; r < kSize; ++r) {
+    for (int c = 0; c < kSize; ++c) out[c * out_stride + r] = in[r * in_stride + c];
+  }
+#else
+  const hn::Full128<T> d;
+  hn::Vec<decltype(d)> a[kSize], b[kSize];
+  for (int r = 0; r < kSize; ++r) a[r] = hn::LoadU(d, in + r * in_stride);
+  for (int stage = 1; stage < kSize; stage *= 2) {
+    for (int r = 0; r < kSize / 2; ++r) {
+      b[2 * r] = hn::InterleaveLower(d, a[r], a[r + kSize / 2]);
+      b[2 * r + 1] = hn::InterleaveUpper(d, a[r], a[r + kSize / 2]);
+    }
+    for (int r = 0; r < kSize; ++r) a[r] = b[r];
+  }
+  for (int r = 0; r < kSize; ++r) hn::StoreU(a[r], d, out + r * out_stride);
+#endif
+}
+
+/// out[c, r] = in[r, c]; neighbours lie along c in `in` and along r in `out`. Goes by whole cache lines on both sides.
+template <class T>
+void transpose_block(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t rows, int64_t cols) {
+  constexpr int64_t kSize = 16 / sizeof(T), kLine = 64 / sizeof(T);
+  for (int64_t c0 = 0; c0 < cols; c0 += kLine) {
+    const int64_t c1 = HWY_MIN(cols, c0 + kLine);
+    for (int64_t r0 = 0; r0 < rows; r0 += kLine) {
+      const int64_t r1 = HWY_MIN(rows, r0 + kLine), whole_r = r0 + (r1 - r0) / kSize * kSize, whole_c = c0 + (c1 - c0) / kSize * kSize;
+      for (int64_t c = c0; c < whole_c; c += kSize) {
+        for (int64_t r = r0; r < whole_r; r += kSize) transpose_square(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+      }
+      for (int64_t r = whole_r; r < r1; ++r) {
+        for (int64_t c = c0; c < whole_c; ++c) out[c * out_stride + r] = in[r * in_stride + c];
+      }
+      for (int64_t c = whole_c; c < c1; ++c) {
+        for (int64_t r = r0; r < r1; ++r) out[c * out_stride + r] = in[r * in_stride + c];
+      }
+    }
+  }
+}
+
+#define TUYERE_TRANSPOSE(T)                                                                                    \
+  void transpose_##T(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t rows, int64_t cols) { \
+    transpose_block(in, in_stride, out, out_stride, rows, cols);                                               \
+  }
+TUYERE_TRANSPOSE(uint8_t)
+TUYERE_TRANSPOSE(uint16_t)
+TUYERE_TRANSPOSE(uint32_t)
+TUYERE_TRANSPOSE(uint64_t)
+TUYERE_TRANSPOSE(float)
+#undef TUYERE_TRANSPOSE
+
+}  // namespace tuyere::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tuyere::cpu {
+#define TUYERE_TRANSPOSE(T)                                                                                \
+  HWY_EXPORT(transpose_##T);                                                                               \
+  void transpose(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t rows, int64_t cols) { \
+    HWY_DYNAMIC_DISPATCH(transpose_##T)(in, in_stride, out, out_stride, rows, cols);                       \
+  }
+TUYERE_TRANSPOSE(uint8_t)
+TUYERE_TRANSPOSE(uint16_t)
+TUYERE_TRANSPOSE(uint32_t)
+TUYERE_TRANSPOSE(uint64_t)
+TUYERE_TRANSPOSE(float)
+#undef TUYERE_TRANSPOSE
+}  // namespace tuyere::cpu
+#endif
