@@ -42,7 +42,7 @@ int64_t pieces(int64_t size, int64_t piece) { return (size + piece - 1) / piece;
 
 NestWalk::NestWalk(const LoopNest& nest, int rank, int64_t start) : odometer_{rank, nest.shape, {}} {
   INTERNAL_CHECK(nest.strides.size() <= kOperands, "a walk over " << nest.strides.size() << " operands");
-  odometer_.seek(start);
+  if (start != 0) odometer_.seek(start);  // a walk over an empty nest has no number to divide
   for (size_t k = 0; k < nest.strides.size(); ++k) {
     strides_[k] = nest.strides[k];
     for (int d = 0; d < rank; ++d) offset_[k] += odometer_.index[d] * strides_[k][d];

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <limits>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/row_functions.h"
@@ -186,13 +187,15 @@ class FlatNorm {
   std::vector<int64_t> bytes_;
 };
 
-// Whether rows are numbered [batch][group] and their elements [channel][position], which the outer order by strides may change.
-bool groups_in_order(const FlatProblem& n) {
-  const View& x = n.space;
-  for (int d = 1; d + 1 < x.rank; ++d) {
-    if (x.shape[d] > 1 && x.shape[d + 1] > 1 && x.strides[d] < x.strides[d + 1]) return false;
+// Whether the elements of a row lie in their logical order, which a row merged into one dim has only when the output says so.
+bool elements_in_order(const FlatProblem& n) {
+  int64_t outer = std::numeric_limits<int64_t>::max();
+  for (int d = 0; d < n.space.rank; ++d) {
+    if (!n.in_row[d] || n.space.shape[d] == 1) continue;
+    if (n.space.strides[d] > outer) return false;
+    outer = n.space.strides[d];
   }
-  return x.shape[0] <= 1 || x.strides[0] >= x.strides[1] * x.shape[1];
+  return true;
 }
 
 }  // namespace
@@ -201,13 +204,11 @@ std::unique_ptr<Executable> prepare_flat_norm(const Norm& op, const CpuProblem& 
   NormWeights weights(op, p);
   const FlatProblem n = make_flat_problem(op, p, weights.next());
   if (!weights.dense() || n.space.numel() == 0) return nullptr;
-  if (n.segments > 0 && !groups_in_order(n)) return nullptr;
   RowSpace space(n.space, n.operands, n.in_row);
-  // Along a flat row the elements are in logical order only when the output says so.
-  if (!space.flat() || (space.length() > 1 && space.rows_patch(n.stores + n.prologue, nullptr).col_stride <= 0)) return nullptr;
-  for (int d = 0; d + 1 < n.space.rank; ++d) {
-    if (n.in_row[d] && n.space.shape[d] > 1 && n.space.shape[d + 1] > 1 && n.space.strides[d] < n.space.strides[d + 1]) return nullptr;
-  }
+  const Patch out = space.rows_patch(n.stores + n.prologue, nullptr);
+  if (!space.flat() || (space.length() > 1 && out.col_stride <= 0) || !elements_in_order(n)) return nullptr;
+  // Row numbers must count groups within a batch entry; the first operand that tells the two apart decides, and it may lie another way than the output.
+  if (n.segments > 0 && op.groups > 1 && out.row_stride != n.space.strides[1]) return nullptr;
   return executable(FlatNorm(op, n, std::move(space), std::move(weights)));
 }
 
