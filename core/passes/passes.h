@@ -11,6 +11,7 @@ bool cse(Network& net, const PassContext& context);               // equal layer
 bool match_norm(Network& net, const PassContext& context);        // decomposed layer_norm and rms_norm
 bool match_activation(Network& net, const PassContext& context);  // decomposed gelu, silu, hardswish
 bool match_attention(Network& net, const PassContext& context);   // matmul, scale, mask, softmax, matmul
+bool move_views(Network& net, const PassContext& context);        // views that would cost a copy: below matmuls, split early
 bool sink_views(Network& net, const PassContext& context);        // pointwise after a view of a matmul or conv: before the view
 bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
 bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up

@@ -10,6 +10,7 @@ const std::vector<Pass>& pipeline() {
       {"cse", cse},
       {"match_norm", match_norm},
       {"match_attention", match_attention},
+      {"move_views", move_views},
       {"sink_views", sink_views},
       {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},

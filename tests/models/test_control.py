@@ -38,7 +38,7 @@ class Loop(torch.nn.Module):
         def body(i, x):
             return i + 1, torch.tanh(self.step(x)) + x
 
-        return while_loop(go_on, body, (torch.zeros((), dtype=torch.int64), x))[1]
+        return while_loop(go_on, body, (torch.zeros((), dtype=torch.int64, device=x.device), x))[1]
 
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
