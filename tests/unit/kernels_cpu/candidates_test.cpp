@@ -83,6 +83,11 @@ const char* const kRows[] = {
     "norm kind=layer axes=2 has_weight=true | f32[7,5,100], f32[5,100] -> f32[7,5,100]",
     "norm kind=rms has_weight=true type=f16 | f16[7,1000], f16[1000] -> f16[7,1000]",
     "norm kind=group groups=4 has_weight=true has_bias=true | f32[2,12,5,7], f32[12], f32[12] -> f32[2,12,5,7]",
+    // Operands that lie another way than the output, and dims of size 1 between those of a row.
+    "norm kind=group groups=4 has_bias=true | f32[16,12]{1,16}, f32[12] -> f32[16,12]",
+    "norm kind=group groups=2 has_weight=true | f32[2,8,1,5]{40,1,40,8}, f32[8] -> f32[2,8,1,5]{40,1,40,8}",
+    "norm kind=layer axes=3 has_weight=true | f32[2,8,1,5]{40,1,40,8}, f32[8,1,5] -> f32[2,8,1,5]{40,1,40,8}",
+    "gather axis=0 | f32[5,3], i64[0] -> f32[0,3]",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
     "norm kind=layer has_weight=true has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} epilogue={add(relu(i0:f32), i1:f32)}"
