@@ -88,10 +88,11 @@ class Built:
     report: Dict[str, Any]
     weights: bytes  # weights="separate": the second file
     weights_path: str  # where that file is already
+    device: int = 0  # of a GPU engine
 
     def open(self, options: Options, unique: bool, shared: Dict[str, torch.Tensor]) -> Engine:
         """Loads the engine. shared: the parameters that it may use in place."""
-        carrier = make_carrier(self.data, unique)
+        carrier = make_carrier(self.data, unique or self.device > 0)  # an id finds the engine of one device
         if options.weights == "shared":
             return self._load(carrier, options, shared)
         if self.weights_path or not self.weights:
@@ -105,7 +106,7 @@ class Built:
             os.unlink(path)  # the engine has it mapped
 
     def _load(self, carrier, options: Options, weights: Weights) -> Engine:
-        engine = Engine.from_carrier(carrier, cuda_graphs=options.cuda_graphs, weights=weights, may_be_absent=options.target is not None)
+        engine = Engine.from_carrier(carrier, self.device, cuda_graphs=options.cuda_graphs, weights=weights, may_be_absent=options.target is not None)
         if isinstance(engine, AbsentEngine):
             engine.weights = Path(self.weights_path).read_bytes() if self.weights_path else self.weights
         return engine
@@ -115,4 +116,5 @@ def build_engine(network, target: str, options: Options) -> Built:
     if target != "cpu":
         _return_unused_memory()
     data, report, weights, path = _tuyere.build(network, builder_config(target, options), progress_of(options))
-    return Built(data, json.loads(report), weights, path)
+    device = int(target.removeprefix("cuda:")) if target.startswith("cuda:") else 0
+    return Built(data, json.loads(report), weights, path, device)
