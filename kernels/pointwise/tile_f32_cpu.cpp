@@ -8,7 +8,7 @@
 #include "kernels/api/functions_ref.h"
 
 // Baseline, SSE4, AVX2 and AVX-512 on x86; the usual targets elsewhere.
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL)
+#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/pointwise/tile_f32_cpu.cpp"
 #include "hwy/foreach_target.h"
