@@ -23,6 +23,13 @@ bool is_depthwise(const Problem& p) {
   return op.groups > 1 && p.in[0].shape[1].is_const(op.groups) && p.out[0].shape[1].is_const(op.groups);
 }
 
+/// The types and flags that tensor cores take.
+Support tensor_core_types(const Problem& p) {
+  const DType type = p.in[0].dtype;
+  REQUIRE(type == DType::F16 || type == DType::BF16 || (type == DType::F32 && std::get<Conv>(p.op).tf32), "no tensor-core arithmetic for this type");
+  return Support::yes();
+}
+
 class ImplicitGemm : public mma::KernelTactic {
  public:
   explicit ImplicitGemm(bool simt) : simt_(simt) {}
@@ -46,9 +53,9 @@ class ImplicitGemm : public mma::KernelTactic {
     if (!shape) return shape;
     const Conv& op = std::get<Conv>(p.op);
     REQUIRE(!op.transposed, "transposed");
-    const DType type = p.in[0].dtype;
-    if (simt_) REQUIRE(type == DType::F32, "FFMA kernels are for f32");
-    if (!simt_) REQUIRE(type == DType::F16 || type == DType::BF16 || (type == DType::F32 && op.tf32), "no tensor-core arithmetic for this type");
+    if (simt_) REQUIRE(p.in[0].dtype == DType::F32, "FFMA kernels are for f32");
+    const Support types = tensor_core_types(p);
+    if (!simt_ && !types) return types;
     bool inner = true;
     const conv::View v = conv::view(p);
     REQUIRE(conv::weight_order(v, &inner), "k of the weights is not contiguous");
@@ -58,6 +65,30 @@ class ImplicitGemm : public mma::KernelTactic {
 
  private:
   bool simt_;
+};
+
+class StreamedConv : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.conv.stream"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    return mma::stream_configs(conv::stream_size(p, conv::view(p)), target, level);
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    return mma::estimate_stream(conv::stream_size(p, conv::view(p)), mma::parse_stream(config), target);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::stream_source(p, target, mma::parse_stream(config));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    for (const Support& s : {conv_shape(p), tensor_core_types(p)})
+      if (!s) return s;
+    const conv::View v = conv::view(p);
+    REQUIRE(conv::pixel_step(v), "not a 1x1 convolution of dense pixels");
+    REQUIRE(v.x_channel.is_const(1) && (v.in_group == 1 || v.w_in.is_const(1)), "channels are not innermost");
+    return mma::accepts_stream(conv::stream_size(p, v), target);
+  }
 };
 
 class Depthwise : public mma::KernelTactic {
@@ -131,6 +162,7 @@ void add_conv_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<Depthwise>());
   list.push_back(std::make_unique<ImplicitGemm>(false));
   list.push_back(std::make_unique<ImplicitGemm>(true));
+  list.push_back(std::make_unique<StreamedConv>());
   list.push_back(std::make_unique<GenericConv>());
 }
 

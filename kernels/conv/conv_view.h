@@ -2,10 +2,12 @@
 // A convolution with its spatial dims brought to three (leading ones of size 1) and its epilogue coordinates joined where memory allows.
 #pragma once
 #include <array>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "kernels/mma/gemm.h"
+#include "kernels/mma/stream.h"
 
 namespace tuyere::conv {
 
@@ -45,6 +47,12 @@ mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& tar
 /// How the weights order k: channels innermost (taps, c), else (c, taps); false when neither is contiguous.
 bool weight_order(const View& view, bool* channels_inner);
 mma::GemmSize gemm_size(const Problem& problem, const View& view);
+
+/// A convolution that only mixes channels, over pixels that lie in one row of equal steps: the step, else nothing.
+std::optional<Dim> pixel_step(const View& view);
+mma::StreamSize stream_size(const Problem& problem, const View& view);
+/// pixel_step() must exist.
+mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape);
 
 /// columns x rows outputs per thread; at least `blocks` blocks per multiprocessor, which bounds the registers.
 struct DepthwiseShape {

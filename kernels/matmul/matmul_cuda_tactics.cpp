@@ -15,6 +15,15 @@ Support matmul_shape(const Problem& p) {
   return Support::yes();
 }
 
+/// The types and flags that tensor cores take.
+Support tensor_core_types(const Problem& p) {
+  const DType type = p.in[0].dtype;
+  REQUIRE(p.in[1].dtype == type, "operands of different types");
+  REQUIRE(type == DType::F16 || type == DType::BF16 || type == DType::F32, "no tensor-core arithmetic for this type");
+  if (type == DType::F32) REQUIRE(std::get<MatMul>(p.op).tf32, "f32 without tf32 is IEEE");
+  return Support::yes();
+}
+
 class TiledMatMul : public mma::KernelTactic {
  public:
   explicit TiledMatMul(bool simt) : simt_(simt) {}
@@ -34,16 +43,38 @@ class TiledMatMul : public mma::KernelTactic {
   Support accepts(const Problem& p, const Target&) const override {
     Support shape = matmul_shape(p);
     if (!shape) return shape;
-    const DType type = p.in[0].dtype;
-    REQUIRE(p.in[1].dtype == type, "operands of different types");
-    if (simt_) REQUIRE(type == DType::F32, "FFMA kernels are for f32");
-    if (!simt_) REQUIRE(type == DType::F16 || type == DType::BF16 || type == DType::F32, "no tensor-core arithmetic for this type");
-    if (!simt_ && type == DType::F32) REQUIRE(std::get<MatMul>(p.op).tf32, "f32 without tf32 is IEEE");
+    if (!simt_) return tensor_core_types(p);
+    REQUIRE(p.in[0].dtype == DType::F32 && p.in[1].dtype == DType::F32, "FFMA kernels are for f32");
     return Support::yes();
   }
 
  private:
   bool simt_;
+};
+
+class StreamedMatMul : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.matmul.stream"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    return mma::stream_configs(matmul::stream_size(p, matmul::view(p)), target, level);
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    return mma::estimate_stream(matmul::stream_size(p, matmul::view(p)), mma::parse_stream(config), target);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return matmul::stream_source(p, target, mma::parse_stream(config));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    for (const Support& s : {matmul_shape(p), tensor_core_types(p)})
+      if (!s) return s;
+    const matmul::View v = matmul::view(p);
+    REQUIRE(v.batch.empty(), "several weights");
+    REQUIRE(v.n.is_const() && v.k.is_const(), "symbolic weights");
+    REQUIRE(v.a.k.is_const(1) && v.b.k.is_const(1), "k is not contiguous");
+    return mma::accepts_stream(matmul::stream_size(p, v), target);
+  }
 };
 
 class Gemv : public mma::KernelTactic {
@@ -135,6 +166,7 @@ class GenericMatMul : public mma::KernelTactic {
 void add_matmul_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<TiledMatMul>(false));
   list.push_back(std::make_unique<TiledMatMul>(true));
+  list.push_back(std::make_unique<StreamedMatMul>());
   list.push_back(std::make_unique<Gemv>());
   list.push_back(std::make_unique<GenericMatMul>());
 }

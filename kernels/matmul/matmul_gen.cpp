@@ -34,4 +34,28 @@ mma::KernelSource tiled_source(const Problem& problem, const Target& target, con
   return mma::gemm_source(text, params, mma::needs_wide(problem), target, v.m, v.n, v.batch_count());
 }
 
+mma::StreamSize stream_size(const Problem& problem, const View& view) {
+  const mma::GemmSize size = gemm_size(problem, view);
+  double bytes = size.bytes;
+  for (const mma::EpilogueTensor& t : view.extras)
+    if (!t.strides[static_cast<size_t>(view.coords()) - 2].is_const(0)) bytes += static_cast<double>(size.m) * size.n * mma::size_of(t.dtype);
+  return {size.m, size.n, size.k, size.element, bytes};
+}
+
+mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape) {
+  const View v = view(problem);
+  mma::KernelParams params;
+  mma::StreamText text;
+  text.shape = shape;
+  text.size = stream_size(problem, v);
+  text.dtype = v.a.dtype;
+  text.a = v.a, text.b = v.b, text.m = v.m;
+  text.a_base = base(v, v.a, params), text.b_base = base(v, v.b, params);
+  text.constant_weights = problem.in[1].constant;
+  text.width = mma::epilogue_width(v.outs);
+  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params);
+  text.store_coords = "m, n";
+  return mma::stream_source(text, params, mma::needs_wide(problem), target);
+}
+
 }  // namespace tuyere::matmul

@@ -21,6 +21,9 @@ struct tgm_core {
     int warp = (int)threadIdx.x >> 5;
     wm = warp / TGM_WARPS_N * TGM_WM;
     wn = warp % TGM_WARPS_N * TGM_WN;
+    clear();
+  }
+  TGM_DEV_MEMBER void clear() {
 #pragma unroll
     for (int i = 0; i < TGM_MI; ++i)
 #pragma unroll
@@ -63,14 +66,18 @@ struct tgm_core {
     }
   }
   TGM_DEV_MEMBER void operator()(int stage) {
-    unsigned sa = smem + stage * TGM_STAGE_BYTES, sb = sa + TgmA::BYTES;
+    unsigned sa = smem + stage * TGM_STAGE_BYTES;
+    multiply(sa, sa + TgmA::BYTES, wn);
+  }
+  /* Adds the product of the warp's rows of the tile at `sa` and TGM_WN columns of that at `sb`, from column `col` on. */
+  TGM_DEV_MEMBER void multiply(unsigned sa, unsigned sb, int col) {
 #pragma unroll
     for (int ks = 0; ks < TGM_BK * TgmA::EB / 32; ++ks) {
       unsigned a[TGM_MI][4], b[TGM_NI * 2];
 #pragma unroll
       for (int i = 0; i < TGM_MI; ++i) load_a(a[i], sa, wm + i * 16, ks);
 #pragma unroll
-      for (int j = 0; j < TGM_NI; j += 2) load_b(b + j * 2, sb, wn + j * 8, ks);
+      for (int j = 0; j < TGM_NI; j += 2) load_b(b + j * 2, sb, col + j * 8, ks);
 #pragma unroll
       for (int i = 0; i < TGM_MI; ++i)
 #pragma unroll

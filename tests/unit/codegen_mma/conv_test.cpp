@@ -9,6 +9,7 @@ namespace tuyere {
 namespace {
 
 const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
+const Target kOneMultiprocessor{Target::Kind::Cuda, 90, 1, "", 50 << 20, 3000, 989, 0, false};
 constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
 
 TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
@@ -53,6 +54,32 @@ std::vector<Case> cases() {
                  {last(B, "[3,40,5,5]")},
                  "tile=128x64x32 stages=4 warps=2x2 splitk=1",
                  {}});
+  all.push_back({"stream",
+                 op(unit + std::string(silu)),
+                 {last(H, "[3,24,9,11]"), dense(H, "[144,24,1,1]"), dense(H, "[144,1,1]")},
+                 {last(H, "[3,144,9,11]")},
+                 "stream rows=64 warps=4 stages=3 blocks=2",
+                 {}});
+  all.push_back({"stream_residual_odd",
+                 op(unit + "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}"),
+                 {last(B, "[2,40,7,13]"), dense(B, "[20,40,1,1]"), last(B, "[2,20,7,13]"), dense(B, "[20,1,1]")},
+                 {last(B, "[2,20,7,13]")},
+                 "stream rows=128 warps=4 stages=2 blocks=1",
+                 {}});
+  all.push_back({"stream_tf32_unaligned",
+                 op(unit + "tf32=true"),
+                 {last(F, "[1,13,12,7]"), dense(F, "[70,13,1,1]")},
+                 {last(F, "[1,70,12,7]")},
+                 "stream rows=64 warps=4 stages=4 blocks=1",
+                 {}});
+  Case streamed{"stream_symbolic",
+                op(unit + std::string(silu)),
+                {last(H, "[n,16,h,9]"), dense(H, "[32,16,1,1]"), dense(H, "[32,1,1]")},
+                {last(H, "[n,32,h,9]")},
+                "stream rows=128 warps=8 stages=3 blocks=2",
+                {}};
+  streamed.hints.set("n", 2), streamed.hints.set("h", 5);
+  all.push_back(streamed);
   all.push_back({"stem",
                  op("stride=[2,2] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] " + std::string(silu)),
                  {last(H, "[1,3,20,20]"), last(H, "[16,3,7,7]"), dense(F, "[16,1,1]")},
@@ -170,6 +197,7 @@ mma::KernelSource generate_plain(const Case& c, const Problem& p) {
   const std::string config = c.config;
   if (config == "generic") return conv::generic_source(p, kHopper);
   if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, kHopper, conv::parse_depthwise(config.substr(10)));
+  if (config.rfind("stream", 0) == 0) return conv::stream_source(p, kOneMultiprocessor, mma::parse_stream(config.substr(7)));
   return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
 

@@ -57,6 +57,8 @@ std::vector<Case> cases() {
                  "tile=128x256x32 stages=3 warps=2x4 splitk=1"});
   all.push_back({"wide_tile", product(op(false, false), {dense(H, "[130,64]"), dense(H, "[64,200]")}, {dense(H, "[130,200]")}),
                  "tile=128x192x32 stages=3 warps=2x4 splitk=1"});
+  all.push_back({"stream", product(op(false, true, gelu), {dense(H, "[2,50,96]"), dense(H, "[200,96]"), dense(H, "[200]")}, {dense(H, "[2,50,200]")}),
+                 "stream rows=64 warps=4 stages=2 blocks=1"});
   all.push_back({"odd_sizes", product(op(false, false, gelu), {dense(H, "[33,19]"), dense(H, "[19,21]"), dense(H, "[21]")}, {dense(H, "[33,21]")}),
                  "tile=32x64x64 stages=4 warps=1x4 splitk=1"});
   all.push_back({"half_aligned", product(op(false, true), {dense(H, "[40,36]"), dense(H, "[24,36]")}, {dense(H, "[40,24]")}),
@@ -110,6 +112,7 @@ mma::KernelSource generate_plain(const Case& c) {
   if (config.rfind("gemv", 0) == 0)
     return matmul::gemv_source(c.problem, kHopper,
                                {mma::config_ints(config, "warps")[0], mma::config_ints(config, "splitk")[0], mma::config_ints(config, "columns")[0]});
+  if (config.rfind("stream", 0) == 0) return matmul::stream_source(c.problem, kHopper, mma::parse_stream(config.substr(7)));
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
 
