@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <thread>
@@ -143,9 +144,14 @@ class Chooser {
     end_phase("time");
   }
 
-  /// Libraries that compile while they plan take longest, so they go first. Only this thread reports: a callback may belong to it.
+  /// Libraries that compile while they plan take longest, so they go first, and in turns: the candidates of one question share a kernel for the epilogue, which
+  /// they would wait for together. Only this thread reports: a callback may belong to it.
   void compile(std::vector<std::pair<Question*, Trial*>>& missing) const {
-    std::stable_partition(missing.begin(), missing.end(), [](const auto& m) { return m.second->candidate.tactic->source() != "own"; });
+    const auto turn = [](const std::pair<Question*, Trial*>& m) {
+      constexpr std::ptrdiff_t kLast = PTRDIFF_MAX;
+      return m.second->candidate.tactic->source() == "own" ? kLast : m.second - m.first->trials.data();
+    };
+    std::stable_sort(missing.begin(), missing.end(), [&](const auto& a, const auto& b) { return turn(a) < turn(b); });
     const std::thread::id here = std::this_thread::get_id();
     std::atomic<int> done{0};
     parallel_for(static_cast<int>(missing.size()), config_.num_threads, [&](int i) {

@@ -281,7 +281,7 @@ const char* flash_store_text() {
         float x[TGM_V];
 #pragma unroll
         for (int e = 0; e < TGM_V; ++e) x[e] = st[r * 24 + c + e];
-        if (row < rows && column < $DV) tgm_epilogue(TG_ARGS, b, h0 + row % TGA_PACK, row / TGA_PACK, column, x, $DV - column);
+        if (row < rows && column < $DV) tgm_epilogue(TG_ARGS, b, h0 + row % TGA_PACK, row / TGA_PACK, column, x, $DV % TGM_V == 0 ? TGM_V : $DV - column);
       }
       __syncwarp();
     }
@@ -340,7 +340,7 @@ extern "C" __global__ void __launch_bounds__(128) tg_flash_merge(TG_PARAMS) {
 #pragma unroll
   for (int e = 0; e < TGM_V; ++e) x[e] *= rate;
   const int query = (int)(row % size_q), h = (int)(row / size_q % $H), b = (int)(row / size_q / $H);
-  tgm_epilogue(TG_ARGS, b, h, query, column, x, $DV - column);
+  tgm_epilogue(TG_ARGS, b, h, query, column, x, $DV % TGM_V == 0 ? TGM_V : $DV - column);
 }
 )CUDA";
 }

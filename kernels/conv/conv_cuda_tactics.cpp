@@ -96,31 +96,34 @@ class Depthwise : public mma::KernelTactic {
   std::string_view name() const override { return "own.conv.depthwise"; }
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
     std::vector<std::pair<double, Config>> all;
-    for (const char* config :
-         {"columns=4 rows=1", "columns=4 rows=1 blocks=2", "columns=4 rows=2", "columns=4 rows=2 blocks=2", "columns=2 rows=2", "columns=2 rows=4",
-          "columns=2 rows=4 blocks=2", "columns=4 rows=4", "columns=2 rows=1", "columns=8 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
+    for (const char* config : {"columns=4 rows=1", "columns=4 rows=1 blocks=2", "columns=4 rows=2", "columns=2 rows=2", "columns=2 rows=2 blocks=3",
+                               "columns=2 rows=4 blocks=2", "columns=2 rows=1", "columns=1 rows=4", "columns=1 rows=1"})
       all.push_back({estimate(p, target, config), config});
+    if (mma::size_of(p.in[0].dtype) == 2)
+      for (const char* config : {"columns=8 rows=1 blocks=2 vec=4", "columns=8 rows=1 blocks=3 vec=4", "columns=8 rows=2 blocks=2 vec=4",
+                                 "columns=4 rows=4 blocks=2 vec=4", "columns=4 rows=2 blocks=2 vec=4", "columns=4 rows=2 blocks=3 vec=4"})
+        all.push_back({estimate(p, target, config), config});
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     std::vector<Config> configs;
     for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level * 3); ++i) configs.push_back(all[i].second);
     return configs;
   }
-  /// Memory traffic, reads of windows through L1 and L2, and the arithmetic of the outputs that a partial block wastes.
+  /// Memory traffic; what windows read through L1, beside the weights from the same unit; arithmetic with the conversions of what is read.
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     const conv::View v = conv::view(p);
     const conv::DepthwiseShape shape = conv::parse_depthwise(config);
+    const int element = mma::size_of(v.type), vec = std::min(shape.vec, 16 / element);
     const int columns = shape.columns, rows = shape.rows;
     const double in_rows = (rows - 1) * v.stride[1] + (v.kernel[1] - 1) * v.dilation[1] + 1,
                  in_columns = (columns - 1) * v.stride[2] + (v.kernel[2] - 1) * v.dilation[2] + 1;
     const double oh = static_cast<double>(mma::hint(v.out[1], p.hints)), ow = static_cast<double>(mma::hint(v.out[2], p.hints));
     const double blocks = std::ceil(oh / rows) * std::ceil(ow / columns) * mma::hint(v.batch, p.hints);
-    const double channels = static_cast<double>(v.groups);
+    const double values = blocks * static_cast<double>(v.groups), processors = std::max(1, target.multiprocessors);
+    constexpr double kClock = 1.6e9, kL1Bytes = 96, kLanes = 100;  // what a multiprocessor reaches per clock
     const double bandwidth = (target.copy_gbps > 0 ? target.copy_gbps : 2000) * 1e9;
-    const double reads = blocks * in_rows * in_columns * channels * mma::size_of(v.type) / (5 * bandwidth);
-    const double math = blocks * rows * columns * channels * v.taps() * 2 / (target.sm >= 90 ? 30e12 : 10e12);
-    const double threads = blocks * channels * mma::size_of(v.type) / 16;
-    const double wanted = 1024.0 * std::max(1, target.multiprocessors);
-    const double busy = std::min(1.0, threads / wanted);
+    const double reads = values * (in_rows * in_columns * element + rows * v.taps() * 4) / (kL1Bytes * processors * kClock);
+    const double math = values * (rows * columns * v.taps() + (element == 2 ? in_rows * in_columns : 0)) / (kLanes * processors * kClock);
+    const double busy = std::min(1.0, values / vec / (512.0 * processors));
     return 2.5e-6 + std::max({conv::traffic(p) / bandwidth, reads, math}) / std::max(busy, 0.02);
   }
   mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {

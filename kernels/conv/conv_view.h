@@ -54,11 +54,11 @@ mma::StreamSize stream_size(const Problem& problem, const View& view);
 /// pixel_step() must exist.
 mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape);
 
-/// columns x rows outputs per thread; at least `blocks` blocks per multiprocessor, which bounds the registers.
+/// columns x rows outputs per thread of `vec` channels (at most 16 bytes of them); at least `blocks` blocks per multiprocessor, which bounds the registers.
 struct DepthwiseShape {
-  int columns = 1, rows = 1, blocks = 1;
+  int columns = 1, rows = 1, blocks = 1, vec = 8;
 };
-/// "columns=4 rows=2 blocks=2"; blocks may be missing.
+/// "columns=4 rows=2 blocks=2 vec=4"; blocks and vec may be missing.
 DepthwiseShape parse_depthwise(const Config& config);
 /// groups == channels == outputs, channels innermost in x.
 mma::KernelSource depthwise_source(const Problem& problem, const Target& target, const DepthwiseShape& shape);

@@ -72,32 +72,35 @@ void write_file(const std::filesystem::path& path, const std::string& key, const
   if (error) std::filesystem::remove(temporary, error);
 }
 
-std::mutex g_mutex;
+/// One kernel: threads that want it while one of them makes it wait for that one.
+struct Entry {
+  std::mutex mutex;
+  Bytes code;
+};
 
-std::unordered_map<std::string, Bytes>& memory() {
-  static std::unordered_map<std::string, Bytes> map;
-  return map;
-}
-
-Bytes remember(const std::string& key, std::vector<std::byte> code) {
-  auto bytes = std::make_shared<const std::vector<std::byte>>(std::move(code));
-  std::lock_guard lock(g_mutex);
-  return memory().emplace(key, std::move(bytes)).first->second;
+std::shared_ptr<Entry> entry_of(const std::string& key) {
+  static std::mutex mutex;
+  static std::unordered_map<std::string, std::shared_ptr<Entry>> map;
+  std::lock_guard lock(mutex);
+  std::shared_ptr<Entry>& entry = map[key];
+  if (!entry) entry = std::make_shared<Entry>();
+  return entry;
 }
 
 }  // namespace
 
 Bytes cached_cubin(const std::string& key, const std::function<std::vector<std::byte>()>& make) {
-  {
-    std::lock_guard lock(g_mutex);
-    auto it = memory().find(key);
-    if (it != memory().end()) return it->second;
-  }
+  const std::shared_ptr<Entry> entry = entry_of(key);
+  std::lock_guard lock(entry->mutex);
+  if (entry->code) return entry->code;
   const auto path = file_of(key);
-  if (auto code = read_file(path, key)) return remember(key, std::move(*code));
-  std::vector<std::byte> code = make();
-  write_file(path, key, code);
-  return remember(key, std::move(code));
+  std::optional<std::vector<std::byte>> code = read_file(path, key);
+  if (!code) {
+    code = make();  // when it throws, the next one tries again
+    write_file(path, key, *code);
+  }
+  entry->code = std::make_shared<const std::vector<std::byte>>(std::move(*code));
+  return entry->code;
 }
 
 }  // namespace tuyere

@@ -9,8 +9,8 @@
 
 namespace tuyere {
 
-/// The cached bytes of `key` (the full text that determines them), or those of `make`, which are then stored. Thread-safe: `make` may run
-/// twice for a key when two threads ask at once. Files are written atomically and verified against the whole key; I/O failures are not errors.
+/// The cached bytes of `key` (the full text that determines them), or those of `make`, which are then stored. Threads that ask
+/// for a key while another makes it wait. Files are written atomically and verified against the whole key; I/O failures are not errors.
 Bytes cached_cubin(const std::string& key, const std::function<std::vector<std::byte>()>& make);
 
 }  // namespace tuyere

@@ -11,13 +11,13 @@ constexpr const char* kCommon = R"CUDA(
 typedef $ACC TGM_ACC;
 typedef $XT TGM_X;
 typedef $WT TGM_W;
-/* VEC elements from p, zero from `left` on. */
-template <int VEC, bool DENSE, class T> TGM_DEV void tgm_row(T (&out)[VEC], const T* p, TGM_IDX stride, int left) {
+/* VEC elements from p, zero from `left` on. WHOLE: `left` is a multiple of VEC. */
+template <int VEC, bool DENSE, bool WHOLE, class T> TGM_DEV void tgm_row(T (&out)[VEC], const T* p, TGM_IDX stride, int left) {
   if (DENSE && left >= VEC) {
     tg_load<VEC>(out, p);
   } else {
 #pragma unroll
-    for (int e = 0; e < VEC; ++e) out[e] = e < left ? p[(TGM_IDX)e * stride] : tg_cvt<T>(0.f);
+    for (int e = 0; e < VEC; ++e) out[e] = !(DENSE && WHOLE) && e < left ? p[(TGM_IDX)e * stride] : tg_cvt<T>(0.f);
   }
 }
 TGM_DEV void tgm_finish(TG_PARAMS, TGM_ACC sum, int split, int batch, int m, int n, int size_n) {
@@ -65,10 +65,10 @@ constexpr const char* kAlongK = R"CUDA(
 #pragma unroll
     for (int c = 0; c < COLS; ++c) {
       int n = n0 + group * COLS + c;
-      tgm_row<VEC, $WDENSE>(wv[c], w + (TGM_IDX)n * $WROW + (TGM_IDX)k * $WK, $WK, n < size_n ? k1 - k : 0);
+      tgm_row<VEC, $WDENSE, $WHOLE>(wv[c], w + (TGM_IDX)n * $WROW + (TGM_IDX)k * $WK, $WK, n < size_n ? k1 - k : 0);
     }
 #pragma unroll
-    for (int r = 0; r < R; ++r) tgm_row<VEC, $XDENSE>(xv[r], x + (TGM_IDX)r * $XROW + (TGM_IDX)k * $XK, $XK, k1 - k);
+    for (int r = 0; r < R; ++r) tgm_row<VEC, $XDENSE, $WHOLE>(xv[r], x + (TGM_IDX)r * $XROW + (TGM_IDX)k * $XK, $XK, k1 - k);
 #pragma unroll
     for (int c = 0; c < COLS; ++c)
 #pragma unroll
@@ -106,7 +106,7 @@ constexpr const char* kAcrossN = R"CUDA(
 #pragma unroll 4
   for (int k = k0 + kw; k < k1; k += KW) {
     TGM_W wv[VEC];
-    tgm_row<VEC, true>(wv, w + (TGM_IDX)k * $WK + n, 1, size_n - n);
+    tgm_row<VEC, true, $WHOLE>(wv, w + (TGM_IDX)k * $WK + n, 1, size_n - n);
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       TGM_ACC xv = tg_cvt<TGM_ACC>(x[(TGM_IDX)r * $XROW + (TGM_IDX)k * $XK]);
@@ -189,6 +189,7 @@ mma::KernelSource gemv_source(const Problem& problem, const Target& target, cons
                         {"XK", params.offset(x.k)},
                         {"WDENSE", w.k.is_const(1) ? "true" : "false"},
                         {"XDENSE", x_dense ? "true" : "false"},
+                        {"WHOLE", mma::divisible(along_k ? v.k : n, vec) ? "true" : "false"},
                         {"COORDS", batch_names(v) + (swapped ? "n, m" : "m, n")}};
   std::string store = "  tgm_epilogue(TG_ARGS, " + batch_names(v) + (swapped ? "n, m" : "m, n") + ", &sum, 1);";
   if (shape.splits > 1) {

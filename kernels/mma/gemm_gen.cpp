@@ -90,7 +90,7 @@ extern "C" __global__ void __launch_bounds__(256) tg_gemm_sum(TG_PARAMS) {
   tgm_grid_wait();
   const float* from = $WORKSPACE + ((long long)batch * size_m + m) * size_n + n;
 $BATCH
-  const int left = size_n - n;
+  const int left = size_n % TGM_V == 0 ? TGM_V : size_n - n;
   float x[TGM_V];
 #pragma unroll
   for (int e = 0; e < TGM_V; ++e) x[e] = 0.f;
@@ -180,7 +180,8 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
                         {"BATCHES", batches},
                         {"WORKSPACE", workspace},
                         {"COORDS", text.store_coords}};
-  vars.push_back({"STORE", split ? codegen::fill(kSplitStore, vars) : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n - n);"});
+  vars.push_back({"STORE", split ? codegen::fill(kSplitStore, vars)
+                                 : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n % TGM_V == 0 ? TGM_V : size_n - n);"});
   std::string body =
       text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kFrame, vars);
   KernelSource source;

@@ -85,6 +85,7 @@ template <int STAGES, class LOADERS, class WORK> TGM_DEV void tgm_pipeline(LOADE
     tgm_cp_commit();
   }
   int read = 0, write = STAGES - 1;
+#pragma unroll 1
   for (int k = 0; k < k_tiles; ++k) {
     tgm_cp_wait<STAGES - 2>();
     __syncthreads();

@@ -29,6 +29,7 @@ struct Case {
   std::vector<TensorDesc> in, out;
   const char* config;
   Symbols hints;
+  int multiprocessors = 132;
 };
 
 std::vector<Case> cases() {
@@ -149,6 +150,19 @@ std::vector<Case> cases() {
                  {last(H, "[2,32,7,5]")},
                  "depthwise columns=2 rows=4 blocks=2",
                  {}});
+  all.push_back({"depthwise7_narrow",
+                 op("stride=[1,1] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] groups=104 " + std::string(silu)),
+                 {last(H, "[2,104,9,17]"), dense(H, "[104,1,7,7]"), dense(H, "[104,1,1]")},
+                 {last(H, "[2,104,9,17]")},
+                 "depthwise columns=8 rows=1 blocks=2 vec=4",
+                 {}});
+  all.push_back({"depthwise3_repeated",
+                 op("stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=20"),
+                 {last(B, "[20,20,20,41]"), dense(B, "[20,1,3,3]")},
+                 {last(B, "[20,20,10,21]")},
+                 "depthwise columns=2 rows=1 blocks=3 vec=4",
+                 {},
+                 1});
   all.push_back({"depthwise15",
                  op("stride=[1,1] pad_before=[7,7] pad_after=[7,7] dilation=[1,1] groups=8"),
                  {last(H, "[1,8,9,10]"), dense(H, "[8,1,15,15]")},
@@ -196,7 +210,9 @@ Problem problem(const Case& c) {
 mma::KernelSource generate_plain(const Case& c, const Problem& p) {
   const std::string config = c.config;
   if (config == "generic") return conv::generic_source(p, kHopper);
-  if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, kHopper, conv::parse_depthwise(config.substr(10)));
+  Target target = kHopper;
+  target.multiprocessors = c.multiprocessors;
+  if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, target, conv::parse_depthwise(config.substr(10)));
   if (config.rfind("stream", 0) == 0) return conv::stream_source(p, kOneMultiprocessor, mma::parse_stream(config.substr(7)));
   return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
