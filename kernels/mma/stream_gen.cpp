@@ -60,7 +60,7 @@ extern "C" __global__ void __launch_bounds__(TGM_THREADS, $BLOCKS) tg_stream(TG_
       core.multiply(load.smem + (unsigned)(stage * TgmA::BYTES), columns, n0);
       core.store(scratch, [&](int r, int c, const float* x) {
         int m = m0 + r, n = n0 + c;
-        if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n - n);
+        if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
       });
     }
     m0 += load.step * TGM_BM;
