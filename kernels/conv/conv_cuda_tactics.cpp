@@ -91,6 +91,19 @@ class StreamedConv : public mma::KernelTactic {
   }
 };
 
+/// What both depthwise kernels need.
+Support depthwise_shape(const Problem& p) {
+  Support shape = conv_shape(p);
+  if (!shape) return shape;
+  REQUIRE(!std::get<Conv>(p.op).transposed, "transposed");
+  REQUIRE(is_depthwise(p), "not depthwise");
+  REQUIRE(p.in[0].rank() <= 4, "three spatial dims");
+  REQUIRE(is_float(p.in[0].dtype) && p.in[0].dtype != DType::F64, "not a float of at most 32 bits");
+  REQUIRE(p.in[0].strides[1].is_const(1), "channels are not innermost");
+  REQUIRE(conv::view(p).taps() <= 1024, "more than 1024 taps");
+  return Support::yes();
+}
+
 class Depthwise : public mma::KernelTactic {
  public:
   std::string_view name() const override { return "own.conv.depthwise"; }
@@ -131,15 +144,30 @@ class Depthwise : public mma::KernelTactic {
   }
 
  protected:
-  Support accepts(const Problem& p, const Target&) const override {
-    Support shape = conv_shape(p);
+  Support accepts(const Problem& p, const Target&) const override { return depthwise_shape(p); }
+};
+
+class DepthwiseTiles : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.conv.depthwise_tile"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    return conv::depthwise_tile_configs(p, conv::view(p), target, level);
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::estimate_depthwise_tile(p, conv::view(p), conv::parse_depthwise_tile(config), target);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::depthwise_tile_source(p, target, conv::parse_depthwise_tile(config));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    const Support shape = depthwise_shape(p);
     if (!shape) return shape;
-    REQUIRE(!std::get<Conv>(p.op).transposed, "transposed");
-    REQUIRE(is_depthwise(p), "not depthwise");
-    REQUIRE(p.in[0].rank() <= 4, "three spatial dims");
-    REQUIRE(is_float(p.in[0].dtype) && p.in[0].dtype != DType::F64, "not a float of at most 32 bits");
-    REQUIRE(p.in[0].strides[1].is_const(1), "channels are not innermost");
-    REQUIRE(conv::view(p).taps() <= 1024, "more than 1024 taps");
+    const conv::View v = conv::view(p);
+    const Support tiles = conv::accepts_depthwise_tile(v);
+    if (!tiles) return tiles;
+    REQUIRE(!conv::depthwise_tile_configs(p, v, target, 0).empty(), "no tile fits");
     return Support::yes();
   }
 };
@@ -162,6 +190,7 @@ class GenericConv : public mma::KernelTactic {
 }  // namespace
 
 void add_conv_cuda_tactics(TacticList& list) {
+  list.push_back(std::make_unique<DepthwiseTiles>());
   list.push_back(std::make_unique<Depthwise>());
   list.push_back(std::make_unique<ImplicitGemm>(false));
   list.push_back(std::make_unique<ImplicitGemm>(true));

@@ -62,6 +62,18 @@ struct DepthwiseShape {
 DepthwiseShape parse_depthwise(const Config& config);
 /// groups == channels == outputs, channels innermost in x.
 mma::KernelSource depthwise_source(const Problem& problem, const Target& target, const DepthwiseShape& shape);
+/// Output tiles of (high * rows) x (wide * columns) x `channels` per block; rows x columns outputs of four channels per thread.
+struct DepthwiseTile {
+  int channels = 32, columns = 4, rows = 1, wide = 4, high = 4;
+  int threads() const { return channels / 4 * wide * high; }
+};
+/// "channels=32 columns=7 rows=2 wide=4 high=4".
+DepthwiseTile parse_depthwise_tile(const Config& config);
+/// Beside what depthwise_source() needs.
+Support accepts_depthwise_tile(const View& view);
+std::vector<Config> depthwise_tile_configs(const Problem& problem, const View& view, const Target& target, int level);
+double estimate_depthwise_tile(const Problem& problem, const View& view, const DepthwiseTile& tile, const Target& target);
+mma::KernelSource depthwise_tile_source(const Problem& problem, const Target& target, const DepthwiseTile& tile);
 /// Every type, layout and attribute: one thread per output element.
 mma::KernelSource generic_source(const Problem& problem, const Target& target);
 

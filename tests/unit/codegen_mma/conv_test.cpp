@@ -9,7 +9,6 @@ namespace tuyere {
 namespace {
 
 const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
-const Target kOneMultiprocessor{Target::Kind::Cuda, 90, 1, "", 50 << 20, 3000, 989, 0, false};
 constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
 
 TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
@@ -60,25 +59,29 @@ std::vector<Case> cases() {
                  {last(H, "[3,24,9,11]"), dense(H, "[144,24,1,1]"), dense(H, "[144,1,1]")},
                  {last(H, "[3,144,9,11]")},
                  "stream rows=64 warps=4 stages=3 blocks=2",
-                 {}});
+                 {},
+                 1});
   all.push_back({"stream_residual_odd",
                  op(unit + "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}"),
                  {last(B, "[2,40,7,13]"), dense(B, "[20,40,1,1]"), last(B, "[2,20,7,13]"), dense(B, "[20,1,1]")},
                  {last(B, "[2,20,7,13]")},
                  "stream rows=128 warps=4 stages=2 blocks=1",
-                 {}});
+                 {},
+                 1});
   all.push_back({"stream_tf32_unaligned",
                  op(unit + "tf32=true"),
                  {last(F, "[1,13,12,7]"), dense(F, "[70,13,1,1]")},
                  {last(F, "[1,70,12,7]")},
                  "stream rows=64 warps=4 stages=4 blocks=1",
-                 {}});
+                 {},
+                 1});
   Case streamed{"stream_symbolic",
                 op(unit + std::string(silu)),
                 {last(H, "[n,16,h,9]"), dense(H, "[32,16,1,1]"), dense(H, "[32,1,1]")},
                 {last(H, "[n,32,h,9]")},
                 "stream rows=128 warps=8 stages=3 blocks=2",
-                {}};
+                {},
+                1};
   streamed.hints.set("n", 2), streamed.hints.set("h", 5);
   all.push_back(streamed);
   all.push_back({"stem",
@@ -189,6 +192,24 @@ std::vector<Case> cases() {
                  {last(H, "[1,16,9,9]")},
                  "depthwise columns=4 rows=1",
                  {}});
+  all.push_back({"tile7_rows",
+                 op("stride=[1,1] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] groups=64 " + std::string(silu)),
+                 {last(H, "[2,64,9,10]"), dense(H, "[64,1,7,7]"), dense(H, "[64,1,1]")},
+                 {last(H, "[2,64,9,10]")},
+                 "depthwise_tile channels=32 columns=4 rows=2 wide=2 high=4",
+                 {}});
+  all.push_back({"tile5_stride",
+                 op("stride=[2,2] pad_before=[2,2] pad_after=[2,2] dilation=[1,1] groups=40 "),
+                 {last(B, "[1,40,15,13]"), dense(B, "[40,1,5,5]")},
+                 {last(B, "[1,40,8,7]")},
+                 "depthwise_tile channels=32 columns=5 rows=2 wide=4 high=2",
+                 {}});
+  all.push_back({"tile3_f32",
+                 op("stride=[1,2] pad_before=[0,1] pad_after=[0,1] dilation=[1,1] groups=64 "),
+                 {last(F, "[2,64,6,9]"), dense(F, "[64,1,3,3]")},
+                 {last(F, "[2,64,4,5]")},
+                 "depthwise_tile channels=64 columns=4 rows=1 wide=2 high=2",
+                 {}});
   all.push_back({"transposed",
                  op("stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=2 transposed=true output_padding=[1,0]"),
                  {dense(F, "[2,6,5,4]"), dense(F, "[6,4,3,3]")},
@@ -212,8 +233,9 @@ mma::KernelSource generate_plain(const Case& c, const Problem& p) {
   if (config == "generic") return conv::generic_source(p, kHopper);
   Target target = kHopper;
   target.multiprocessors = c.multiprocessors;
+  if (config.rfind("depthwise_tile", 0) == 0) return conv::depthwise_tile_source(p, kHopper, conv::parse_depthwise_tile(config.substr(15)));
   if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, target, conv::parse_depthwise(config.substr(10)));
-  if (config.rfind("stream", 0) == 0) return conv::stream_source(p, kOneMultiprocessor, mma::parse_stream(config.substr(7)));
+  if (config.rfind("stream", 0) == 0) return conv::stream_source(p, target, mma::parse_stream(config.substr(7)));
   return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
 
