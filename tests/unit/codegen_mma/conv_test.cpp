@@ -82,7 +82,7 @@ std::vector<Case> cases() {
                 "stream rows=128 warps=8 stages=3 blocks=2",
                 {},
                 1};
-  streamed.hints.set("n", 2), streamed.hints.set("h", 5);
+  streamed.multiprocessors = 1, streamed.hints.set("n", 2), streamed.hints.set("h", 5);
   all.push_back(streamed);
   all.push_back({"stem",
                  op("stride=[2,2] pad_before=[3,3] pad_after=[3,3] dilation=[1,1] " + std::string(silu)),
