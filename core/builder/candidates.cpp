@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <set>
 
+#include "kernels/api/other_operator.h"
+
 namespace tuyere {
 namespace {
 
@@ -60,7 +62,7 @@ Candidates find_candidates(const Problem& problem, const Target& target, const T
     }
     Support support = tactic->supports(problem, target);
     if (!support) {
-      result.why_not.push_back(std::string(tactic->name()) + ": " + support.reason());
+      if (support.reason() != kOtherOperator) result.why_not.push_back(std::string(tactic->name()) + ": " + support.reason());
     } else if (reference) {
       fallback.push_back(tactic.get());
     } else {

@@ -2,7 +2,8 @@
 // f(permute(y), c...) => permute(f(y, permute^-1(c)...))          f pointwise, y of a layer that takes f as an epilogue (conv, matmul, reduce, norm)
 // f(reshape(y), c...) => reshape(f(y, reshaped back(c)...))       c of one element, varying along the last dimension (if that stays), or of full shape
 // The other inputs must be free to move: constants, views of the same permutation, or images under NHWC -> NCHW, whose memory will be channels-last.
-// Every layer present at the start is looked at once; it moves up through at most as many views as stand above it.
+// Every layer present at the start is looked at once; it moves up through the views above one of its inputs, so at most through as many as stand there
+// (the other inputs get views of their own on the way, which must not be taken for reasons to move on).
 // See tests/unit/passes/sink_views.cpp
 #include <algorithm>
 
@@ -124,15 +125,22 @@ class Sink {
   std::vector<int64_t> inverse_;
 };
 
-/// The layer in its new place, or kNone.
-LayerId sink(Network& net, LayerId id, const std::vector<bool>& constant, int body) {
-  const Layer& layer = net.bodies[body].layers[id];
-  if (layer.dead || !std::holds_alternative<Pointwise>(layer.op) || layer.outputs.size() != 1 || net.uses(layer.outputs[0], body) == 0) return kNone;
-  for (size_t slot = 0; slot < layer.inputs.size(); ++slot) {
+/// Moves a layer up through the views above its input `slot`; whether there was one to pass.
+bool sink(Network& net, LayerId id, size_t slot, const std::vector<bool>& constant, int body) {
+  for (bool changed = false;; changed = true) {
     Sink attempt(net, id, slot, constant, body);
-    if (attempt.matches()) return attempt.apply();
+    if (!attempt.matches()) return changed;
+    id = attempt.apply();
   }
-  return kNone;
+}
+
+bool sink(Network& net, LayerId id, const std::vector<bool>& constant, int body) {
+  const Layer& layer = net.bodies[body].layers[id];
+  if (layer.dead || !std::holds_alternative<Pointwise>(layer.op) || layer.outputs.size() != 1 || net.uses(layer.outputs[0], body) == 0) return false;
+  const size_t slots = layer.inputs.size();
+  for (size_t slot = 0; slot < slots; ++slot)
+    if (sink(net, id, slot, constant, body)) return true;
+  return false;
 }
 
 }  // namespace
@@ -145,7 +153,7 @@ bool sink_views(Network& net, const PassContext&) {
     for (LayerId id : live(net, body)) {
       const TensorId out = net.bodies[body].layers[id].outputs.empty() ? kNone : net.bodies[body].layers[id].outputs[0];
       if (out == kNone || constant[out]) continue;
-      for (LayerId now = sink(net, id, constant, body); now != kNone; now = sink(net, now, constant, body)) changed = true;
+      changed |= sink(net, id, constant, body);
     }
   }
   return changed;

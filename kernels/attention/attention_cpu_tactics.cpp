@@ -6,7 +6,7 @@ namespace tuyere {
 namespace {
 
 Support tile_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Attention>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Attention>(p.op), kOtherOperator);
   for (int k = 0; k < 3; ++k) REQUIRE(is_float(p.in[k].dtype) && p.in[k].dtype != DType::F64, "scores are kept in f32");
   return whole_bytes(p);
 }

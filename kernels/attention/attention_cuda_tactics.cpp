@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/attention/attention_gen.h"
 #include "kernels/attention/attention_tactics.h"
 
@@ -10,7 +11,7 @@ namespace tuyere {
 namespace {
 
 Support attention_shape(const Problem& p) {
-  REQUIRE(std::holds_alternative<Attention>(p.op), "not attention");
+  REQUIRE(std::holds_alternative<Attention>(p.op), kOtherOperator);
   for (int i = 0; i < 3; ++i) {
     REQUIRE(p.in[i].rank() == 4, "operands are not [B,H,S,D]");
     REQUIRE(p.in[i].shape[3].is_const(), "symbolic head size");

@@ -7,7 +7,7 @@ namespace tuyere {
 namespace {
 
 Support library_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Conv>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Conv>(p.op), kOtherOperator);
   return onednn_gemm_supports(p);
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/conv/conv_tactics.h"
 #include "kernels/conv/conv_view.h"
 
@@ -10,7 +11,7 @@ namespace tuyere {
 namespace {
 
 Support conv_shape(const Problem& p) {
-  REQUIRE(std::holds_alternative<Conv>(p.op), "not a convolution");
+  REQUIRE(std::holds_alternative<Conv>(p.op), kOtherOperator);
   REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 3 && p.in[0].rank() <= 5, "needs one to three spatial dims");
   REQUIRE(p.in[0].dtype == p.in[1].dtype, "operands of different types");
   REQUIRE(p.in[0].shape[1].is_const() && p.out[0].shape[1].is_const() && is_static(p.in[1].shape), "symbolic channels");

@@ -5,6 +5,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/api/tactic.h"
 
 namespace tuyere {
@@ -25,7 +26,7 @@ void add_cpu_tactic(TacticList& list, const CpuTacticRow& row);
 /// Says no unless the problem's operator is S and the target is the CPU's (checked by the tactic itself).
 template <class S>
 Support is_op(const Problem& p) {
-  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
   return Support::yes();
 }
 

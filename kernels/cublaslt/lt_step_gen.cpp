@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/cublaslt/cublaslt_tactics.h"
 #include "kernels/matmul/matmul_view.h"
 
@@ -76,7 +77,7 @@ Support types(const Problem& p) {
 
 Support make_lt_step(const Problem& p, LtStep* step, bool* fused) {
   const MatMul* op = std::get_if<MatMul>(&p.op);
-  REQUIRE(op, "not a matmul");
+  REQUIRE(op, kOtherOperator);
   REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
   const Support typed = types(p);
   if (!typed) return typed;

@@ -2,6 +2,7 @@
 // An Attention problem as a cuDNN step.
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/kernel.h"
 #include "kernels/cudnn/cudnn_tactics.h"
 
@@ -65,7 +66,7 @@ Support bias_fits(const TensorDesc& mask, DType type) {
 
 Support cudnn_attention_fits(const Problem& p) {
   const Attention* op = std::get_if<Attention>(&p.op);
-  REQUIRE(op, "not attention");
+  REQUIRE(op, kOtherOperator);
   REQUIRE(p.is_static(), "symbolic sizes: a plan would be compiled for every shape");
   REQUIRE(!codegen::is_empty(p), "no elements");
   const DType type = p.in[0].dtype;

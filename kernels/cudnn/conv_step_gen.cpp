@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/cudnn/cudnn_tactics.h"
 
 namespace tuyere {
@@ -144,7 +145,7 @@ class StepMaker {
 
 Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
   const Conv* op = std::get_if<Conv>(&p.op);
-  REQUIRE(op, "not a convolution");
+  REQUIRE(op, kOtherOperator);
   REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 3 && p.in[0].rank() <= 5 && p.in[1].rank() == p.in[0].rank(), "not one to three spatial dims");
   REQUIRE(static_cast<int>(op->stride.size()) + 2 == p.in[0].rank(), "channels in blocks");
   const DType type = p.in[0].dtype;

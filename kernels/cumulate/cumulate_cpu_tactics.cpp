@@ -7,7 +7,7 @@ namespace tuyere {
 namespace {
 
 Support lines_support(const Problem& p) {
-  REQUIRE(std::holds_alternative<Cumulate>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Cumulate>(p.op), kOtherOperator);
   return whole_bytes(p);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/cumulate/cumulate_gen.h"
 #include "kernels/cumulate/cumulate_tactics.h"
 
@@ -12,7 +13,7 @@ using namespace codegen;
 class CumulateTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Cumulate>(problem.op), "not a cumulate problem");
+    REQUIRE(std::holds_alternative<Cumulate>(problem.op), kOtherOperator);
     return Support::yes();
   }
 };

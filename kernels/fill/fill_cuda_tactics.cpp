@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/elementwise.h"
 #include "kernels/codegen/map.h"
 #include "kernels/codegen/types.h"
@@ -15,7 +16,7 @@ class ConstantFill final : public CudaTactic {
   std::string_view name() const override { return "own.fill.constant"; }
   Support accepts(const Problem& problem, const Target&) const override {
     const auto* op = std::get_if<Fill>(&problem.op);
-    REQUIRE(op, "not a fill problem");
+    REQUIRE(op, kOtherOperator);
     REQUIRE(!op->use_dim, "the value is a size");
     return Support::yes();
   }
@@ -36,7 +37,7 @@ class Count final : public CudaTactic {
   std::string_view name() const override { return "own.fill.count"; }
   Support accepts(const Problem& problem, const Target&) const override {
     const auto* fill_op = std::get_if<Fill>(&problem.op);
-    REQUIRE((fill_op && fill_op->use_dim) || std::holds_alternative<Iota>(problem.op), "neither a counter nor a size");
+    REQUIRE((fill_op && fill_op->use_dim) || std::holds_alternative<Iota>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override {

@@ -7,7 +7,7 @@ namespace {
 
 template <class S>
 Support rows_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
   return whole_bytes(p);
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/types.h"
 #include "kernels/gather/gather_gen.h"
 #include "kernels/gather/gather_tactics.h"
@@ -16,7 +17,7 @@ class GatherCopy final : public CudaTactic {
   std::string_view name() const override { return "own.gather.copy"; }
   Support accepts(const Problem& problem, const Target&) const override {
     REQUIRE(std::holds_alternative<Gather>(problem.op) || std::holds_alternative<GatherElements>(problem.op) || std::holds_alternative<Index>(problem.op),
-            "not a gather problem");
+            kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {
@@ -32,7 +33,7 @@ double target_elements(const Problem& p) { return static_cast<double>(hint(numel
 class ScatterTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(is_scatter(problem.op), "not a scatter problem");
+    REQUIRE(is_scatter(problem.op), kOtherOperator);
     return restrictions(problem);
   }
 

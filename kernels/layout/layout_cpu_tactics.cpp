@@ -8,7 +8,7 @@ namespace {
 // Copies of operator S.
 template <class S>
 Support copy_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
   return whole_bytes(p);
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/transpose.h"
 #include "kernels/layout/layout_gen.h"
 #include "kernels/layout/layout_tactics.h"
@@ -13,7 +14,7 @@ class TransposeCopy final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.layout.transpose"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(is_view_or_flip(problem.op), "not a view operator");
+    REQUIRE(is_view_or_flip(problem.op), kOtherOperator);
     REQUIRE(!is_empty(problem), "no elements");
     const auto e = view_elementwise(problem);
     REQUIRE(e && tile_plan(*e, problem.hints), "input and output have the same innermost dim");
@@ -30,7 +31,7 @@ class StridedCopy final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.layout.copy"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(is_view_or_flip(problem.op), "not a view operator");
+    REQUIRE(is_view_or_flip(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {
@@ -45,7 +46,7 @@ class ConcatInputs final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.layout.concat"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Concat>(problem.op), "not a concat problem");
+    REQUIRE(std::holds_alternative<Concat>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override { return concat_kernels(problem, target); }
@@ -55,7 +56,7 @@ class PadTensor final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.layout.pad"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Pad>(problem.op), "not a pad problem");
+    REQUIRE(std::holds_alternative<Pad>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override { return {{pad_kernel(problem, target)}, 0}; }

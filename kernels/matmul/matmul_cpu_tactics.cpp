@@ -7,7 +7,7 @@ namespace tuyere {
 namespace {
 
 Support library_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<MatMul>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<MatMul>(p.op), kOtherOperator);
   return onednn_gemm_supports(p);
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/matmul/matmul_gen.h"
 #include "kernels/matmul/matmul_tactics.h"
 
@@ -10,7 +11,7 @@ namespace tuyere {
 namespace {
 
 Support matmul_shape(const Problem& p) {
-  REQUIRE(std::holds_alternative<MatMul>(p.op), "not a matmul");
+  REQUIRE(std::holds_alternative<MatMul>(p.op), kOtherOperator);
   REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
   return Support::yes();
 }

@@ -7,7 +7,7 @@ namespace {
 
 Support tile_supports(const Problem& p) {
   const auto* op = std::get_if<Norm>(&p.op);
-  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(op, kOtherOperator);
   const DType type = op->prologue.empty() ? p.in[0].dtype : op->prologue.type_of(op->prologue.outputs[0]);
   REQUIRE(compute_type(type) == DType::F32, "rows are kept in f32");
   return whole_bytes(p);

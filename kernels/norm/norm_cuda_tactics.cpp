@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/norm/norm_gen.h"
 #include "kernels/norm/norm_tactics.h"
 
@@ -18,7 +19,7 @@ RowPlan plan_for(const NormForm& form, const Problem& problem, const Target& tar
 class NormTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target& target) const override {
-    REQUIRE(std::holds_alternative<Norm>(problem.op), "not a normalization problem");
+    REQUIRE(std::holds_alternative<Norm>(problem.op), kOtherOperator);
     if (is_empty(problem)) return Support::yes();
     return restrictions(norm_form(problem), problem, target);
   }

@@ -6,7 +6,7 @@ namespace tuyere {
 namespace {
 
 Support tile_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Pointwise>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Pointwise>(p.op), kOtherOperator);
   return whole_bytes(p);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/elementwise.h"
 #include "kernels/codegen/transpose.h"
 #include "kernels/pointwise/pointwise_tactics.h"
@@ -16,7 +17,7 @@ class VectorPointwise final : public CudaTactic {
   std::string_view name() const override { return "own.pointwise.vector"; }
 
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Pointwise>(problem.op), "not a pointwise problem");
+    REQUIRE(std::holds_alternative<Pointwise>(problem.op), kOtherOperator);
     return Support::yes();
   }
 
@@ -46,7 +47,7 @@ class TransposePointwise final : public CudaTactic {
   std::string_view name() const override { return "own.pointwise.transpose"; }
 
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Pointwise>(problem.op), "not a pointwise problem");
+    REQUIRE(std::holds_alternative<Pointwise>(problem.op), kOtherOperator);
     REQUIRE(!is_empty(problem), "no elements");
     REQUIRE(tile_plan(pointwise_elementwise(problem), problem.hints), "no input is transposed");
     return Support::yes();

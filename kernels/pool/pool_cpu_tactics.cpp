@@ -8,7 +8,7 @@ namespace {
 
 Support library_supports(const Problem& p) {
   const auto* op = std::get_if<Pool>(&p.op);
-  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(op, kOtherOperator);
   REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
   REQUIRE(p.in[0].dtype == DType::F32 && p.out[0].dtype == DType::F32, "the library's pooling is used for f32");
   REQUIRE(!op->with_indices, "the library returns no indices");
@@ -21,7 +21,7 @@ Support library_supports(const Problem& p) {
 
 Support global_supports(const Problem& p) {
   const auto* op = std::get_if<AdaptivePool>(&p.op);
-  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(op, kOtherOperator);
   for (int64_t size : op->out) REQUIRE(size == 1, "more than one output position");
   REQUIRE(p.out.size() == 1, "a reduction returns no indices");
   return whole_bytes(p);
@@ -29,7 +29,7 @@ Support global_supports(const Problem& p) {
 
 template <class S>
 Support windows_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
   REQUIRE(p.out.size() == 1, "no indices are kept");
   REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.out[0].dtype) == DType::F32, "windows are folded in f32");
   return whole_bytes(p);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/other_operator.h"
 #include "kernels/pool/pool_gen.h"
 #include "kernels/pool/pool_tactics.h"
 #include "kernels/reduce/reduce_gen.h"
@@ -12,7 +13,7 @@ class WindowPool final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.pool.window"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Pool>(problem.op) || std::holds_alternative<AdaptivePool>(problem.op), "not a pooling problem");
+    REQUIRE(std::holds_alternative<Pool>(problem.op) || std::holds_alternative<AdaptivePool>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override { return {{pool_kernel(problem, target)}, 0}; }

@@ -6,12 +6,12 @@ namespace tuyere {
 namespace {
 
 Support tile_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Reduce>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Reduce>(p.op), kOtherOperator);
   return whole_bytes(p);
 }
 
 Support arg_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<ArgReduce>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<ArgReduce>(p.op), kOtherOperator);
   REQUIRE(compute_type(p.in[0].dtype) == DType::F32, "values are compared in f32");
   return whole_bytes(p);
 }

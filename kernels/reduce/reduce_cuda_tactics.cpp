@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/reduce/reduce_gen.h"
 #include "kernels/reduce/reduce_tactics.h"
 
@@ -14,7 +15,7 @@ class ReduceTactic : public CudaTactic {
   explicit ReduceTactic(bool column) : column_(column) {}
 
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Reduce>(problem.op) || std::holds_alternative<ArgReduce>(problem.op), "not a reduction");
+    REQUIRE(std::holds_alternative<Reduce>(problem.op) || std::holds_alternative<ArgReduce>(problem.op), kOtherOperator);
     if (column_) REQUIRE(prefers_column(reduce_form(problem), problem.hints), "neighbouring outputs do not read neighbouring inputs");
     return Support::yes();
   }

@@ -6,7 +6,7 @@ namespace tuyere {
 namespace {
 
 Support taps_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Resize>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<Resize>(p.op), kOtherOperator);
   REQUIRE(compute_type(p.in[0].dtype) == DType::F32, "sums are kept in f32");
   return whole_bytes(p);
 }

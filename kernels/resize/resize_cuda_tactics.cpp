@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "kernels/api/other_operator.h"
 #include "kernels/resize/resize_gen.h"
 #include "kernels/resize/resize_tactics.h"
 
@@ -11,7 +12,7 @@ class TapResize final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.resize.taps"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Resize>(problem.op), "not a resize problem");
+    REQUIRE(std::holds_alternative<Resize>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override { return {{resize_kernel(problem, target)}, 0}; }

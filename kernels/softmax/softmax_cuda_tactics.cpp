@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/softmax/softmax_gen.h"
 #include "kernels/softmax/softmax_tactics.h"
 
@@ -14,7 +15,7 @@ constexpr int kRegisterValues = 32;  // per thread
 class SoftmaxTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target& target) const override {
-    REQUIRE(std::holds_alternative<Softmax>(problem.op), "not a softmax problem");
+    REQUIRE(std::holds_alternative<Softmax>(problem.op), kOtherOperator);
     REQUIRE(!is_empty(problem), "no elements");
     return restrictions(softmax_form(problem), problem, target);
   }
@@ -78,7 +79,7 @@ class LoopSoftmax final : public SoftmaxTactic {
  public:
   std::string_view name() const override { return "own.softmax.loop"; }
   Support accepts(const Problem& problem, const Target&) const override {
-    REQUIRE(std::holds_alternative<Softmax>(problem.op), "not a softmax problem");
+    REQUIRE(std::holds_alternative<Softmax>(problem.op), kOtherOperator);
     return Support::yes();
   }
   Generated generate(const Problem& problem, const Target& target, const Config&) const override {

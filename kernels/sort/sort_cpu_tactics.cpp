@@ -7,7 +7,7 @@ namespace {
 
 template <class S>
 Support keys_support(const Problem& p) {
-  REQUIRE(std::holds_alternative<S>(p.op), "the kernel is for another operator");
+  REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
   const DType type = compute_type(p.in[0].dtype);
   REQUIRE(type == DType::F32 || type == DType::I32, "keys have 32 bits");
   return whole_bytes(p);

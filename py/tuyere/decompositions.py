@@ -47,8 +47,8 @@ _MORE = [
 # A training step reads the statistics of normalizations again, which a whole op keeps to itself.
 _TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
 
-# Left alone: their decomposition draws other random numbers than eager does, or is one for inference only.
-_KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default]
+# Left alone: their decomposition draws other random numbers than eager does, writes in place after functionalization, or is one for inference only.
+_KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
 _KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default]
 
 OWN: Dict[Any, Callable] = {}

@@ -63,6 +63,12 @@ def scatters(x, i, v):
 
 
 @op_case((3, 4))
+def index_fills(x):
+    columns = x.mT.contiguous().mT  # not row-major: the result keeps the order
+    return columns.index_fill(0, torch.tensor([0, 2], device=x.device), -1.5), x.index_fill(-1, torch.tensor([1], device=x.device), x.sum())
+
+
+@op_case((3, 4))
 def creation(x):
     d = x.device
     return x + torch.arange(4, device=d), torch.full((2, 3), 7.0, device=d), torch.zeros_like(x), x + torch.ones(4, device=d), torch.arange(0, 10, 2, device=d)

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/builder/timing_memory.h"
+#include "kernels/api/tactics.h"
 
 namespace tuyere {
 namespace {
@@ -50,6 +51,17 @@ TEST_F(LevelTest, LevelsTakeMoreAndMore) {
   EXPECT_EQ(find(0).list[0].config, "0");   // the first
   EXPECT_EQ(find(1).list[0].config, "19");  // the best by the cost model
   EXPECT_EQ(find(2).list[1].tactic->name(), "cudnn.b");
+}
+
+/// A family's list serves several operators; the kernels of the others are no answer to "why not".
+TEST(Candidates, KernelsOfOtherOperatorsAreNotListed) {
+  Problem problem;
+  problem.op = Flip{{0}};
+  problem.in = problem.out = {desc(DType::F32, {4, 8})};
+  const Target target;
+  const Candidates found = find_candidates(problem, target, tactics(problem.op, target), {}, 4);
+  EXPECT_FALSE(found.list.empty());
+  for (const std::string& line : found.why_not) EXPECT_EQ(line.find("another operator"), std::string::npos) << line;
 }
 
 TEST_F(LevelTest, SourcesAndReferences) {

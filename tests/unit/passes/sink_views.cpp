@@ -22,6 +22,15 @@ TEST(SinkViews, ResidualOverAReshape) {
       "f = reshape(x) shape=[n*s,8]\na = matmul(f, w)\nc = add(a, b)\nr = reshape(x) shape=[n*s,8]\nd = add(r, c)\nu = reshape(d) shape=[n,s,8]\nreturn u");
 }
 
+// Both inputs could be the one whose view is passed: the view that the other one gets on the way is no view to pass in turn.
+TEST(SinkViews, TwoProductsUnderViewsOfTheirOwn) {
+  expect_pass(sink_views,
+              "x = input f32[6,8]\nz = input f32[2,3,8]\nw = param f32[8,8]\na = matmul(x, w)\nb = matmul(z, w)\n"
+              "u = reshape(a) shape=[2,3,8]\nc = add(u, b)\nreturn c",
+              "x = input f32[6,8]\nz = input f32[2,3,8]\nw = param f32[8,8]\na = matmul(x, w)\nb = matmul(z, w)\n"
+              "v = reshape(b) shape=[6,8]\nc = add(a, v)\nu = reshape(c) shape=[2,3,8]\nreturn u");
+}
+
 TEST(SinkViews, LeavesOthersAlone) {
   // a second reader of the view
   expect_unchanged(sink_views, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\nb = permute(a) perm=[1,0]\nc = relu(b)\nd = add(c, b)\nreturn d\n");
