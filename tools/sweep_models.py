@@ -18,7 +18,7 @@ TIMM = {
     "res2net50_14w_8s": 96, "resnest14d": 96, "resnet10t": 96, "resnetv2_50x1_bit": 96, "rexnet_100": 96, "selecsls42": 96, "legacy_seresnext26_32x4d": 96,
     "sequencer2d_s": 224, "shvit_s1": 128, "skresnet18": 96, "starnet_s1": 96, "swiftformer_xs": 224, "swin_tiny_patch4_window7_224": 224,
     "swinv2_tiny_window8_256": 256, "swinv2_cr_tiny_224": 224, "tiny_vit_5m_224": 224, "tnt_s_patch16_224": 224, "tresnet_m": 96, "twins_svt_small": 224, "visformer_tiny": 224,
-    "test_vit": 160, "vit_small_patch14_dinov2": 224, "vit_small_patch16_dinov3": 224, "vit_relpos_small_patch16_224": 224, "samvit_base_patch16_224": 224, "vitamin_small_224": 224,
+    "test_vit": 160, "vit_small_patch14_dinov2": 518, "vit_small_patch16_dinov3": 224, "vit_relpos_small_patch16_224": 224, "samvit_base_patch16_224": 224, "vitamin_small_224": 224,
     "volo_d1_224": 224, "ese_vovnet19b_dw": 96, "xception41p": 96, "xcit_nano_12_p16_224": 224,
 }  # fmt: skip
 

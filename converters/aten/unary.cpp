@@ -15,6 +15,7 @@ struct Row {
   Fn fn;
 };
 
+// clang-format off: a row a line
 constexpr Row kFunctions[] = {
     {"abs", Fn::abs},
     {"acos", Fn::acos},
@@ -48,6 +49,7 @@ constexpr Row kFunctions[] = {
     {"tanh", Fn::tanh},
     {"bitwise_not", Fn::bitwise_not},
 };
+// clang-format on
 constexpr Row kRounding[] = {{"ceil", Fn::ceil}, {"floor", Fn::floor}, {"trunc", Fn::trunc}, {"fix", Fn::trunc}, {"round", Fn::round}};
 
 void add_function(ConverterTable& t, const char* name, Fn fn) {

@@ -85,11 +85,13 @@ def _finish(table, kept):
 
 @_replaces(aten.unfold.default)
 def _unfold(self, dimension, size, step):
-    """Windows as a gather: the last dimension counts inside of a window."""
+    """Windows as a gather, or as a view where they do not overlap: the last dimension counts inside of a window."""
     if self.dim() == 0:
         return self.expand(size)
     axis = dimension % self.dim()
     count = (self.shape[axis] - size) // step + 1
+    if step == size or (isinstance(count, int) and count == 1):
+        return self.narrow(axis, 0, count * size).unflatten(axis, (count, size)).movedim(axis + 1, -1)
     starts = torch.arange(count, device=self.device) * step
     windows = self.index_select(axis, (starts[:, None] + torch.arange(size, device=self.device)).reshape(-1))
     split = windows.reshape([*self.shape[:axis], count, size, *self.shape[axis + 1 :]])

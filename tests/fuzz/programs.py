@@ -113,8 +113,6 @@ class _Writer:
         kind = self.rng.random()
         line = self.fill(self.rng.choice(VALUES if kind < 0.55 else VIEWS if kind < 0.8 else IN_PLACE))
         name = f"v{len(self.program.lines)}" if kind < 0.8 else None
-        if not name and any(_overlaps(self.scope[n]) for n in self.names if re.match(rf"{n}\b", line)):
-            return  # what an in-place op does to memory that several elements share is not defined, even where eager lets it pass
         line = f"{name} = {line}" if name else line
         with torch.no_grad():
             exec(line, self.scope)
@@ -169,14 +167,6 @@ def _dense(t):
     return True
 
 
-def _overlaps(t):
-    """Two elements share memory."""
-    places = torch.zeros((), dtype=torch.int64)
-    for size, stride in zip(t.shape, t.stride(), strict=True):
-        places = places.unsqueeze(-1) + torch.arange(size) * stride
-    return places.unique().numel() < t.numel()
-
-
 def _same_strides(got, want):
     return not want.numel() or not _dense(want) or all(n == 1 or a == b for n, a, b in zip(want.shape, got.stride(), want.stride(), strict=True))
 
@@ -207,6 +197,17 @@ def _state(arguments):
     return [arguments[0].buffer, *arguments[1:]]
 
 
+def _refused(program):
+    """PyTorch's own compiler cannot take the program either: an in-place write to memory that several elements share, say."""
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    try:
+        torch.compile(program.function(), backend="aot_eager")(*program.arguments())
+    except Exception:
+        return True
+    return False
+
+
 def check(program: Program, **options) -> List[str]:
     """What is wrong with the compiled program, in words; an empty list when all is well. Two calls, so that mutated state is read again."""
     torch._dynamo.reset()
@@ -222,7 +223,7 @@ def check(program: Program, **options) -> List[str]:
             try:
                 got = compiled(*ours)
             except Exception as error:
-                return [f"call {call}: {type(error).__name__}: {str(error)[:500]}"]
+                return [] if _refused(program) else [f"call {call}: {type(error).__name__}: {str(error)[:500]}"]
             problems += [f"call {call}: {text}" for text in _differences(program, got, want, ours, wanted)]
             if problems:
                 break

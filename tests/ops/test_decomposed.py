@@ -9,7 +9,7 @@ F = torch.nn.functional
 
 @op_case((2, 7), (3, 2, 9))
 def unfold(x):
-    return x.unfold(1, 2, 1), x.unfold(-1, 3, 2)
+    return x.unfold(1, 2, 1), x.unfold(-1, 3, 2), x.unfold(-1, 3, 3), -x.mT.contiguous().mT.unfold(0, x.shape[0], 1)
 
 
 @op_case([(3, 5), (8,)])
