@@ -65,7 +65,7 @@ class Partitioner {
     const SourceNode& node = graph_.nodes[n];
     REQUIRE(options_.allow_hosted, "allow_hosted is off");
     const std::string space = node.op.substr(0, node.op.find("::"));
-    REQUIRE(options_.hosted_namespaces.contains(space), "namespace '" + space + "' is not in hosted_namespaces");
+    REQUIRE(options_.hosted_namespaces.contains(space), "it is an operator of '" + space + "'; engines run operators of aten and torchvision only");
     if (Support s = dag_.one_device(n); !s) return s;
     return hostable(graph_, node);
   }

@@ -4,6 +4,7 @@
 #include "core/builder/describe.h"
 #include "core/builder/emit.h"
 #include "core/builder/engine_cache.h"
+#include "core/passes/pass.h"
 #include "py/bindings/bindings.h"
 #include "runtime/engine/registry.h"
 
@@ -80,6 +81,11 @@ void bind_builder(py::module_& m) {
         "Builds an engine, or takes it from the engine cache: (bytes of the engine file, report as JSON, bytes of the weights file, path of the weights "
         "file). progress(phase, done, total, what) may return False to cancel.");
   m.def("symbols_of", [](const Network& network) { return symbols_of(network.main()); });
+  m.def("pass_names", [] {
+    std::vector<std::string> names;
+    for (const Pass& pass : pipeline()) names.emplace_back(pass.name);
+    return names;
+  });
   m.def("library_versions", [](const std::string& target) { return library_versions(find_target(target)); });
   m.def("content_id", [](const py::bytes& data) {
     const std::string_view view = data;

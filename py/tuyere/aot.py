@@ -4,14 +4,15 @@
 import inspect
 import json
 import os
+import zipfile
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
 from . import _compat, decompositions
-from .engine import Engine
+from .engine import Engine, check_memory
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
 from .report import Report
@@ -27,6 +28,8 @@ def compile(model, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = 
     one build serves all sizes. A module or an ExportedProgram becomes a Program; what torch.jit.script or torch.jit.trace made becomes a ScriptModule.
     Options: see README.md. Raises OptionError, StrictError, or what torch.export raises."""
     parsed = parse_options(options)
+    if not isinstance(inputs, (torch.Tensor, list, tuple)):
+        raise TypeError(f"inputs must be a tensor, or a tuple or list of the example arguments, not {type(inputs).__name__}")
     args = (inputs,) if isinstance(inputs, torch.Tensor) else tuple(inputs)
     if is_script(model):
         return compile_script(model, args, kwargs, dynamic_shapes, parsed)
@@ -46,6 +49,10 @@ def export(model, args, kwargs, dynamic_shapes) -> torch.export.ExportedProgram:
 
 def load(path) -> "Program":
     """Loads what Program.save wrote; the model's source is not needed."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"no program at {os.fspath(path)}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"'{os.fspath(path)}' is no program that Program.save wrote, or a damaged one; an engine file is loaded with tuyere.Engine.load")
     extra = {_REPORT_FILE: ""}
     exported = torch.export.load(path, extra_files=extra)
     report = Report.from_dict(json.loads(extra[_REPORT_FILE])) if extra[_REPORT_FILE] else Report()
@@ -91,6 +98,14 @@ class Program(torch.nn.Module):
             watch.refit_if_changed(tensors)
         return self.module(*args, **kwargs)
 
+    def load_state_dict(self, state_dict, *args, **kwargs):
+        if state_dict and not set(state_dict) & set(self.state_dict()):
+            raise RuntimeError(
+                "a Program has its weights in its engines; for those of another state of the module call "
+                "engine.refit({name: state[name] for name in engine.refittable()}) for each of program.engines, or compile with weights='shared'"
+            )
+        return super().load_state_dict(state_dict, *args, **kwargs)
+
     def _apply(self, fn, recurse=True):
         """module.to(device) and the like leave engines where they are: on the host."""
         return super()._apply(lambda t: t if _is_carrier(t) else fn(t), recurse)
@@ -124,8 +139,10 @@ class Program(torch.nn.Module):
 class _Call(torch.nn.Module):
     """Flattens the arguments, runs the lowered graph, rebuilds the outputs."""
 
-    def __init__(self, graph, in_spec, out_spec, outputs):
+    def __init__(self, graph, in_spec, out_spec, outputs, tensors):
+        """tensors: which of the flat arguments are tensors."""
         super().__init__()
+        self._tensors = tensors
         self.lowered = graph  # not "graph": that name is a property of every GraphModule that torch.export makes of this
         self._in_spec, self._out_spec, self._outputs = in_spec, out_spec, outputs
 
@@ -133,6 +150,11 @@ class _Call(torch.nn.Module):
         flat, spec = pytree.tree_flatten((args, kwargs))
         if spec != self._in_spec:
             raise ValueError(f"the program was compiled for arguments of the structure {self._in_spec}, got {spec}")
+        for number, (value, tensor) in enumerate(zip(flat, self._tensors, strict=True)):
+            if tensor and not isinstance(value, torch.Tensor):
+                raise TypeError(f"argument {number} of the program must be a tensor, not {type(value).__name__}")
+            if tensor:
+                check_memory(value, f"argument {number} of the program")
         results = iter(self.lowered(*flat))
         return pytree.tree_unflatten([next(results) if kind is None else kind.value for kind in self._outputs], self._out_spec)
 
@@ -149,7 +171,9 @@ def _compile_exported(exported, dynamic_shapes, options: Options, name: str) -> 
     settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
     settings.size_names = _size_names(exported, placeholders, dynamic_shapes)
     lowered = lower(exported.graph_module, constants, options, settings, name)
-    call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs)
+    inputs = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
+    tensors = [isinstance(arg, TensorArgument) for arg in inputs]
+    call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs, tensors)
     program = Program(call, lowered.report)
     program.keep(lowered, options.weights == "shared")
     return program

@@ -9,13 +9,13 @@ import torch
 
 from . import _compat, _tuyere, decompositions
 from .lower import Lowered, LowerSettings, lower
-from .options import Options, parse_options
+from .options import Options, checked_mapping, parse_options
 from .watch import Watch
 
 
 def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Optional[Dict[str, Any]] = None, mode: Optional[str] = None):
     """torch.compile(model, backend="tuyere", options={...}). mode is accepted for symmetry: "max-autotune" means optimization_level 5."""
-    given = dict(options or {})
+    given = dict(checked_mapping(options))
     if mode is not None and mode.startswith("max-autotune"):
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):

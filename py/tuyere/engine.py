@@ -14,8 +14,19 @@ from .engine_file import CARRIER_HEADER, EngineFile
 from .read_fx import DTYPES, TORCH_DTYPES
 
 
+def check_memory(t: torch.Tensor, what: str) -> None:
+    """Raises ValueError unless the tensor has memory that an engine can read."""
+    if t.layout != torch.strided:
+        raise ValueError(f"{what} has the layout {t.layout}; an engine takes dense tensors: call .to_dense()")
+    if t.device.type not in ("cpu", "cuda"):
+        raise ValueError(f"{what} is on the device '{t.device}'; an engine takes tensors of the CPU or of a CUDA device")
+
+
 def describe(t: torch.Tensor):
     """A tensor as the bindings take it."""
+    if not isinstance(t, torch.Tensor):
+        raise TypeError(f"an engine takes tensors, not {type(t).__name__}")
+    check_memory(t, "a tensor")
     if t.dtype not in DTYPES:
         raise ValueError(f"the engine has no dtype {t.dtype}; cast the input to one of {', '.join(str(d) for d in DTYPES)}")
     device = -1 if t.device.type == "cpu" else t.device.index

@@ -3,8 +3,13 @@
 
 import dataclasses
 import difflib
+import operator
 import os
 from typing import Any, Callable, Dict, List, Optional, Union
+
+import torch
+
+from . import _tuyere
 
 PRECISIONS = ("as_is", "fp32", "tf32", "fp16", "bf16")
 WEIGHTS = ("engine", "separate", "shared")
@@ -53,14 +58,18 @@ def _op_text(op) -> str:
     """An op or a module path as the partitioner names it: torch.ops.aten.add.Tensor -> "aten::add.Tensor"."""
     if hasattr(op, "_qualified_op_name"):  # OpOverloadPacket
         return op._qualified_op_name
-    text = op.name() if hasattr(op, "_schema") else str(op)
+    if not isinstance(op, str) and not hasattr(op, "_schema"):
+        raise OptionError(f"run_in_torch: {op!r} is neither an operator nor a string")
+    text = op.name() if hasattr(op, "_schema") else op
     text = text.removeprefix("torch.ops.")
     head, _, rest = text.partition(".")
     return f"{head}::{rest}" if "::" not in text and rest and head in _NAMESPACES else text
 
 
 def _texts(value):
-    return [_op_text(v) for v in ([value] if isinstance(value, str) else value)]
+    if value is None:
+        return []
+    return [_op_text(v) for v in (value if isinstance(value, (list, tuple, set, frozenset)) else [value])]
 
 
 # alias -> (our name, conversion)
@@ -76,7 +85,7 @@ ALIASES: Dict[str, Any] = {
 def profile_range(value):
     """(min, opt, max) of (min, opt, max) or {"min":..., "opt":..., "max":...}."""
     low, opt, high = (value["min"], value["opt"], value["max"]) if isinstance(value, dict) else value
-    return int(low), int(opt), int(high)
+    return operator.index(low), operator.index(opt), operator.index(high)
 
 
 def _check_profile(profile):
@@ -91,43 +100,93 @@ def _check_profile(profile):
             raise OptionError(f"profiles: the range of {name!r} is {value!r}, but min <= opt <= max must hold")
 
 
+def _is_int(value, least=0):
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _check_names(name, value, known):
+    """A list of strings; known: what they may be, or None."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(v, str) for v in value):
+        raise OptionError(f"{name}={value!r} must be a list of names" + (f" out of {', '.join(known)}" if known else ""))
+    for one in value:
+        if known and one not in known:
+            raise OptionError(f"{name}: {one!r} is not one of {', '.join(known)}")
+
+
+def _check_run_in_torch(entries):
+    """An operator must exist; what is no operator is a module path, which not every graph has."""
+    _check_names("run_in_torch", entries, None)
+    for text in entries:
+        space, _, rest = text.partition("::")
+        name, _, overload = rest.partition(".")
+        packet = getattr(getattr(torch.ops, space), name, None) if rest else None
+        if rest and (packet is None or (overload and overload not in packet.overloads())):
+            raise OptionError(f"run_in_torch: there is no operator {text!r}; write 'aten::add', 'aten::add.Tensor', torch.ops.aten.add or the path of a module")
+
+
+def _check_target(target):
+    if not isinstance(target, str) or not target:
+        raise OptionError(f"target={target!r} must be a string: cpu, cuda, cuda:<number>, sm_80, sm_90a or sm_100a; or None for the device of the inputs")
+    try:
+        _tuyere.library_versions(target)
+    except _tuyere.UserError as error:
+        raise OptionError(str(error).removeprefix("error: ")) from None
+
+
+def _check_choice(name, value, choices):
+    if value in choices:
+        return
+    near = difflib.get_close_matches(str(value).lower().replace("torch.", "").replace("float", "fp"), choices, n=1)
+    raise OptionError(f"{name}={value!r} is not one of {', '.join(choices)}." + (f" Did you mean {near[0]!r}?" if near else ""))
+
+
 def _check(options):
-    if options.precision not in PRECISIONS:
-        raise OptionError(f"precision={options.precision!r} is not one of {', '.join(PRECISIONS)}")
-    if options.optimization_level not in range(6):
-        raise OptionError(f"optimization_level={options.optimization_level!r} is not in 0..5")
-    if options.weights not in WEIGHTS:
-        raise OptionError(f"weights={options.weights!r} is not one of {', '.join(WEIGHTS)}")
-    if options.workspace_size is not None and (not isinstance(options.workspace_size, int) or options.workspace_size < 0):
+    _check_choice("precision", options.precision, PRECISIONS)
+    _check_choice("weights", options.weights, WEIGHTS)
+    if not _is_int(options.optimization_level) or options.optimization_level > 5:
+        raise OptionError(f"optimization_level={options.optimization_level!r} must be an int in 0..5")
+    if options.workspace_size is not None and not _is_int(options.workspace_size):
         raise OptionError(f"workspace_size={options.workspace_size!r} must be a number of bytes, or None for no limit")
     for name in ("timing_cache", "engine_cache"):
         if not isinstance(getattr(options, name), (bool, str, os.PathLike)):
             raise OptionError(f"{name}={getattr(options, name)!r} must be a path, True (the user cache folder) or False (none)")
     if not (options.progress is None or isinstance(options.progress, bool) or callable(options.progress)):
         raise OptionError(f"progress={options.progress!r} must be a bool or a function of (phase, done, total, what)")
+    if not isinstance(options.profiles or [], (list, tuple)):
+        raise OptionError(f"profiles={options.profiles!r} must be a list of dicts, each size name -> (min, opt, max)")
     for profile in options.profiles or []:
         _check_profile(profile)
-    if not isinstance(options.min_block_size, int) or options.min_block_size < 1:
+    if not _is_int(options.min_block_size, 1):
         raise OptionError(f"min_block_size={options.min_block_size!r} must be an int of at least 1")
-    for source in options.tactic_sources or []:
-        if source not in SOURCES:
-            raise OptionError(f"tactic_sources: {source!r} is not one of {', '.join(SOURCES)}")
-    for name, kind in (("strict", bool), ("cuda_graphs", bool), ("deterministic", bool)):
-        if not isinstance(getattr(options, name), kind):
-            raise OptionError(f"{name}={getattr(options, name)!r} must be {kind.__name__}")
+    _check_names("tactic_sources", options.tactic_sources or [], SOURCES)
+    _check_names("disabled_passes", options.disabled_passes, _tuyere.pass_names())
+    _check_run_in_torch(options.run_in_torch)
+    for name in ("strict", "cuda_graphs", "deterministic"):
+        if not isinstance(getattr(options, name), bool):
+            raise OptionError(f"{name}={getattr(options, name)!r} must be bool")
+    if options.target is not None:
+        _check_target(options.target)
+
+
+def checked_mapping(given) -> Dict[str, Any]:
+    if given is not None and not isinstance(given, dict):
+        raise OptionError(f"options={given!r} must be a dict of option name -> value")
+    return given or {}
 
 
 def parse_options(given: Optional[Dict[str, Any]]) -> Options:
     """Options from user keywords. Unknown names raise OptionError and suggest the nearest."""
     names = {f.name for f in dataclasses.fields(Options)}
     values: Dict[str, Any] = {}
-    for key, value in (given or {}).items():
+    for key, value in checked_mapping(given).items():
         name, convert = ALIASES.get(key, (key, lambda v: v))
         if name not in names:
             near = difflib.get_close_matches(key, sorted(names | set(ALIASES)), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise OptionError(f"unknown option {key!r}.{hint} Options: {', '.join(sorted(names))}.")
         value = convert(value)
+        if name == "target" and isinstance(value, torch.device):
+            value = str(value)
         if name == "run_in_torch":
             value = values.get(name, []) + _texts(value)
         values[name] = value

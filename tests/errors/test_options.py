@@ -25,6 +25,17 @@ X = torch.randn(2, 4)
         ({"progress": 3}, "progress"),
         ({"profiles": [{"n": (4, 2, 8)}]}, "min <= opt <= max"),
         ({"profiles": [{"n": 4}]}, "range of 'n'"),
+        ({"profiles": [{"n": (1.5, 2, 3)}]}, "range of 'n'"),
+        ({"profiles": {"n": (1, 2, 3)}}, "must be a list of dicts"),
+        ({"precision": "FP16"}, "Did you mean 'fp16'"),
+        ({"precision": torch.float16}, "Did you mean 'fp16'"),
+        ({"optimization_level": 3.0}, "must be an int in 0..5"),
+        ({"tactic_sources": "own"}, "must be a list of names out of own"),
+        ({"disabled_passes": ["fuse_all"]}, "fuse_all.*is not one of simplify, cse"),
+        ({"run_in_torch": ["aten::bogus"]}, "no operator 'aten::bogus'"),
+        ({"run_in_torch": [3]}, "neither an operator nor a string"),
+        ({"target": ""}, "must be a string: cpu"),
+        ({"target": "sm_12345"}, "unknown target 'sm_12345'"),
     ],
 )
 def test_bad_options(options, text):
@@ -56,6 +67,38 @@ def test_wrong_inputs(bad, text):
         engine = tuyere.compile(MODEL, (X,)).engines[0]
         with pytest.raises(Exception, match=text):
             engine(bad)
+
+
+@pytest.mark.parametrize(
+    "bad,text",
+    [(None, "must be a tensor, not NoneType"), (X.to("meta"), "on the device 'meta'"), (X.to_sparse(), "call .to_dense()"), (3.0, "not float")],
+)
+def test_what_is_no_input(bad, text):
+    with torch.no_grad():
+        program = tuyere.compile(MODEL, (X,))
+        with pytest.raises((TypeError, ValueError), match=text):
+            program(bad)
+        with pytest.raises((TypeError, ValueError), match=text.replace("must be a tensor, ", "")):
+            program.engines[0](bad)
+
+
+def test_options_of_another_type():
+    with torch.no_grad(), pytest.raises(Exception, match="must be a dict of option name"):
+        torch.compile(MODEL, backend="tuyere", options=3)(X)
+    with pytest.raises(TypeError, match="inputs must be a tensor, or a tuple"):
+        tuyere.compile(MODEL, None)
+
+
+def test_what_is_no_program(tmp_path):
+    with torch.no_grad():
+        program = tuyere.compile(MODEL, (X,))
+    program.engines[0].save(tmp_path / "m.engine")
+    with pytest.raises(ValueError, match="tuyere.Engine.load"):
+        tuyere.load(tmp_path / "m.engine")
+    with pytest.raises(FileNotFoundError, match="no program at"):
+        tuyere.load(tmp_path / "absent.pt2")
+    with pytest.raises(RuntimeError, match="engine.refit"):
+        program.load_state_dict(MODEL.state_dict())
 
 
 def test_absent_gpu_target():
