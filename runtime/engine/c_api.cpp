@@ -36,6 +36,8 @@ struct tuyere_context {
 
 namespace {
 
+constexpr int64_t kMostBytes = int64_t{1} << 60;
+
 thread_local std::string last_error;
 
 int report(const Status& status) {
@@ -55,6 +57,18 @@ int guarded(F body) {
 }
 
 Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; }
+
+/// A pointer argument by its name in c_api.h.
+struct Given {
+  const char* name;
+  const void* pointer;
+};
+/// An error for the first that is NULL.
+Status need(std::initializer_list<Given> arguments) {
+  for (const Given& argument : arguments)
+    if (!argument.pointer) return invalid("the argument '" + std::string(argument.name) + "' is NULL");
+  return Status::ok();
+}
 
 std::vector<std::vector<int64_t>> declared_shapes(const PlanBody& body, const std::vector<PlanIo>& ios) {
   std::vector<std::vector<int64_t>> shapes;
@@ -82,6 +96,7 @@ Status wrap(Result<std::shared_ptr<Engine>> loaded, tuyere_engine** out) {
 }
 
 int describe(const PlanBody& body, const std::vector<PlanIo>& ios, const std::vector<std::vector<int64_t>>& shapes, int index, tuyere_io* out) {
+  if (!out) return report(need({{"io", out}}));
   if (index < 0 || index >= static_cast<int>(ios.size())) return report(invalid("no such input or output"));
   *out = {ios[index].name.c_str(),
           tuyere::name(body.tensors[ios[index].tensor].dtype).data(),
@@ -93,6 +108,7 @@ int describe(const PlanBody& body, const std::vector<PlanIo>& ios, const std::ve
 }
 
 int describe(const std::vector<PlanIo>& ios, const std::vector<IoSlot>& slots, int index, tuyere_io* out) {
+  if (!out) return report(need({{"io", out}}));
   if (index < 0 || index >= static_cast<int>(slots.size())) return report(invalid("no such input or output, or tuyere_context_prepare was not called"));
   const tuyere::TensorView& view = slots[index].view;
   *out = {ios[index].name.c_str(), tuyere::name(view.dtype).data(), static_cast<int>(view.shape.size()), view.shape.data(), view.strides.data(),
@@ -135,28 +151,37 @@ Status prepare(tuyere_context& context) {
 const char* tuyere_last_error(void) { return last_error.c_str(); }
 
 int tuyere_engine_load(const char* path, int device, tuyere_engine** engine) {
-  return guarded([&] { return wrap(Engine::load(std::string(path), {.device = device}), engine); });
+  return guarded([&]() -> Status {
+    TRY(need({{"path", path}, {"engine", engine}}));
+    return wrap(Engine::load(std::string(path), {.device = device}), engine);
+  });
 }
 
 int tuyere_engine_load_memory(const void* data, size_t bytes, int device, tuyere_engine** engine) {
-  return guarded([&] { return wrap(Engine::load(std::span(static_cast<const std::byte*>(data), bytes), nullptr, {.device = device}), engine); });
+  return guarded([&]() -> Status {
+    TRY(need({{"data", data}, {"engine", engine}}));
+    return wrap(Engine::load(std::span(static_cast<const std::byte*>(data), bytes), nullptr, {.device = device}), engine);
+  });
 }
 
 void tuyere_engine_destroy(tuyere_engine* engine) { delete engine; }
-int tuyere_engine_device(const tuyere_engine* engine) { return engine->engine->device(); }
-int tuyere_engine_input_count(const tuyere_engine* engine) { return static_cast<int>(engine->input_shapes.size()); }
-int tuyere_engine_output_count(const tuyere_engine* engine) { return static_cast<int>(engine->output_shapes.size()); }
+int tuyere_engine_device(const tuyere_engine* engine) { return engine ? engine->engine->device() : -1; }
+int tuyere_engine_input_count(const tuyere_engine* engine) { return engine ? static_cast<int>(engine->input_shapes.size()) : 0; }
+int tuyere_engine_output_count(const tuyere_engine* engine) { return engine ? static_cast<int>(engine->output_shapes.size()) : 0; }
 
 int tuyere_engine_input(const tuyere_engine* engine, int index, tuyere_io* io) {
+  if (!engine) return report(need({{"engine", engine}}));
   return describe(engine->engine->body(), engine->engine->body().inputs, engine->input_shapes, index, io);
 }
 
 int tuyere_engine_output(const tuyere_engine* engine, int index, tuyere_io* io) {
+  if (!engine) return report(need({{"engine", engine}}));
   return describe(engine->engine->body(), engine->engine->body().outputs, engine->output_shapes, index, io);
 }
 
 int tuyere_context_create(tuyere_engine* engine, tuyere_context** context) {
   return guarded([&]() -> Status {
+    TRY(need({{"engine", engine}, {"context", context}}));
     TRY_ASSIGN(std::unique_ptr<Context> made, engine->engine->create_context());
     *context = new tuyere_context{engine->engine, std::move(made), tuned_shapes(engine->engine->body()), {}, {}, {}, {}};
     return Status::ok();
@@ -166,6 +191,7 @@ int tuyere_context_create(tuyere_engine* engine, tuyere_context** context) {
 void tuyere_context_destroy(tuyere_context* context) { delete context; }
 
 int tuyere_context_set_shape(tuyere_context* context, int input, const int64_t* shape) {
+  if (!context || !shape) return report(need({{"context", context}, {"shape", shape}}));
   if (input < 0 || input >= static_cast<int>(context->shapes.size())) return report(invalid("no such input"));
   std::copy_n(shape, context->shapes[input].size(), context->shapes[input].begin());
   context->inputs.clear();
@@ -174,27 +200,39 @@ int tuyere_context_set_shape(tuyere_context* context, int input, const int64_t* 
 }
 
 int tuyere_context_prepare(tuyere_context* context) {
-  return guarded([&] { return prepare(*context); });
+  return guarded([&]() -> Status {
+    TRY(need({{"context", context}}));
+    return prepare(*context);
+  });
 }
 
 int tuyere_context_input(const tuyere_context* context, int index, tuyere_io* io) {
+  if (!context) return report(need({{"context", context}}));
   return describe(context->engine->body().inputs, context->inputs, index, io);
 }
 int tuyere_context_output(const tuyere_context* context, int index, tuyere_io* io) {
+  if (!context) return report(need({{"context", context}}));
   return describe(context->engine->body().outputs, context->outputs, index, io);
 }
 
 int tuyere_context_execute(tuyere_context* context, void* const* inputs, void* const* outputs, void* stream) {
+  if (!context) return report(need({{"context", context}}));
   const PlanBody& body = context->engine->body();
   if (context->inputs.size() != body.inputs.size() || context->outputs.size() != body.outputs.size())
     return report(invalid("tuyere_context_prepare was not called"));
-  for (size_t i = 0; i < context->inputs.size(); ++i) context->input_refs[i].data = inputs[i];
-  for (size_t i = 0; i < context->outputs.size(); ++i) context->output_refs[i].data = outputs[i];
-  return guarded([&] { return context->context->execute(context->input_refs, context->output_refs, stream); });
+  return guarded([&]() -> Status {
+    if (!context->inputs.empty()) TRY(need({{"inputs", inputs}}));
+    if (!context->outputs.empty()) TRY(need({{"outputs", outputs}}));
+    for (size_t i = 0; i < context->inputs.size(); ++i) context->input_refs[i].data = inputs[i];
+    for (size_t i = 0; i < context->outputs.size(); ++i) context->output_refs[i].data = outputs[i];
+    return context->context->execute(context->input_refs, context->output_refs, stream);
+  });
 }
 
 int tuyere_allocate(tuyere_engine* engine, int64_t bytes, void** data) {
   return guarded([&]() -> Status {
+    TRY(need({{"engine", engine}, {"data", data}}));
+    if (bytes < 0 || bytes > kMostBytes) return invalid("cannot allocate " + std::to_string(bytes) + " bytes");
     const int64_t size = std::max<int64_t>(bytes + 63, 64) / 64 * 64;
     if (tuyere::DeviceApi* api = engine->engine->impl().api) {
       TRY_ASSIGN(*data, api->alloc(engine->engine->device(), size));
@@ -206,7 +244,7 @@ int tuyere_allocate(tuyere_engine* engine, int64_t bytes, void** data) {
 }
 
 void tuyere_release(tuyere_engine* engine, void* data) {
-  if (!data) return;
+  if (!engine || !data) return;
   if (tuyere::DeviceApi* api = engine->engine->impl().api)
     api->free(engine->engine->device(), data);
   else
@@ -215,14 +253,17 @@ void tuyere_release(tuyere_engine* engine, void* data) {
 
 int tuyere_copy(tuyere_engine* engine, void* to, const void* from, int64_t bytes) {
   return guarded([&]() -> Status {
+    if (bytes == 0) return Status::ok();
+    TRY(need({{"engine", engine}, {"to", to}, {"from", from}}));
+    if (bytes < 0) return invalid("cannot copy " + std::to_string(bytes) + " bytes");
     tuyere::DeviceApi* api = engine->engine->impl().api;
     if (!api) {
-      if (bytes > 0) std::memcpy(to, from, static_cast<size_t>(bytes));
+      std::memcpy(to, from, static_cast<size_t>(bytes));
       return Status::ok();
     }
     const tuyere::DeviceScope scope(api, engine->engine->device());
     TRY(scope.status());
     TRY(api->synchronize(nullptr));
-    return bytes > 0 ? api->copy_now(engine->engine->device(), to, from, bytes) : Status::ok();
+    return api->copy_now(engine->engine->device(), to, from, bytes);
   });
 }

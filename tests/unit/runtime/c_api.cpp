@@ -58,5 +58,40 @@ TEST(CApi, Errors) {
   EXPECT_EQ(tuyere_engine_load_memory("abc", 3, 0, &engine), TUYERE_DATA_LOSS);
 }
 
+TEST(CApi, NullArguments) {
+  tuyere_engine* engine = nullptr;
+  tuyere_context* context = nullptr;
+  tuyere_io io;
+  EXPECT_EQ(tuyere_engine_load(nullptr, 0, &engine), TUYERE_INVALID_ARGUMENT);
+  EXPECT_STREQ(tuyere_last_error(), "the argument 'path' is NULL");
+  EXPECT_EQ(tuyere_engine_load("x", 0, nullptr), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_engine_load_memory(nullptr, 8, 0, &engine), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_engine_input(nullptr, 0, &io), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_engine_input_count(nullptr), 0);
+  EXPECT_EQ(tuyere_context_create(nullptr, &context), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_context_prepare(nullptr), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_context_execute(nullptr, nullptr, nullptr, nullptr), TUYERE_INVALID_ARGUMENT);
+  tuyere_engine_destroy(nullptr);
+  tuyere_context_destroy(nullptr);
+
+  const std::vector<std::byte> bytes = write_engine(test::transpose_plan());
+  ASSERT_EQ(tuyere_engine_load_memory(bytes.data(), bytes.size(), 0, &engine), TUYERE_OK) << tuyere_last_error();
+  EXPECT_EQ(tuyere_engine_input(engine, 0, nullptr), TUYERE_INVALID_ARGUMENT);
+  void* memory = nullptr;
+  EXPECT_EQ(tuyere_allocate(engine, -1, &memory), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_allocate(engine, INT64_MAX, &memory), TUYERE_INVALID_ARGUMENT);
+  EXPECT_EQ(tuyere_copy(engine, nullptr, &io, 8), TUYERE_INVALID_ARGUMENT);
+  ASSERT_EQ(tuyere_context_create(engine, &context), TUYERE_OK);
+  EXPECT_EQ(tuyere_context_set_shape(context, 0, nullptr), TUYERE_INVALID_ARGUMENT);
+  ASSERT_EQ(tuyere_context_prepare(context), TUYERE_OK) << tuyere_last_error();
+  EXPECT_EQ(tuyere_context_execute(context, nullptr, nullptr, nullptr), TUYERE_INVALID_ARGUMENT);
+  EXPECT_STREQ(tuyere_last_error(), "the argument 'inputs' is NULL");
+  void* none[] = {nullptr, nullptr};
+  EXPECT_EQ(tuyere_context_execute(context, none, none, nullptr), TUYERE_INVALID_ARGUMENT);
+  EXPECT_STREQ(tuyere_last_error(), "input 'x' has no data");
+  tuyere_engine_destroy(engine);
+  tuyere_context_destroy(context);
+}
+
 }  // namespace
 }  // namespace tuyere
