@@ -77,6 +77,13 @@ void put_along(Convert& c, TensorId values, bool accumulate) {
   c.out(c.add(IndexPut{{c.axis("dim", x)}, accumulate}, {x, values, index}));
 }
 
+/// Where there are no elements, eager fills none and looks at no index.
+void index_fill(Convert& c) {
+  TensorId x = c.tensor("self");
+  if (numel(c.type(x).shape).is_const(0)) return c.out(x);
+  put_along(c, source_of(c, "value"), false);
+}
+
 void index_add(Convert& c) {
   TensorId source = source_of(c, "source");
   if (c.has("alpha") && c.number("alpha") != 1) {
@@ -132,7 +139,7 @@ void add_scatter(ConverterTable& t) {
   add_each(t, {"aten::index_put", "aten::_unsafe_index_put"}, index_put);
   t.add("aten::index_add", index_add);
   t.add("aten::index_copy", [](Convert& c) { put_along(c, source_of(c, "source"), false); });
-  add_each(t, {"aten::index_fill.int_Scalar", "aten::index_fill.int_Tensor"}, [](Convert& c) { put_along(c, source_of(c, "value"), false); });
+  add_each(t, {"aten::index_fill.int_Scalar", "aten::index_fill.int_Tensor"}, index_fill);
   t.add("aten::slice_scatter", slice_scatter);
   t.add("aten::select_scatter", select_scatter);
 }

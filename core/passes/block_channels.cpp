@@ -94,7 +94,7 @@ class Blocker {
 
   bool takes_reduce(const Layer& here, const Reduce& op) const {
     const bool pixels = std::all_of(op.axes.begin(), op.axes.end(), [](int64_t axis) { return axis >= 2; });
-    return here.inputs.size() == 1 && is_image(here.inputs[0]) && pixels && !op.axes.empty();
+    return here.inputs.size() == 1 && is_image(here.inputs[0]) && pixels && static_cast<int>(op.axes.size()) == rank(here.inputs[0]) - 2;
   }
 
   /// The images that are blocked when the layer's are; empty when the layer cannot work on blocks.

@@ -5,6 +5,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,11 @@ TUYERE_DNNL_HANDLE(DnnlStream, dnnl_stream, stream_destroy)
 dnnl_data_type_t dnnl_type(DType type);
 /// Strided descriptor; no strides: the library's choice ("any").
 DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides);
+/// Gives dims of size 1 of an image [N, C, spatial...] the strides of a dense one in its memory order. They do not matter to us, but kernels of the
+/// library take them for distances between pixels, and read and write past their place.
+void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides);
+/// make_desc of tidy strides.
+DnnlDesc make_image_desc(DType type, const std::vector<int64_t>& dims, std::vector<int64_t> strides);
 /// An image of sizes [N, C/b, spatial..., b] whose channels lie in blocks of b. Null when the library has no name for these strides.
 DnnlDesc make_blocked_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides);
 DnnlDesc clone(const_dnnl_memory_desc_t desc);

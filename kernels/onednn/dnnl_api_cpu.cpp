@@ -78,6 +78,26 @@ std::optional<dnnl_format_tag_t> blocked_tag(int64_t block, size_t spatial) {
 
 }  // namespace
 
+void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides) {
+  const size_t rank = dims.size();
+  bool channels_inside = dims[1] > 1;
+  for (size_t d = 2; d < rank; ++d) channels_inside &= dims[d] == 1 || strides[d] >= dims[1] * strides[1];
+  int64_t reach = 1;
+  const auto take = [&](size_t d) {
+    if (dims[d] == 1) strides[d] = reach;
+    reach = std::max(reach, dims[d] * strides[d]);
+  };
+  if (channels_inside) take(1);
+  for (size_t d = rank - 1; d > 1; --d) take(d);
+  if (!channels_inside) take(1);
+  take(0);
+}
+
+DnnlDesc make_image_desc(DType type, const std::vector<int64_t>& dims, std::vector<int64_t> strides) {
+  tidy_image(dims, strides);
+  return make_desc(type, dims, strides);
+}
+
 DnnlDesc make_blocked_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides) {
   const size_t last = dims.size() - 1;
   const int64_t block = dims[last];
@@ -85,7 +105,7 @@ DnnlDesc make_blocked_desc(DType type, const std::vector<int64_t>& dims, const s
   sizes[1] *= block;
   if (dims[1] == 1 || strides[1] == block * strides[last]) {  // one run of channels after all
     steps[1] = strides[last];
-    return make_desc(type, sizes, steps);
+    return make_image_desc(type, sizes, std::move(steps));
   }
   const auto tag = blocked_tag(block, dims.size() - 3);
   int64_t dense = 1;

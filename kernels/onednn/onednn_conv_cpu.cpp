@@ -56,6 +56,11 @@ Geometry geometry(const Conv& op, const View& x, const View& w, const View& out)
   return g;
 }
 
+void tidy(View& v) {
+  const auto rank = static_cast<size_t>(v.rank);
+  tidy_image({v.shape.data(), rank}, {v.strides.data(), rank});
+}
+
 DnnlRequest make_request(const CpuProblem& p) {
   const auto& op = attrs<Conv>(p);
   DnnlRequest r;
@@ -68,6 +73,10 @@ DnnlRequest make_request(const CpuProblem& p) {
   INTERNAL_CHECK(!r.out_blocks || join_rows(w), "the rows of the weight are not evenly spaced");
   r.w = library_weights(w, op);
   for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
+  if (!r.x_blocks) tidy(r.x);
+  if (!r.out_blocks) tidy(r.out);
+  for (View& v : r.extras)
+    if (!r.out_blocks) tidy(v);
   r.epilogue = op.epilogue;
   r.channels_last = true;
   r.avoid_brgemm = p.config == "jit";

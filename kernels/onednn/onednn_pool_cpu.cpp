@@ -25,7 +25,7 @@ DnnlPrimitiveDesc make_pool(const CpuProblem& p) {
   const DnnlAttr attr_owner(attr);
   dnnl_check(dnnl().primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "set_scratchpad_mode");
   dnnl_primitive_desc_t desc = nullptr;
-  const DnnlDesc x_desc = make_desc(x.dtype, x.shape, x.strides), y_desc = make_desc(y.dtype, y.shape, y.strides);
+  const DnnlDesc x_desc = make_image_desc(x.dtype, x.shape, x.strides), y_desc = make_image_desc(y.dtype, y.shape, y.strides);
   const dnnl_status_t status =
       dnnl().pooling_forward_primitive_desc_create(&desc, dnnl().cpu, dnnl_forward_inference, kind, x_desc.get(), y_desc.get(), op.stride.data(),
                                                    op.kernel.data(), dilation.data(), before.data(), after.data(), attr);

@@ -88,7 +88,7 @@ TEST(CApi, NullArguments) {
   EXPECT_STREQ(tuyere_last_error(), "the argument 'inputs' is NULL");
   void* none[] = {nullptr, nullptr};
   EXPECT_EQ(tuyere_context_execute(context, none, none, nullptr), TUYERE_INVALID_ARGUMENT);
-  EXPECT_STREQ(tuyere_last_error(), "input 'x' has no data");
+  EXPECT_NE(std::string(tuyere_last_error()).find("has no data"), std::string::npos);
   tuyere_engine_destroy(engine);
   tuyere_context_destroy(context);
 }
