@@ -131,6 +131,39 @@ def _cdist_forward(x1, x2, p, compute_mode):
     return gap.square().sum(-1).sqrt() if p == 2 else gap.pow(p).sum(-1).pow(1 / p)
 
 
+@_replaces(aten.signbit.default)
+def _signbit(self):
+    return (self < 0) | ((self == 0) & (1 / self < 0)) if self.is_floating_point() else self < 0
+
+
+@_replaces(aten.copysign.Tensor, aten.copysign.Scalar)
+def _copysign(self, other):
+    other = other if isinstance(other, torch.Tensor) else torch.full((), other, device=self.device)
+    kind = torch.result_type(self, other)
+    kind = kind if kind.is_floating_point else torch.get_default_dtype()
+    size = self.to(kind).abs()
+    return torch.where(torch.signbit(other.to(kind)), -size, size)
+
+
+@_replaces(aten.ldexp.Tensor)
+def _ldexp(self, other):
+    return self * torch.pow(2.0, other)
+
+
+@_replaces(aten.diagonal_scatter.default)
+def _diagonal_scatter(self, src, offset=0, dim1=0, dim2=1):
+    place = torch.arange(self.numel(), device=self.device).reshape(self.shape).diagonal(offset, dim1, dim2)
+    return self.reshape(-1).index_put((place.reshape(-1),), src.reshape(-1)).reshape(self.shape)
+
+
+@_replaces(aten.median.default)
+def _median(self):
+    """The lower one of two; NaN if there is any."""
+    flat = self.reshape(-1)
+    middle = flat.sort()[0][(flat.shape[0] - 1) // 2]
+    return torch.where(self.isnan().any(), float("nan"), middle).to(self.dtype) if self.is_floating_point() else middle
+
+
 def _count_below(values, sorted_sequence, right):
     """How many entries of the last dimension lie before each value; all of them before NaN."""
     entries, values = sorted_sequence.unsqueeze(-2), values.unsqueeze(-1)

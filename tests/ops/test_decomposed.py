@@ -27,6 +27,22 @@ def cdist(a, b):
     return torch.cdist(a, b), torch.cdist(a, b, p=1), torch.cdist(a, b, p=3)
 
 
+@op_case([(3, 4), (3, 4)])
+def signs(x, y):
+    zero = torch.zeros_like(y) * y
+    return torch.signbit(zero), torch.signbit(x), torch.copysign(x, y), torch.copysign(x, zero), torch.copysign(x, -0.0), torch.ldexp(x, y.round())
+
+
+@op_case([(4, 5), (4,)])
+def diagonal_scatter(x, source):
+    return x.diagonal_scatter(source), x.diagonal_scatter(source[:3], -1)
+
+
+@op_case((3, 5), (2, 4))
+def median(x):
+    return x.median(), torch.where(x > 0, float("nan"), x).median()
+
+
 @op_case((3, 4))
 def bucketize(x):
     edges = torch.tensor([-1.0, 0.0, 0.5, 1.0], device=x.device, dtype=x.dtype)
