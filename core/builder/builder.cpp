@@ -11,6 +11,7 @@
 #include "core/builder/choose.h"
 #include "core/builder/describe.h"
 #include "core/builder/emit.h"
+#include "core/builder/evaluate.h"
 #include "core/builder/problems.h"
 #include "core/builder/version.h"
 #include "core/builder/weights.h"
@@ -112,8 +113,9 @@ class Build {
   void optimize() {
     report_progress(config_, "optimize", 0, 1, net_.name);
     validate(net_);
-    PassContext context{
-        target_, config_.precision, own_only(), hints_of(profiles_[0]), config_.tf32_matmul, config_.tf32_conv, has_source("onednn") ? cpu_channel_block() : 0};
+    PassContext context{target_, config_.precision, own_only(), hints_of(profiles_[0]), config_.tf32_matmul, config_.tf32_conv, {}, 0};
+    context.evaluate = [this](const Network& network) { return evaluate(network, config_.num_threads); };
+    if (has_source("onednn")) context.channel_block = cpu_channel_block();
     report_.passes = run_passes(net_, context, {config_.disabled_passes, true});
     report_progress(config_, "optimize", 1, 1, net_.name);
   }
@@ -135,17 +137,8 @@ class Build {
     ErrorFrame frame("in the weight program");
     for (const auto& [constant, type] : weights.parameters) add_constant(constant, type);
     if (weights.outputs.empty()) return;
-    Placement placement = place(weights.network);
+    PlanBody body = emit_on_cpu(weights.network, weights.outputs, config_.num_threads);
     add_constants(weights.network);
-    Target cpu = find_target("cpu");
-    BuilderConfig config;
-    config.optimization_level = 0;
-    config.num_threads = config_.num_threads;
-    TimingCache none("");
-    ChooseStats stats;
-    std::vector<Problem> problems = make_problems(weights.network, 0, placement, {}, true);
-    std::vector<Choice> choices = choose(problems, cpu, config, none, stats);
-    PlanBody body = emit_body({weights.network, placement, problems, choices, {}, weights.outputs});
     const bool refits = !weights.parameters.empty();
     file_.constants.merge(refits && config_.weights == "shared" ? weight_types(body) : run_weight_body(body, file_.constants));
     if (!refits) return;  // the file needs only what was computed
@@ -270,14 +263,7 @@ class Build {
   void add_constant(const Constant& constant, const TensorType& type) {
     std::string name = file_name(constant);
     if (file_.constants.count(name)) return;
-    PlanConstant stored{type.dtype, to_ints(stored_shape(type))};
-    stored.bytes = bytes_of(type.dtype, numel(type.shape).value());
-    USER_CHECK(constant.data, "constant '" << constant.name << "' has no data");
-    USER_CHECK(static_cast<int64_t>(constant.data->size()) >= stored.bytes,
-               "constant '" << constant.name << "' has " << constant.data->size() << " bytes of data; " << str(type) << " needs " << stored.bytes);
-    stored.data = constant.data->data();
-    stored.keep = constant.data;
-    file_.constants[name] = stored;
+    file_.constants[name] = stored_constant(constant, type);
   }
 
   void add_constants(const Network& network, int body = 0) {

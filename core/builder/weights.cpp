@@ -176,6 +176,17 @@ Shape stored_shape(const TensorType& type) {
 
 std::string file_name(const Constant& constant) { return constant.param ? "param/" + constant.name : constant.name; }
 
+PlanConstant stored_constant(const Constant& constant, const TensorType& type) {
+  PlanConstant stored{type.dtype, to_ints(stored_shape(type))};
+  stored.bytes = bytes_of(type.dtype, numel(type.shape).value());
+  USER_CHECK(constant.data, "constant '" << constant.name << "' has no data");
+  USER_CHECK(static_cast<int64_t>(constant.data->size()) >= stored.bytes,
+             "constant '" << constant.name << "' has " << constant.data->size() << " bytes of data; " << str(type) << " needs " << stored.bytes);
+  stored.data = constant.data->data();
+  stored.keep = constant.data;
+  return stored;
+}
+
 PlanConstants weight_types(const PlanBody& body) {
   PlanConstants types;
   for (const PlanIo& io : body.outputs) {

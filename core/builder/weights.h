@@ -31,6 +31,8 @@ Shape stored_shape(const TensorType& type);
 
 /// "param/<name>" or the literal's own name.
 std::string file_name(const Constant& constant);
+/// A constant with its data as the file stores it. Error{User} when there is less data than its type needs.
+PlanConstant stored_constant(const Constant& constant, const TensorType& type);
 /// The computed constants without values.
 PlanConstants weight_types(const PlanBody& body);
 /// Runs a weight body on the CPU; `constants` holds its literals and "param/<name>". Returns the computed constants.

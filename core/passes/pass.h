@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A pass is one function in one file; the pipeline is one array (pipeline.cpp); the manager does the house-keeping.
 #pragma once
+#include <cstddef>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -17,7 +18,9 @@ struct PassContext {
   bool own_only = false;            // tactic_sources without closed libraries
   Symbols hints;
   bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: products of f32 data may use TF32 on CUDA targets
-  int64_t channel_block = 0;                    // CPU targets: channels of f32 that convolutions like side by side in memory; 0: any
+  /// The values of the only output of a network without inputs and parameters, row-major; none: nothing can be computed ahead.
+  std::function<std::vector<std::byte>(const Network&)> evaluate;
+  int64_t channel_block = 0;  // CPU targets: channels of f32 that convolutions like side by side in memory; 0: any
 };
 
 /// true = changed.

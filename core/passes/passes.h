@@ -11,6 +11,7 @@ bool cse(Network& net, const PassContext& context);               // equal layer
 bool match_norm(Network& net, const PassContext& context);        // decomposed layer_norm and rms_norm
 bool match_activation(Network& net, const PassContext& context);  // decomposed gelu, silu, hardswish
 bool match_attention(Network& net, const PassContext& context);   // matmul, scale, mask, softmax, matmul
+bool causal_masks(Network& net, const PassContext& context);      // masks that no input and no parameter decides
 bool move_views(Network& net, const PassContext& context);        // views that would cost a copy: below matmuls, split early
 bool sink_views(Network& net, const PassContext& context);        // pointwise after a view of a matmul or conv: before the view
 bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
@@ -20,6 +21,8 @@ bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise c
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
 bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
+bool short_biases(Network& net, const PassContext& context);      // constants of epilogues in the result's type
+bool pad_matmuls(Network& net, const PassContext& context);       // results whose rows would not be aligned
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
 

@@ -10,6 +10,7 @@ const std::vector<Pass>& pipeline() {
       {"cse", cse},
       {"match_norm", match_norm},
       {"match_attention", match_attention},
+      {"causal_masks", causal_masks},
       {"move_views", move_views},
       {"sink_views", sink_views},
       {"simplify_sunk", simplify},
@@ -32,6 +33,8 @@ const std::vector<Pass>& pipeline() {
       {"split_concat", split_concat},
       {"cse_fused", cse},
       {"pad_channels", pad_channels},
+      {"short_biases", short_biases},
+      {"pad_matmuls", pad_matmuls},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
       {"block_channels", block_channels, Phase::laid_out},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 
 #include "common/error.h"
 #include "kernels/codegen/kernel.h"
@@ -92,8 +93,42 @@ class CublasLtMatMul final : public Tactic {
   }
 };
 
+/// A convolution of single pixels as the product that it is.
+class CublasLtConv final : public Tactic {
+ public:
+  std::string_view name() const override { return "cublaslt.conv"; }
+  std::string_view source() const override { return "cublaslt"; }
+
+  Support supports(const Problem& problem, const Target& target) const override {
+    REQUIRE(target.is_cuda() && target.sm >= 80, "needs compute capability 8.0 or newer");
+    REQUIRE(!codegen::is_empty(problem), "no elements");
+    const std::optional<Problem> product = as_matmul(problem);
+    REQUIRE(product, "not a 1x1 convolution of dense pixels");
+    LtStep step;
+    bool fused = false;
+    const Support possible = make_lt_step(*product, &step, &fused);
+    if (!possible) return possible;
+    REQUIRE(fused, "an epilogue that cuBLASLt does not have");
+    return matmul_.supports(*product, target);
+  }
+
+  std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
+    return matmul_.configs(*as_matmul(problem), target, level);
+  }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    constexpr double kUnsure = 1.1;  // without measuring, convolutions are the library for convolutions' business
+    return kUnsure * matmul_.estimate(*as_matmul(problem), target, config);
+  }
+  StepSpec make(const Problem& problem, const Target& target, const Config& config) const override { return matmul_.make(*as_matmul(problem), target, config); }
+
+ private:
+  CublasLtMatMul matmul_;
+};
+
 }  // namespace
 
 void add_cublaslt_tactics(TacticList& list) { list.push_back(std::make_unique<CublasLtMatMul>()); }
+
+void add_cublaslt_conv_tactics(TacticList& list) { list.push_back(std::make_unique<CublasLtConv>()); }
 
 }  // namespace tuyere

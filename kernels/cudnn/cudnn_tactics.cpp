@@ -8,6 +8,7 @@
 
 #include "common/error.h"
 #include "kernels/codegen/kernel.h"
+#include "kernels/cublaslt/cublaslt_tactics.h"
 #include "kernels/pointwise/follow_up.h"
 
 namespace tuyere {
@@ -140,6 +141,46 @@ class CudnnConv final : public Tactic {
   }
 };
 
+/// cuDNN's convolutions take any activation where cuBLASLt has the tanh form of GELU and ReLU only.
+class CudnnMatMul final : public Tactic {
+ public:
+  std::string_view name() const override { return "cudnn.matmul"; }
+  std::string_view source() const override { return "cudnn"; }
+
+  Support supports(const Problem& problem, const Target& target) const override {
+    const auto* op = std::get_if<MatMul>(&problem.op);
+    REQUIRE(op && !op->epilogue.empty(), "no epilogue");
+    const DType type = problem.in[0].dtype;
+    REQUIRE(type == DType::F16 || type == DType::BF16, "not a float of 16 bits");
+    LtStep step;
+    bool in_product = false;
+    const Support product = make_lt_step(problem, &step, &in_product);
+    REQUIRE(!product || !in_product, "cuBLASLt has the epilogue");
+    const std::optional<Problem> conv = as_conv(problem);
+    REQUIRE(conv, "not a product with row-major weights");
+    REQUIRE(conv->in[1].shape[0].value() % 8 == 0 && conv->in[1].shape[1].value() % 8 == 0, "channels are not multiples of 8");
+    ConvForms forms;
+    const Support possible = conv_forms(*conv, target, &forms);
+    if (!possible) return possible;
+    REQUIRE(std::count(forms.forms.begin(), forms.forms.end(), ConvForm::fused), "an epilogue that cuDNN does not have");
+    return conv_.supports(*conv, target);
+  }
+
+  std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
+    std::vector<Config> configs = conv_.configs(*as_conv(problem), target, level);
+    std::erase_if(configs, [](const Config& config) { return parse(config).form != ConvForm::fused; });
+    if (configs.empty()) configs.push_back(form_text(ConvForm::fused));
+    return configs;
+  }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    return conv_.estimate(*as_conv(problem), target, config);
+  }
+  StepSpec make(const Problem& problem, const Target& target, const Config& config) const override { return conv_.make(*as_conv(problem), target, config); }
+
+ private:
+  CudnnConv conv_;
+};
+
 /// Plans are compiled when they are built, a second or more each; the heuristics know few and order them well.
 class CudnnAttentionTactic final : public Tactic {
  public:
@@ -196,6 +237,8 @@ class CudnnAttentionTactic final : public Tactic {
 }  // namespace
 
 void add_cudnn_conv_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnConv>()); }
+
+void add_cudnn_matmul_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnMatMul>()); }
 
 void add_cudnn_attention_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnAttentionTactic>()); }
 

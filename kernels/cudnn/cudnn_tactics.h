@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolutions and attention by cuDNN.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "kernels/api/tactic.h"
@@ -10,6 +11,8 @@ namespace tuyere {
 
 /// "cudnn.conv".
 void add_cudnn_conv_tactics(TacticList& list);
+/// "cudnn.matmul": products whose epilogue cuBLASLt does not have, as convolutions.
+void add_cudnn_matmul_tactics(TacticList& list);
 /// "cudnn.attention".
 void add_cudnn_attention_tactics(TacticList& list);
 
@@ -23,6 +26,9 @@ struct ConvForms {
 Support conv_forms(const Problem& problem, const Target& target, ConvForms* forms);
 /// The step without a configuration and without `then`, for a form that conv_forms gave.
 CudnnStep make_cudnn_step(const Problem& problem, ConvForm form);
+
+/// A MatMul problem with row-major weights as a convolution of single pixels, when it is one.
+std::optional<Problem> as_conv(const Problem& problem);
 
 /// Whether cuDNN may have a kernel for an Attention problem; no with the reason. Its heuristics have the last word.
 Support cudnn_attention_fits(const Problem& problem);

@@ -36,10 +36,12 @@ struct CudaLists {
   void operator()(const IndexPut&) { add_gather_cuda_tactics(list); }
   void operator()(const MatMul&) {
     add_cublaslt_tactics(list);
+    add_cudnn_matmul_tactics(list);
     add_matmul_cuda_tactics(list);
   }
   void operator()(const Conv&) {
     add_cudnn_conv_tactics(list);
+    add_cublaslt_conv_tactics(list);
     add_conv_cuda_tactics(list);
   }
   void operator()(const Attention&) {

@@ -246,6 +246,50 @@ TEST(CudnnAttention, RefusesWithReasons) {
   EXPECT_EQ(parse_cudnn_step(R"({"tensors":[],"attention":{"q":0,"k":1,"v":2,"o":3,"scale":1}})").status().code(), Code::DataLoss);
 }
 
+Problem pixels(DType bias, bool padded) {
+  Problem p = conv("relu(add(add(i0:f32, i1:f32), i2:f32))", bias, true);
+  auto& op = std::get<Conv>(p.op);
+  p.in[1] = channels_last(DType::F16, {64, 64, 1, 1});
+  op.pad_before = op.pad_after = {padded, padded};
+  return p;
+}
+
+TEST(Products, ConvolutionsOfPixels) {
+  const auto product = as_matmul(pixels(DType::F16, false));
+  ASSERT_TRUE(product);
+  EXPECT_EQ(
+      key(*product),
+      "matmul trans_b=true type=f16 epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f16[392,64], f16[64,64], f16[1,64]{1,1}, f16[392,64] -> f16[392,64]");
+  LtStep step;
+  bool fused = false;
+  ASSERT_TRUE(make_lt_step(*product, &step, &fused));
+  EXPECT_TRUE(fused);
+  EXPECT_EQ(step.bias, 2);
+  EXPECT_EQ(step.c.position, 3);
+  EXPECT_EQ(step.d.position, 4);
+  EXPECT_FALSE(as_matmul(pixels(DType::F16, true)));
+  EXPECT_FALSE(as_matmul(conv("", DType::F16, false)));
+}
+
+TEST(Products, MatricesAsImages) {
+  Problem p = matmul(DType::F16, "gelu_erf(add(add(i0:f32, i1:f32), i2:f32))", {{256}, {2, 128, 256}});
+  auto& op = std::get<MatMul>(p.op);
+  p.in[0] = desc(DType::F16, {2, 128, 64}), p.in[1] = desc(DType::F16, {256, 64}), p.out = {desc(DType::F16, {2, 128, 256})};
+  EXPECT_FALSE(as_conv(p)) << "columns of weights";
+  op.trans_b = true;
+  const auto image = as_conv(p);
+  ASSERT_TRUE(image);
+  ConvForms forms;
+  ASSERT_TRUE(conv_forms(*image, absent(), &forms));
+  EXPECT_EQ(forms.forms.front(), ConvForm::fused);
+  const CudnnStep step = make_cudnn_step(*image, ConvForm::fused);
+  const CudnnTensor &x = step.tensors[step.x], &w = step.tensors[step.w];
+  EXPECT_EQ(x.dims, (std::vector<Dim>{2, 64, 128, 1}));
+  EXPECT_EQ(x.strides, (std::vector<Dim>{8192, 1, 64, 64}));
+  EXPECT_EQ(w.dims, (std::vector<Dim>{256, 64, 1, 1}));
+  EXPECT_EQ(step.pointwise.size(), 3u);
+}
+
 TEST(CudnnStep, CanonicalStrides) {
   std::vector<int64_t> strides{64, 1, 99, 64};
   canonical_strides({2, 64, 1, 1}, strides);
