@@ -19,10 +19,22 @@ std::vector<Config> library_configs(const Problem& p) {
   return {"", "jit"};
 }
 
+Support direct_supports(const Problem& p) {
+  const auto* op = std::get_if<Conv>(&p.op);
+  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(!op->transposed, "transposed convolutions are left to others");
+  REQUIRE(op->stride.size() >= 1 && op->stride.size() <= 3, "one to three spatial dims");
+  REQUIRE(p.in[1].constant, "the weight is packed once");
+  REQUIRE(p.out.size() == 1 && p.in.size() <= 32, "the epilogue has too many operands");
+  REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.in[1].dtype) == DType::F32, "products are added up in f32");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_conv_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"onednn.conv", library_supports, 1.2, true, library_configs});
+  add_cpu_tactic(list, {"own.conv.direct", direct_supports, 1.4, true});
   add_reference_tactic<Conv>(list, "reference.conv");
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu_kernels.h"
 
+#include "kernels/conv/conv_kernels.h"
 #include "kernels/onednn/onednn_kernels.h"
 
 namespace tuyere::cpu {
@@ -18,6 +19,7 @@ CpuKernelTable cpu_kernels() {
   add_layout_kernels(table);
   add_gather_kernels(table);
   add_resize_kernels(table);
+  add_conv_kernels(table);
   add_pool_kernels(table);
   add_arg_reduce_kernels(table);
   add_cumulate_kernels(table);

@@ -222,6 +222,53 @@ Generated pool(Draw& d) {
   return {text + " | " + d.tensor(type, s) + " -> " + d.tensor(type, out), {}};
 }
 
+/// Plain or in blocks, grouped, depthwise, dilated, strided.
+Generated conv(Draw& d) {
+  const int spatial = static_cast<int>(d.number(1, 3));
+  const int64_t kind = d.number(0, 3), block = d.pick<int64_t>({0, 8, 16});
+  const bool blocks = block > 0 && kind < 3, narrow = blocks && kind == 0;
+  const int64_t step = blocks ? block : 1, groups = kind == 1 ? d.pick<int64_t>({2, 3}) : 1;
+  int64_t channels = narrow ? d.number(1, 5) : d.pick<int64_t>({1, 3, 20, 50}) * groups, rows = d.pick<int64_t>({1, 3, 20, 50}) * groups;
+  if (blocks) rows = (rows + step * groups - 1) / (step * groups) * step * groups;
+  if (blocks && !narrow) channels = (channels + step * groups - 1) / (step * groups) * step * groups;
+  if (kind == 2) channels = rows;
+  const int64_t count = kind == 2 ? rows : groups, inputs = channels / count;
+  Sizes x{d.number(1, 2)}, w, out{x[0]}, stride, before, after, dilation;
+  if (blocks && !narrow) {
+    x.push_back(channels / block);
+  } else {
+    x.push_back(channels);
+  }
+  w = {rows / step, inputs};
+  out.push_back(rows / step);
+  for (int k = 0; k < spatial; ++k) {
+    const int64_t kernel = d.number(1, 3);
+    stride.push_back(d.number(1, 2));
+    dilation.push_back(d.number(1, 2));
+    before.push_back(d.number(kind == 3 ? -1 : 0, 2));
+    after.push_back(d.number(0, 2));
+    x.push_back(d.number(6, spatial == 1 ? 300 : spatial == 2 ? 19 : 7));
+    w.push_back(kernel);
+    out.push_back((x.back() + before.back() + after.back() - dilation.back() * (kernel - 1) - 1) / stride.back() + 1);
+  }
+  const std::string type = blocks ? "f32" : d.real();
+  std::string bias = type + Draw::list({rows});
+  for (int k = 0; k < spatial; ++k) bias.insert(bias.size() - 1, ",1");
+  if (blocks) {
+    if (!narrow) x.push_back(block);
+    w.push_back(block);
+    out.push_back(block);
+    bias = "f32" + Draw::list({rows / block}).insert(std::to_string(rows / block).size() + 1, spatial == 1 ? ",1" : spatial == 2 ? ",1,1" : ",1,1,1");
+    bias.insert(bias.size() - 1, "," + std::to_string(block));
+  }
+  std::string text = "conv stride=" + Draw::list(stride) + " pad_before=" + Draw::list(before) + " pad_after=" + Draw::list(after) +
+                     " dilation=" + Draw::list(dilation) + " groups=" + std::to_string(count) + " type=" + type;
+  text += " epilogue={mul(sigmoid(add(i0:f32, i1:f32)), i2:f32)} | ";
+  text += (blocks ? type + Draw::list(x) : d.tensor(type, x)) + ", const " + type + Draw::list(w) + ", " + bias + ", ";
+  const std::string image = blocks ? type + Draw::list(out) : d.tensor(type, out);
+  return {text + image + " -> " + image, {}};
+}
+
 Generated resize(Draw& d) {
   const std::string mode = d.pick<std::string>({"nearest", "linear", "cubic"}), type = d.real();
   const int spatial = static_cast<int>(d.number(1, mode == "cubic" ? 2 : 3));
@@ -297,9 +344,9 @@ TEST_P(Random, MatchesReference) {
 }
 
 const std::vector<std::pair<const char*, Generator>> kGenerators{
-    {"softmax", softmax}, {"norm", norm},     {"reduce", reduce},       {"arg_reduce", arg_reduce}, {"cumulate", cumulate},
-    {"sort", sorted},     {"gather", gather}, {"index", index},         {"elements", elements},     {"pool", pool},
-    {"resize", resize},   {"layout", layout}, {"attention", attention}, {"pointwise", pointwise},
+    {"softmax", softmax}, {"norm", norm},     {"reduce", reduce}, {"arg_reduce", arg_reduce}, {"cumulate", cumulate},
+    {"sort", sorted},     {"gather", gather}, {"index", index},   {"elements", elements},     {"pool", pool},
+    {"resize", resize},   {"layout", layout}, {"conv", conv},     {"attention", attention},   {"pointwise", pointwise},
 };
 INSTANTIATE_TEST_SUITE_P(Families, Random, ::testing::ValuesIn(kGenerators), [](const auto& i) { return std::string(i.param.first); });
 

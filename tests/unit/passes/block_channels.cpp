@@ -38,6 +38,42 @@ TEST(BlockChannels, NothingToDo) {
   EXPECT_FALSE(block_channels(net, wide));
 }
 
+TEST(BlockChannels, FillsUpChannels) {
+  const std::string text =
+      "x = input f32[n,3,32,32]\nu = param f32[12,3,3,3]\nd = param f32[12,1,3,3]\nw = param f32[12,12,3,3]\nq = param f32[4,12,1,1]\ne = param f32[12,4,1,1]\n"
+      "b = param f32[12,1,1]\n"
+      "s@0231 = conv(x, u, b) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] epilogue={relu(add(i0:f32, i1:f32))}\n"
+      "t@0231 = conv(s, d) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=12\n"
+      "m = reduce(t) kind=mean axes=[2,3] keepdim=true\n"
+      "q1 = conv(m, q) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]\n"
+      "e1 = conv(q1, e) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] epilogue={sigmoid(i0:f32)}\n"
+      "g@0231 = pointwise(t, e1) program={mul(i0:f32, i1:f32)}\n"
+      "y@0231 = conv(g, w) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1]\n";
+  const std::string result =
+      str(after(block_channels, text + "r = reduce(y) kind=mean axes=[2,3]\nreturn r", blocks_of(8)), TextOptions{.names = false, .origins = false});
+  EXPECT_NE(result.find("groups=16"), std::string::npos) << result;
+  EXPECT_NE(result.find("before=[0,0,0,0] after=[4,4,0,0]"), std::string::npos) << result;  // of w
+  EXPECT_NE(result.find("before=[0,0,0] after=[4,0,0]"), std::string::npos) << result;      // of the bias
+  EXPECT_NE(result.find("slice"), std::string::npos) << result;                             // of what is returned
+  EXPECT_EQ(result.find("@0231"), std::string::npos) << result;                             // nothing is left of channels-last
+  // 1 / 0 in the channels that nobody asked for would spread.
+  std::string unsafe = text;
+  unsafe.replace(unsafe.find("{mul("), 5, "{div(");
+  EXPECT_FALSE(after(block_channels, unsafe + "return y", blocks_of(8)).bodies.empty());
+  EXPECT_NE(str(after(block_channels, unsafe + "return y", blocks_of(8)), TextOptions{.names = false, .origins = false}).find("@0231"), std::string::npos);
+}
+
+TEST(BlockChannels, GroupsStayWhole) {
+  const std::string text =
+      "x = input f32[n,3,32,32]\nu = param f32[60,3,3,3]\nw = param f32[60,12,3,3]\nv = param f32[60,60,1,1]\n"
+      "s@0231 = conv(x, u) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1]\n"
+      "t@0231 = conv(s, w) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=5\n"
+      "y@0231 = conv(t, v) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]\n"
+      "r = reduce(y) kind=mean axes=[2,3]\nreturn r";
+  const std::string result = str(after(block_channels, text, blocks_of(8)), TextOptions{.names = false, .origins = false});
+  EXPECT_NE(result.find("groups=6"), std::string::npos) << result;  // 72 channels, 6 times 12
+}
+
 TEST(BlockChannels, CopiesAtTheBorderMustPay) {
   Network net = parse_network(
       "x = input f32[n,3,32,32]\nu = param f32[16,3,4,4]\n"

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: Apache-2.0
+// own.conv.direct: f32 arithmetic for f32, bf16 and f16, any strides, channels in blocks or not, grouped and depthwise. Inputs are read where they
+// lie when their channels are dense and no window hangs over, and from a padded copy otherwise. Products are added up piece by piece, so that sums
+// over many channels stay exact; weights are packed once. The epilogue runs over the sums of some pixels and one vector of channels at a time.
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/api/conv_blocks.h"
+#include "kernels/conv/conv_kernels.h"
+#include "kernels/conv/conv_tiles.h"
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/views.h"
+#include "kernels/pointwise/tile_loop.h"
+
+namespace tuyere::cpu {
+namespace {
+
+constexpr int kSpace = 3;
+constexpr int64_t kStripPixels = 256;   // of one task: their sums stay in L1
+constexpr int64_t kLeastProducts = 64;  // that are added up before they join the sum
+constexpr int64_t kCacheLine = 16;      // floats
+using Space = std::array<int64_t, kSpace>;
+
+int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+/// An image with its spatial dims brought to three: where channel c of a pixel lies.
+struct Image {
+  DType dtype = DType::F32;
+  int64_t batch = 0, block = 1, blocks = 0, channel = 0;  // strides of an image, a block and a channel; channels of a block
+  Space size{1, 1, 1}, space{};
+  int64_t channels = 0, count = 1;  // of an image; images
+
+  Image(const View& v, int spatial) : dtype(v.dtype), batch(v.strides[0]), blocks(v.strides[1]), count(v.shape[0]) {
+    const bool in_block = in_blocks(static_cast<size_t>(v.rank), static_cast<size_t>(spatial));
+    block = in_block ? v.shape[v.rank - 1] : v.shape[1];
+    channel = in_block ? v.strides[v.rank - 1] : v.strides[1];
+    if (!in_block) blocks = 0;
+    channels = in_block ? v.shape[1] * block : block;
+    if (block == 1) channel = 1;
+    for (int d = 0; d < spatial; ++d) {
+      size[static_cast<size_t>(kSpace - spatial + d)] = v.shape[2 + d];
+      space[static_cast<size_t>(kSpace - spatial + d)] = v.strides[2 + d];
+    }
+  }
+  int64_t at(int64_t n, int64_t c) const { return n * batch + c / block * blocks + c % block * channel; }
+  int64_t pixel(const Space& p) const { return p[0] * space[0] + p[1] * space[1] + p[2] * space[2]; }
+  /// Whether dims d and d+1 can be walked as one.
+  bool joins(size_t d) const { return size[d] == 1 || space[d] == space[d + 1] * size[d + 1]; }
+  void join(size_t d) {
+    size[d + 1] *= size[d];
+    size[d] = 1;
+  }
+};
+
+struct Window {
+  Space kernel{1, 1, 1}, stride{1, 1, 1}, before{}, dilation{1, 1, 1};
+  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
+  bool moves(size_t d) const { return kernel[d] != 1 || stride[d] != 1 || before[d] != 0; }
+};
+
+/// The weight where it lies: plain, or with rows in blocks.
+class Weights {
+ public:
+  Weights(const CpuProblem& p, int spatial) : view_(p.args.in[1]), data_(p.args.constants[1]) {
+    const bool in_block = in_blocks(static_cast<size_t>(view_.rank), static_cast<size_t>(spatial));
+    block_ = in_block ? view_.shape[view_.rank - 1] : 1;
+    row_ = in_block ? view_.strides[view_.rank - 1] : 0;
+    View taps = view_;
+    taps.shape[0] = taps.shape[1] = 1;
+    if (in_block) taps.shape[view_.rank - 1] = 1;
+    for_each_index(taps.rank, taps.shape, [&](const Ix& at) { taps_.push_back(view_.offset(at)); });
+  }
+  float at(int64_t row, int64_t channel, size_t tap) const {
+    const int64_t offset = row / block_ * view_.strides[0] + row % block_ * row_ + channel * view_.strides[1] + taps_[tap];
+    return view_.dtype == DType::F32 ? static_cast<const float*>(data_)[offset] : static_cast<float>(load_as_double(view_.dtype, data_, offset));
+  }
+  size_t taps() const { return taps_.size(); }
+  std::string describe() const {
+    std::string text(name(view_.dtype));
+    for (int d = 0; d < view_.rank; ++d) text += "," + std::to_string(view_.shape[d]) + ":" + std::to_string(view_.strides[d]);
+    return text;
+  }
+
+ private:
+  View view_;
+  const void* data_;
+  int64_t block_, row_;
+  std::vector<int64_t> taps_;
+};
+
+class DirectConv {
+ public:
+  explicit DirectConv(const CpuProblem& p)
+      : op_(attrs<Conv>(p)),
+        lanes_(conv_functions().lanes),
+        spatial_(static_cast<int>(op_.stride.size())),
+        x_(View(p.args.in[0]), spatial_),
+        out_(View(p.args.out[0]), spatial_) {
+    const View out(p.args.out[0]), w(p.args.in[1]);
+    for (int k = 2; k < p.inputs(); ++k) extras_.emplace_back(View(p.args.in[k]).broadcast_to(out), spatial_);
+    for (int d = 0; d < spatial_; ++d) {
+      const auto to = static_cast<size_t>(kSpace - spatial_ + d), from = static_cast<size_t>(d);
+      window_.kernel[to] = w.shape[2 + d];
+      window_.stride[to] = op_.stride[from];
+      window_.before[to] = op_.pad_before[from];
+      window_.dilation[to] = op_.dilation[from];
+    }
+    group_in_ = x_.channels / op_.groups;
+    group_out_ = out_.channels / op_.groups;
+    depthwise_ = group_in_ == 1 && group_out_ == 1 && op_.groups > 1;
+    slot_ = p.workspace_slot();
+    find_source(View(p.args.in[0]));
+    join_dims();
+  }
+
+  int64_t workspace_bytes() const { return copied_ ? copy_floats_ * 4 : 0; }
+
+  void prepare(const CpuProblem& p) {
+    plan_strips();
+    plan_sums(p);
+    std::vector<DType> in{DType::F32};
+    for (const Image& e : extras_) in.push_back(e.dtype);
+    epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
+    scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
+    sums_.resize(static_cast<size_t>(threads_ * kStripPixels * 2 * lanes_ + kCacheLine));
+  }
+
+  void operator()(void* const* ptr) {
+    const auto* x = static_cast<const float*>(ptr[0]);
+    if (copied_) {
+      x = static_cast<const float*>(ptr[slot_]);
+      clear_border(static_cast<float*>(ptr[slot_]));
+      void* operands[] = {static_cast<float*>(ptr[slot_]) + copy_start_, ptr[0]};
+      copy_->run(operands);
+    }
+    const int64_t tasks = out_.count * strips_ * static_cast<int64_t>(rows_.size());
+    parallel_ranges(threads_, tasks, [&](int thread, int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) run_task(ptr, x, thread, task);
+    });
+  }
+
+ private:
+  /// Runs of input channels that are added up before they join the sum.
+  struct Piece {
+    size_t first, count;  // segments
+    int64_t channels, weights;
+  };
+  /// A few vectors of output channels.
+  struct Row {
+    int64_t first, vectors;  // channel
+    size_t pieces_begin, pieces_end;
+  };
+
+  void join_dims() {
+    for (size_t d = 0; d + 1 < kSpace; ++d) {
+      const bool still = !window_.moves(d) && !window_.moves(d + 1) && x_.size[d] == out_.size[d] && x_.size[d + 1] == out_.size[d + 1];
+      if (!still || !x_.joins(d) || !out_.joins(d) || !std::all_of(extras_.begin(), extras_.end(), [&](const Image& e) { return e.joins(d); })) continue;
+      x_.join(d);
+      out_.join(d);
+      for (Image& e : extras_) e.join(d);
+    }
+  }
+
+  /// Reads x in place, or plans the padded copy: channels innermost, in the same blocks.
+  void find_source(const View& x) {
+    Space after{};
+    bool hangs = false;
+    for (size_t d = 0; d < kSpace; ++d) {
+      const int64_t end = (out_.size[d] - 1) * window_.stride[d] - window_.before[d] + (window_.kernel[d] - 1) * window_.dilation[d] + 1;
+      after[d] = std::max<int64_t>(0, end - x_.size[d]);
+      hangs |= window_.before[d] > 0 || after[d] > 0;
+    }
+    const bool dense = x_.dtype == DType::F32 && x_.channel == 1 && (!depthwise_ || x_.block % lanes_ == 0);
+    if (dense && !hangs) return;
+    copied_ = true;
+    Image to = x_;
+    to.dtype = DType::F32;
+    to.channel = 1;
+    if (depthwise_ && x_.block % lanes_ != 0) to.block = x_.channels;  // vectors reach beyond the blocks
+    copy_pitch_ = depthwise_ ? round_up(to.block, lanes_) : to.block;
+    int64_t stride = copy_pitch_;
+    for (size_t d = kSpace; d-- > 0;) {
+      to.space[d] = stride;
+      lead_[d] = std::max<int64_t>(0, window_.before[d]);
+      padded_[d] = x_.size[d] + lead_[d] + after[d];
+      stride *= padded_[d];
+    }
+    const int64_t blocks = x_.channels / to.block;
+    to.blocks = blocks > 1 ? stride : 0;
+    to.batch = stride * blocks;
+    copy_floats_ = to.batch * x_.count + lanes_;
+    inside_ = x_.size;
+    copy_start_ = to.pixel(lead_);
+    View target = x;
+    target.dtype = DType::F32;
+    target.strides[0] = to.batch;
+    const bool in_block = x.rank == spatial_ + 3;
+    target.strides[1] = !in_block ? 1 : to.block == x_.block ? stride : x_.block;
+    for (int d = 0; d < spatial_; ++d) target.strides[2 + d] = to.space[static_cast<size_t>(kSpace - spatial_ + d)];
+    if (in_block) target.strides[x.rank - 1] = 1;
+    copy_ = std::make_shared<TileLoop>(TileProgram({}, {x.dtype}, {DType::F32}), target, std::vector<View>{target, x}, 1, 1);
+    x_ = to;
+  }
+
+  int64_t source_offset(size_t d, int64_t tap) const { return (tap * window_.dilation[d] - window_.before[d] + lead_[d]) * x_.space[d]; }
+
+  /// Zeros around the copied pixels.
+  void clear_border(float* copy) const {
+    const int64_t pitch = copy_pitch_, line = padded_[2] * pitch, lines = padded_[0] * padded_[1], images = (copy_floats_ - lanes_) / (line * lines);
+    parallel_ranges(threads_for(images * lines), images * lines, [&](int, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float* to = copy + i * line;
+        const int64_t d = i / padded_[1] % padded_[0] - lead_[0], h = i % padded_[1] - lead_[1];
+        const bool outside = d < 0 || d >= inside_[0] || h < 0 || h >= inside_[1];
+        const int64_t left = outside ? line : lead_[2] * pitch, right = outside ? line : (lead_[2] + inside_[2]) * pitch;
+        std::fill(to, to + left, 0.0f);
+        std::fill(to + right, to + line, 0.0f);
+      }
+    });
+  }
+
+  /// Tasks take some whole rows of pixels, or a part of one.
+  void plan_strips() {
+    const int64_t width = out_.size[2];
+    parts_ = (width + kStripPixels - 1) / kStripPixels;
+    part_ = (width + parts_ - 1) / parts_;
+    lines_ = parts_ > 1 ? 1 : std::clamp<int64_t>(kStripPixels / std::max<int64_t>(1, width), 1, out_.size[1]);
+    line_strips_ = (out_.size[1] + lines_ - 1) / lines_;
+    strips_ = out_.size[0] * line_strips_ * parts_;
+    const int64_t tiles = (part_ + conv_functions().pixels - 1) / conv_functions().pixels;
+    tile_ = (part_ + tiles - 1) / tiles;
+  }
+
+  void plan_sums(const CpuProblem& p) {
+    const Weights w(p, spatial_);
+    const int64_t most = !depthwise_ && (op_.groups == 1 || group_out_ >= 2 * lanes_) ? 2 : 1;
+    for (int64_t c = 0; c < out_.channels;) {
+      const int64_t vectors = std::min(most, (out_.channels - c + lanes_ - 1) / lanes_);
+      rows_.push_back({c, vectors, 0, 0});
+      c += vectors * lanes_;
+    }
+    for (Row& row : rows_) plan_row(row, w);
+    const std::string layout = "|direct|" + std::to_string(lanes_) + "|" + std::to_string(x_.block) + "|" + std::to_string(used_) + "|" + str(p.op);
+    const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
+    const auto make = [&] { return pack(w); };
+    weights_ = named ? p.args.store->packed(p.args.constant_keys[1] + layout + w.describe(), make) : make();
+    const int64_t cost = out_.count * out_.channels * out_.size[0] * out_.size[1] * out_.size[2] * std::max<int64_t>(1, group_in_ * window_.taps() / lanes_);
+    threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, out_.count * strips_ * static_cast<int64_t>(rows_.size()))));
+  }
+
+  /// Input channels [first, last) that the rows read.
+  std::pair<int64_t, int64_t> channels_of(const Row& row) const {
+    const int64_t last = std::min(row.first + row.vectors * lanes_, out_.channels) - 1;
+    return {row.first / group_out_ * group_in_, (last / group_out_ + 1) * group_in_};
+  }
+
+  void plan_row(Row& row, const Weights& w) {
+    const bool shared = op_.groups == 1 && &row != rows_.data();
+    row.pieces_begin = shared ? rows_.front().pieces_begin : pieces_.size();
+    row.pieces_end = shared ? rows_.front().pieces_end : 0;
+    weight_starts_.push_back(weight_floats_);
+    const auto [first, last] = channels_of(row);
+    if (depthwise_) {
+      pieces_.push_back({segments_.size(), static_cast<size_t>(window_.taps()), 1, 0});
+      add_segments(x_.at(0, row.first));
+    } else if (!shared) {
+      used_ = op_.groups == 1 ? used_channels(w) : last;
+      add_pieces(first, used_);
+    }
+    if (!shared) row.pieces_end = pieces_.size();
+    const int64_t channels = depthwise_ ? 1 : (op_.groups == 1 ? used_ : last) - first;
+    weight_floats_ += channels * window_.taps() * row.vectors * lanes_;
+  }
+
+  void add_segments(int64_t offset) {
+    for (int64_t d = 0; d < window_.kernel[0]; ++d) {
+      for (int64_t h = 0; h < window_.kernel[1]; ++h) {
+        for (int64_t w = 0; w < window_.kernel[2]; ++w) segments_.push_back(offset + source_offset(0, d) + source_offset(1, h) + source_offset(2, w));
+      }
+    }
+  }
+
+  /// Whole blocks of channels, or parts of long ones, several together when they are short.
+  void add_pieces(int64_t first, int64_t last) {
+    int64_t weights = 0;
+    for (int64_t c = first; c < last;) {
+      const auto length_at = [&](int64_t at) {
+        return std::min({last - at, x_.block - at % x_.block, std::max<int64_t>(16, kLeastProducts / window_.taps())});
+      };
+      const int64_t length = length_at(c);
+      Piece piece{segments_.size(), 0, length, weights};
+      do {
+        add_segments(x_.at(0, c));
+        c += length;
+        weights += length * window_.taps();
+      } while (c < last && length_at(c) == length && static_cast<int64_t>(segments_.size() - piece.first) * length < kLeastProducts);
+      piece.count = segments_.size() - piece.first;
+      pieces_.push_back(piece);
+    }
+  }
+
+  /// Channels that fill up the last block have no weights, and need no work.
+  int64_t used_channels(const Weights& w) const {
+    const auto zero = [&](int64_t channel) {
+      for (int64_t row = 0; row < out_.channels; ++row) {
+        for (size_t tap = 0; tap < w.taps(); ++tap) {
+          if (w.at(row, channel, tap) != 0) return false;
+        }
+      }
+      return true;
+    };
+    int64_t used = x_.channels;
+    while (x_.channels > x_.block && used > x_.channels - x_.block + 1 && zero(used - 1)) --used;
+    return used;
+  }
+
+  std::shared_ptr<void> pack(const Weights& w) const {
+    const auto memory = std::shared_ptr<float[]>(new float[static_cast<size_t>(weight_floats_ + kCacheLine)]());
+    for (size_t r = 0; r < rows_.size(); ++r) {
+      float* to = aligned(memory.get()) + weight_starts_[r];
+      const Row& row = rows_[r];
+      int64_t channel = channels_of(row).first;
+      for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
+        const Piece& piece = pieces_[k];
+        for (size_t s = 0; s < piece.count; s += w.taps(), channel += piece.channels) {
+          for (size_t tap = 0; tap < w.taps(); ++tap) {
+            for (int64_t c = 0; c < piece.channels; ++c, to += row.vectors * lanes_) pack_vector(w, row, channel + c, tap, to);
+          }
+        }
+      }
+    }
+    return memory;
+  }
+
+  void pack_vector(const Weights& w, const Row& row, int64_t channel, size_t tap, float* to) const {
+    const int64_t rows = std::min(row.vectors * lanes_, out_.channels - row.first);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t group = (row.first + i) / group_out_;
+      if (depthwise_ || channel / group_in_ == group) to[i] = w.at(row.first + i, channel % group_in_, tap);
+    }
+  }
+
+  static float* aligned(float* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
+
+  // -- running
+
+  void run_task(void* const* ptr, const float* x, int thread, int64_t task) {
+    const auto rows = static_cast<int64_t>(rows_.size());
+    const Row& row = rows_[static_cast<size_t>(task / strips_ % rows)];
+    const int64_t n = task / strips_ / rows, strip = task % strips_;
+    Space at{strip / parts_ / line_strips_, strip / parts_ % line_strips_ * lines_, strip % parts_ * part_};
+    const int64_t lines = std::min(lines_, out_.size[1] - at[1]), width = std::min(part_, out_.size[2] - at[2]);
+    float* sums = aligned(sums_.data()) + thread * kStripPixels * 2 * lanes_;
+    const float* w = aligned(static_cast<float*>(weights_.get())) + weight_starts_[static_cast<size_t>(&row - rows_.data())];
+    for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
+      const Piece& piece = pieces_[k];
+      ConvTile tile{nullptr,
+                    window_.stride[2] * x_.space[2],
+                    segments_.data() + piece.first,
+                    static_cast<int64_t>(piece.count),
+                    piece.channels,
+                    w + piece.weights * row.vectors * lanes_,
+                    nullptr,
+                    kStripPixels * lanes_,
+                    k != row.pieces_begin};
+      for (int64_t line = 0; line < lines; ++line) {
+        for (int64_t p = 0; p < width; p += tile_) {
+          const Space o{at[0] * window_.stride[0], (at[1] + line) * window_.stride[1], (at[2] + p) * window_.stride[2]};
+          tile.x = x + n * x_.batch + x_.pixel(o);
+          tile.sums = sums + (line * width + p) * lanes_;
+          const int64_t pixels = std::min(tile_, width - p);
+          depthwise_ ? conv_functions().depthwise(tile, pixels) : conv_functions().dense(tile, row.vectors, pixels);
+        }
+      }
+    }
+    finish(ptr, thread, row, n, at, lines, width, sums);
+  }
+
+  /// The epilogue over the sums of a strip.
+  void finish(void* const* ptr, int thread, const Row& row, int64_t n, Space at, int64_t lines, int64_t width, const float* sums) const {
+    const bool joined = out_.joins(1) && width == out_.size[2] && std::all_of(extras_.begin(), extras_.end(), [](const Image& e) { return e.joins(1); });
+    const int64_t runs = joined ? 1 : lines, length = joined ? lines * width : width, step = std::max<int64_t>(1, TileProgram::kTile / lanes_);
+    for (int64_t c = 0; c < row.vectors * lanes_ && row.first + c < out_.channels;) {
+      const int64_t channel = row.first + c, count = std::min({out_.channels - channel, out_.block - channel % out_.block, lanes_ - c % lanes_});
+      for (int64_t run = 0; run < runs; ++run) {
+        for (int64_t p = 0; p < length; p += step) {
+          const float* from = sums + c / lanes_ * kStripPixels * lanes_ + (run * length + p) * lanes_ + c % lanes_;
+          finish_tile(ptr, thread, n, channel, {at[0], at[1] + run, at[2]}, p, from, std::min(step, length - p), count);
+        }
+      }
+      c += count;
+    }
+  }
+
+  void finish_tile(void* const* ptr, int thread, int64_t n, int64_t channel, const Space& at, int64_t p, const float* from, int64_t pixels,
+                   int64_t channels) const {
+    std::array<Patch, TileLoop::kMaxOperands> in;
+    in[0] = {from, lanes_, 1};
+    for (size_t k = 0; k < extras_.size(); ++k) in[k + 1] = patch(extras_[k], ptr[2 + k], n, channel, at, p);
+    const Patch out = patch(out_, ptr[2 + extras_.size()], n, channel, at, p);
+    epilogue_->run(in.data(), &out, pixels, channels, scratch_->of(thread));
+  }
+
+  static Patch patch(const Image& image, const void* data, int64_t n, int64_t channel, const Space& at, int64_t p) {
+    const int64_t offset = image.at(n, channel) + image.pixel(at) + p * image.space[2];
+    return {static_cast<const char*>(data) + offset * (bits(image.dtype) / 8), image.space[2], image.channel};
+  }
+
+  Conv op_;
+  int64_t lanes_;
+  int spatial_;
+  Image x_, out_;
+  std::vector<Image> extras_;
+  Window window_;
+  int64_t group_in_ = 1, group_out_ = 1, used_ = 0;
+  bool depthwise_ = false, copied_ = false;
+  int slot_ = 0;
+  int64_t copy_floats_ = 0, copy_start_ = 0, copy_pitch_ = 1;
+  Space lead_{}, inside_{}, padded_{};  // of the copy: zeros in front, sizes without and with zeros
+  std::shared_ptr<TileLoop> copy_;
+  int64_t parts_ = 1, part_ = 1, lines_ = 1, line_strips_ = 1, strips_ = 1, tile_ = 1;  // of pixels
+  std::vector<Row> rows_;
+  std::vector<Piece> pieces_;
+  std::vector<int64_t> segments_, weight_starts_;
+  int64_t weight_floats_ = 0;
+  std::shared_ptr<void> weights_;
+  std::unique_ptr<TileProgram> epilogue_;
+  std::unique_ptr<TileScratch> scratch_;
+  std::vector<float> sums_;
+  int threads_ = 1;
+};
+
+bool runs_reference(const CpuProblem& p) {
+  const bool packed = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
+  return !packed || p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0;
+}
+
+std::unique_ptr<Executable> prepare_direct(const CpuProblem& p) {
+  if (runs_reference(p)) return prepare_kernel("reference.conv", p);
+  DirectConv conv(p);
+  conv.prepare(p);
+  return executable(std::move(conv));
+}
+
+int64_t workspace_direct(const CpuProblem& p) { return runs_reference(p) ? 0 : DirectConv(p).workspace_bytes(); }
+
+}  // namespace
+
+void add_conv_kernels(CpuKernelTable& table) { table.push_back({"own.conv.direct", prepare_direct, workspace_direct}); }
+
+}  // namespace tuyere::cpu
