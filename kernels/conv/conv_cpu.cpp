@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // own.conv.direct: f32 arithmetic for f32, bf16 and f16, any strides, channels in blocks or not, grouped and depthwise. Inputs are read where they
-// lie when their channels are dense and no window hangs over, and from a padded copy otherwise. Products are added up piece by piece, so that sums
-// over many channels stay exact; weights are packed once. The epilogue runs over the sums of some pixels and one vector of channels at a time.
+// lie when their channels are dense and no window hangs over, and from a padded copy otherwise; depthwise ones copy what a task reads to L1. Products
+// are added up piece by piece, so that sums over many channels stay exact; weights are packed once. The epilogue runs over the sums of some pixels and
+// one vector of channels at a time.
 #include <algorithm>
 #include <numeric>
 
@@ -110,8 +111,10 @@ class DirectConv {
     group_out_ = out_.channels / op_.groups;
     depthwise_ = group_in_ == 1 && group_out_ == 1 && op_.groups > 1;
     slot_ = p.workspace_slot();
-    find_source(View(p.args.in[0]));
-    join_dims();
+    if (!depthwise_) {
+      find_source(View(p.args.in[0]));
+      join_dims();
+    }
   }
 
   int64_t workspace_bytes() const { return copied_ ? copy_floats_ * 4 : 0; }
@@ -123,7 +126,8 @@ class DirectConv {
     for (const Image& e : extras_) in.push_back(e.dtype);
     epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
     scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
-    sums_.resize(static_cast<size_t>(threads_ * kStripPixels * 2 * lanes_ + kCacheLine));
+    sums_.resize(static_cast<size_t>(threads_ * (kStripPixels * 2 * lanes_ + window_floats_) + kCacheLine));
+    load_ = tile_load(x_.dtype, DType::F32);
   }
 
   void operator()(void* const* ptr) {
@@ -148,7 +152,7 @@ class DirectConv {
   };
   /// A few vectors of output channels.
   struct Row {
-    int64_t first, vectors;  // channel
+    int64_t first, channels, vectors;
     size_t pieces_begin, pieces_end;
   };
 
@@ -171,15 +175,12 @@ class DirectConv {
       after[d] = std::max<int64_t>(0, end - x_.size[d]);
       hangs |= window_.before[d] > 0 || after[d] > 0;
     }
-    const bool dense = x_.dtype == DType::F32 && x_.channel == 1 && (!depthwise_ || x_.block % lanes_ == 0);
-    if (dense && !hangs) return;
+    if (x_.dtype == DType::F32 && x_.channel == 1 && !hangs) return;
     copied_ = true;
     Image to = x_;
     to.dtype = DType::F32;
     to.channel = 1;
-    if (depthwise_ && x_.block % lanes_ != 0) to.block = x_.channels;  // vectors reach beyond the blocks
-    copy_pitch_ = depthwise_ ? round_up(to.block, lanes_) : to.block;
-    int64_t stride = copy_pitch_;
+    int64_t stride = to.block;
     for (size_t d = kSpace; d-- > 0;) {
       to.space[d] = stride;
       lead_[d] = std::max<int64_t>(0, window_.before[d]);
@@ -196,18 +197,16 @@ class DirectConv {
     target.dtype = DType::F32;
     target.strides[0] = to.batch;
     const bool in_block = x.rank == spatial_ + 3;
-    target.strides[1] = !in_block ? 1 : to.block == x_.block ? stride : x_.block;
+    target.strides[1] = in_block ? stride : 1;
     for (int d = 0; d < spatial_; ++d) target.strides[2 + d] = to.space[static_cast<size_t>(kSpace - spatial_ + d)];
     if (in_block) target.strides[x.rank - 1] = 1;
     copy_ = std::make_shared<TileLoop>(TileProgram({}, {x.dtype}, {DType::F32}), target, std::vector<View>{target, x}, 1, 1);
     x_ = to;
   }
 
-  int64_t source_offset(size_t d, int64_t tap) const { return (tap * window_.dilation[d] - window_.before[d] + lead_[d]) * x_.space[d]; }
-
   /// Zeros around the copied pixels.
   void clear_border(float* copy) const {
-    const int64_t pitch = copy_pitch_, line = padded_[2] * pitch, lines = padded_[0] * padded_[1], images = (copy_floats_ - lanes_) / (line * lines);
+    const int64_t pitch = x_.block, line = padded_[2] * pitch, lines = padded_[0] * padded_[1], images = (copy_floats_ - lanes_) / (line * lines);
     parallel_ranges(threads_for(images * lines), images * lines, [&](int, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float* to = copy + i * line;
@@ -230,15 +229,18 @@ class DirectConv {
     strips_ = out_.size[0] * line_strips_ * parts_;
     const int64_t tiles = (part_ + conv_functions().pixels - 1) / conv_functions().pixels;
     tile_ = (part_ + tiles - 1) / tiles;
+    const Space outputs{1, lines_, part_};
+    for (size_t d = 0; d < kSpace; ++d) reach_[d] = (outputs[d] - 1) * window_.stride[d] + (window_.kernel[d] - 1) * window_.dilation[d] + 1;
+    if (depthwise_) window_floats_ = round_up((reach_[0] * reach_[1] * reach_[2] + 1) * lanes_, kCacheLine);
   }
 
   void plan_sums(const CpuProblem& p) {
     const Weights w(p, spatial_);
     const int64_t most = !depthwise_ && (op_.groups == 1 || group_out_ >= 2 * lanes_) ? 2 : 1;
-    for (int64_t c = 0; c < out_.channels;) {
-      const int64_t vectors = std::min(most, (out_.channels - c + lanes_ - 1) / lanes_);
-      rows_.push_back({c, vectors, 0, 0});
-      c += vectors * lanes_;
+    for (int64_t c = 0; c < out_.channels; c += rows_.back().channels) {
+      int64_t channels = std::min(most * lanes_, out_.channels - c);
+      if (depthwise_) channels = std::min(channels, x_.block - c % x_.block);
+      rows_.push_back({c, channels, (channels + lanes_ - 1) / lanes_, 0, 0});
     }
     for (Row& row : rows_) plan_row(row, w);
     const std::string layout = "|direct|" + std::to_string(lanes_) + "|" + std::to_string(x_.block) + "|" + std::to_string(used_) + "|" + str(p.op);
@@ -251,7 +253,7 @@ class DirectConv {
 
   /// Input channels [first, last) that the rows read.
   std::pair<int64_t, int64_t> channels_of(const Row& row) const {
-    const int64_t last = std::min(row.first + row.vectors * lanes_, out_.channels) - 1;
+    const int64_t last = row.first + row.channels - 1;
     return {row.first / group_out_ * group_in_, (last / group_out_ + 1) * group_in_};
   }
 
@@ -263,7 +265,7 @@ class DirectConv {
     const auto [first, last] = channels_of(row);
     if (depthwise_) {
       pieces_.push_back({segments_.size(), static_cast<size_t>(window_.taps()), 1, 0});
-      add_segments(x_.at(0, row.first));
+      add_segments(0, {reach_[1] * reach_[2] * row.channels, reach_[2] * row.channels, row.channels}, {});
     } else if (!shared) {
       used_ = op_.groups == 1 ? used_channels(w) : last;
       add_pieces(first, used_);
@@ -273,10 +275,12 @@ class DirectConv {
     weight_floats_ += channels * window_.taps() * row.vectors * lanes_;
   }
 
-  void add_segments(int64_t offset) {
+  /// One per tap, from the first input that the window's place at 0 reads.
+  void add_segments(int64_t offset, const Space& space, const Space& first) {
+    const auto at = [&](size_t d, int64_t tap) { return (tap * window_.dilation[d] + first[d]) * space[d]; };
     for (int64_t d = 0; d < window_.kernel[0]; ++d) {
       for (int64_t h = 0; h < window_.kernel[1]; ++h) {
-        for (int64_t w = 0; w < window_.kernel[2]; ++w) segments_.push_back(offset + source_offset(0, d) + source_offset(1, h) + source_offset(2, w));
+        for (int64_t w = 0; w < window_.kernel[2]; ++w) segments_.push_back(offset + at(0, d) + at(1, h) + at(2, w));
       }
     }
   }
@@ -291,7 +295,7 @@ class DirectConv {
       const int64_t length = length_at(c);
       Piece piece{segments_.size(), 0, length, weights};
       do {
-        add_segments(x_.at(0, c));
+        add_segments(x_.at(0, c), x_.space, {lead_[0] - window_.before[0], lead_[1] - window_.before[1], lead_[2] - window_.before[2]});
         c += length;
         weights += length * window_.taps();
       } while (c < last && length_at(c) == length && static_cast<int64_t>(segments_.size() - piece.first) * length < kLeastProducts);
@@ -334,8 +338,7 @@ class DirectConv {
   }
 
   void pack_vector(const Weights& w, const Row& row, int64_t channel, size_t tap, float* to) const {
-    const int64_t rows = std::min(row.vectors * lanes_, out_.channels - row.first);
-    for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t i = 0; i < row.channels; ++i) {
       const int64_t group = (row.first + i) / group_out_;
       if (depthwise_ || channel / group_in_ == group) to[i] = w.at(row.first + i, channel % group_in_, tap);
     }
@@ -345,18 +348,40 @@ class DirectConv {
 
   // -- running
 
+  /// What a depthwise task reads, pixels of the row's channels side by side, with zeros around the image.
+  void load_window(const void* x, float* to, const Row& row, int64_t n, const Space& at) const {
+    const int64_t pitch = row.channels, width = x_.size[2], column = at[2] * window_.stride[2] - window_.before[2];
+    const int64_t left = std::clamp<int64_t>(-column, 0, reach_[2]), right = std::clamp<int64_t>(width - column, left, reach_[2]);
+    const int64_t bytes = bits(x_.dtype) / 8, line = reach_[2] * pitch;
+    for (int64_t i = 0; i < reach_[0] * reach_[1]; ++i, to += line) {
+      const int64_t d = at[0] * window_.stride[0] - window_.before[0] + i / reach_[1], h = at[1] * window_.stride[1] - window_.before[1] + i % reach_[1];
+      if (d < 0 || d >= x_.size[0] || h < 0 || h >= x_.size[1] || left == right) {
+        std::fill(to, to + line, 0.0f);
+        continue;
+      }
+      std::fill(to, to + left * pitch, 0.0f);
+      const int64_t from = x_.at(n, row.first) + x_.pixel({d, h, column + left});
+      load_(Patch{static_cast<const char*>(x) + from * bytes, x_.space[2], x_.channel}, to + left * pitch, right - left, pitch);
+      std::fill(to + right * pitch, to + line, 0.0f);
+    }
+  }
+
   void run_task(void* const* ptr, const float* x, int thread, int64_t task) {
     const auto rows = static_cast<int64_t>(rows_.size());
     const Row& row = rows_[static_cast<size_t>(task / strips_ % rows)];
     const int64_t n = task / strips_ / rows, strip = task % strips_;
     Space at{strip / parts_ / line_strips_, strip / parts_ % line_strips_ * lines_, strip % parts_ * part_};
     const int64_t lines = std::min(lines_, out_.size[1] - at[1]), width = std::min(part_, out_.size[2] - at[2]);
-    float* sums = aligned(sums_.data()) + thread * kStripPixels * 2 * lanes_;
+    float* sums = aligned(sums_.data()) + thread * (kStripPixels * 2 * lanes_ + window_floats_);
+    float* window = sums + kStripPixels * 2 * lanes_;
+    if (depthwise_) load_window(ptr[0], window, row, n, at);
+    const Space space = depthwise_ ? Space{0, reach_[2] * row.channels, row.channels} : x_.space;
+    const float* source = depthwise_ ? window : x + n * x_.batch + x_.pixel({at[0] * window_.stride[0], at[1] * window_.stride[1], at[2] * window_.stride[2]});
     const float* w = aligned(static_cast<float*>(weights_.get())) + weight_starts_[static_cast<size_t>(&row - rows_.data())];
     for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
       const Piece& piece = pieces_[k];
       ConvTile tile{nullptr,
-                    window_.stride[2] * x_.space[2],
+                    window_.stride[2] * space[2],
                     segments_.data() + piece.first,
                     static_cast<int64_t>(piece.count),
                     piece.channels,
@@ -366,8 +391,7 @@ class DirectConv {
                     k != row.pieces_begin};
       for (int64_t line = 0; line < lines; ++line) {
         for (int64_t p = 0; p < width; p += tile_) {
-          const Space o{at[0] * window_.stride[0], (at[1] + line) * window_.stride[1], (at[2] + p) * window_.stride[2]};
-          tile.x = x + n * x_.batch + x_.pixel(o);
+          tile.x = source + line * window_.stride[1] * space[1] + p * window_.stride[2] * space[2];
           tile.sums = sums + (line * width + p) * lanes_;
           const int64_t pixels = std::min(tile_, width - p);
           depthwise_ ? conv_functions().depthwise(tile, pixels) : conv_functions().dense(tile, row.vectors, pixels);
@@ -381,8 +405,8 @@ class DirectConv {
   void finish(void* const* ptr, int thread, const Row& row, int64_t n, Space at, int64_t lines, int64_t width, const float* sums) const {
     const bool joined = out_.joins(1) && width == out_.size[2] && std::all_of(extras_.begin(), extras_.end(), [](const Image& e) { return e.joins(1); });
     const int64_t runs = joined ? 1 : lines, length = joined ? lines * width : width, step = std::max<int64_t>(1, TileProgram::kTile / lanes_);
-    for (int64_t c = 0; c < row.vectors * lanes_ && row.first + c < out_.channels;) {
-      const int64_t channel = row.first + c, count = std::min({out_.channels - channel, out_.block - channel % out_.block, lanes_ - c % lanes_});
+    for (int64_t c = 0; c < row.channels;) {
+      const int64_t channel = row.first + c, count = std::min({row.channels - c, out_.block - channel % out_.block, lanes_ - c % lanes_});
       for (int64_t run = 0; run < runs; ++run) {
         for (int64_t p = 0; p < length; p += step) {
           const float* from = sums + c / lanes_ * kStripPixels * lanes_ + (run * length + p) * lanes_ + c % lanes_;
@@ -416,9 +440,12 @@ class DirectConv {
   int64_t group_in_ = 1, group_out_ = 1, used_ = 0;
   bool depthwise_ = false, copied_ = false;
   int slot_ = 0;
-  int64_t copy_floats_ = 0, copy_start_ = 0, copy_pitch_ = 1;
+  int64_t copy_floats_ = 0, copy_start_ = 0;
   Space lead_{}, inside_{}, padded_{};  // of the copy: zeros in front, sizes without and with zeros
   std::shared_ptr<TileLoop> copy_;
+  Space reach_{};  // of a task's windows
+  int64_t window_floats_ = 0;
+  LoadFn load_ = nullptr;
   int64_t parts_ = 1, part_ = 1, lines_ = 1, line_strips_ = 1, strips_ = 1, tile_ = 1;  // of pixels
   std::vector<Row> rows_;
   std::vector<Piece> pieces_;

@@ -82,7 +82,7 @@ void dense_pixels(const ConvTile& t, int64_t pixels) {
   }
   dense_tile<V, P>(t);
 }
-void dense(const ConvTile& t, int64_t vectors, int64_t pixels) {
+void conv_dense(const ConvTile& t, int64_t vectors, int64_t pixels) {
   if (vectors == 2) return dense_pixels<2, kPixels>(t, pixels);
   dense_pixels<1, kPixels>(t, pixels);
 }
@@ -94,18 +94,18 @@ void depthwise_pixels(const ConvTile& t, int64_t pixels) {
   }
   depthwise_tile<P>(t);
 }
-void depthwise(const ConvTile& t, int64_t pixels) { depthwise_pixels<kPixels>(t, pixels); }
+void conv_depthwise(const ConvTile& t, int64_t pixels) { depthwise_pixels<kPixels>(t, pixels); }
 
-ConvFunctions functions() { return {static_cast<int64_t>(hn::Lanes(D())), kPixels, dense, depthwise}; }
+ConvFunctions conv_loops() { return {static_cast<int64_t>(hn::Lanes(D())), kPixels, conv_dense, conv_depthwise}; }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace tuyere::cpu {
-HWY_EXPORT(functions);
+HWY_EXPORT(conv_loops);
 const ConvFunctions& conv_functions() {
-  static const ConvFunctions functions = HWY_DYNAMIC_DISPATCH(functions)();
+  static const ConvFunctions functions = HWY_DYNAMIC_DISPATCH(conv_loops)();
   return functions;
 }
 }  // namespace tuyere::cpu

@@ -47,7 +47,7 @@ TEST(BlockChannels, FillsUpChannels) {
       "m = reduce(t) kind=mean axes=[2,3] keepdim=true\n"
       "q1 = conv(m, q) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]\n"
       "e1 = conv(q1, e) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] epilogue={sigmoid(i0:f32)}\n"
-      "g@0231 = pointwise(t, e1) program={mul(i0:f32, i1:f32)}\n"
+      "g@0231 = pointwise(t, e1) program={mul(i0:f32, i1:f32)} types=[f32]\n"
       "y@0231 = conv(g, w) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1]\n";
   const std::string result =
       str(after(block_channels, text + "r = reduce(y) kind=mean axes=[2,3]\nreturn r", blocks_of(8)), TextOptions{.names = false, .origins = false});
