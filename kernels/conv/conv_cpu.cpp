@@ -6,89 +6,21 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/api/conv_blocks.h"
+#include "kernels/conv/conv_image.h"
 #include "kernels/conv/conv_kernels.h"
 #include "kernels/conv/conv_tiles.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/views.h"
 #include "kernels/pointwise/tile_loop.h"
 
 namespace tuyere::cpu {
 namespace {
 
-constexpr int kSpace = 3;
 constexpr int64_t kStripPixels = 256;   // of one task: their sums stay in L1
 constexpr int64_t kLeastProducts = 64;  // that are added up before they join the sum
 constexpr int64_t kCacheLine = 16;      // floats
-using Space = std::array<int64_t, kSpace>;
 
 int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
-
-/// An image with its spatial dims brought to three: where channel c of a pixel lies.
-struct Image {
-  DType dtype = DType::F32;
-  int64_t batch = 0, block = 1, blocks = 0, channel = 0;  // strides of an image, a block and a channel; channels of a block
-  Space size{1, 1, 1}, space{};
-  int64_t channels = 0, count = 1;  // of an image; images
-
-  Image(const View& v, int spatial) : dtype(v.dtype), batch(v.strides[0]), blocks(v.strides[1]), count(v.shape[0]) {
-    const bool in_block = in_blocks(static_cast<size_t>(v.rank), static_cast<size_t>(spatial));
-    block = in_block ? v.shape[v.rank - 1] : v.shape[1];
-    channel = in_block ? v.strides[v.rank - 1] : v.strides[1];
-    if (!in_block) blocks = 0;
-    channels = in_block ? v.shape[1] * block : block;
-    if (block == 1) channel = 1;
-    for (int d = 0; d < spatial; ++d) {
-      size[static_cast<size_t>(kSpace - spatial + d)] = v.shape[2 + d];
-      space[static_cast<size_t>(kSpace - spatial + d)] = v.strides[2 + d];
-    }
-  }
-  int64_t at(int64_t n, int64_t c) const { return n * batch + c / block * blocks + c % block * channel; }
-  int64_t pixel(const Space& p) const { return p[0] * space[0] + p[1] * space[1] + p[2] * space[2]; }
-  /// Whether dims d and d+1 can be walked as one.
-  bool joins(size_t d) const { return size[d] == 1 || space[d] == space[d + 1] * size[d + 1]; }
-  void join(size_t d) {
-    size[d + 1] *= size[d];
-    size[d] = 1;
-  }
-};
-
-struct Window {
-  Space kernel{1, 1, 1}, stride{1, 1, 1}, before{}, dilation{1, 1, 1};
-  int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
-  bool moves(size_t d) const { return kernel[d] != 1 || stride[d] != 1 || before[d] != 0; }
-};
-
-/// The weight where it lies: plain, or with rows in blocks.
-class Weights {
- public:
-  Weights(const CpuProblem& p, int spatial) : view_(p.args.in[1]), data_(p.args.constants[1]) {
-    const bool in_block = in_blocks(static_cast<size_t>(view_.rank), static_cast<size_t>(spatial));
-    block_ = in_block ? view_.shape[view_.rank - 1] : 1;
-    row_ = in_block ? view_.strides[view_.rank - 1] : 0;
-    View taps = view_;
-    taps.shape[0] = taps.shape[1] = 1;
-    if (in_block) taps.shape[view_.rank - 1] = 1;
-    for_each_index(taps.rank, taps.shape, [&](const Ix& at) { taps_.push_back(view_.offset(at)); });
-  }
-  float at(int64_t row, int64_t channel, size_t tap) const {
-    const int64_t offset = row / block_ * view_.strides[0] + row % block_ * row_ + channel * view_.strides[1] + taps_[tap];
-    return view_.dtype == DType::F32 ? static_cast<const float*>(data_)[offset] : static_cast<float>(load_as_double(view_.dtype, data_, offset));
-  }
-  size_t taps() const { return taps_.size(); }
-  std::string describe() const {
-    std::string text(name(view_.dtype));
-    for (int d = 0; d < view_.rank; ++d) text += "," + std::to_string(view_.shape[d]) + ":" + std::to_string(view_.strides[d]);
-    return text;
-  }
-
- private:
-  View view_;
-  const void* data_;
-  int64_t block_, row_;
-  std::vector<int64_t> taps_;
-};
 
 class DirectConv {
  public:
@@ -117,16 +49,15 @@ class DirectConv {
     }
   }
 
+  int64_t thread_floats() const { return (kStripPixels + 1) * 2 * lanes_ + window_floats_; }
   int64_t workspace_bytes() const { return copied_ ? copy_floats_ * 4 : 0; }
 
   void prepare(const CpuProblem& p) {
     plan_strips();
     plan_sums(p);
-    std::vector<DType> in{DType::F32};
-    for (const Image& e : extras_) in.push_back(e.dtype);
-    epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
+    plan_epilogue();
     scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
-    sums_.resize(static_cast<size_t>(threads_ * (kStripPixels * 2 * lanes_ + window_floats_) + kCacheLine));
+    sums_.resize(static_cast<size_t>(threads_ * thread_floats() + kCacheLine));
     load_ = tile_load(x_.dtype, DType::F32);
   }
 
@@ -221,10 +152,10 @@ class DirectConv {
 
   /// Tasks take some whole rows of pixels, or a part of one.
   void plan_strips() {
-    const int64_t width = out_.size[2];
-    parts_ = (width + kStripPixels - 1) / kStripPixels;
+    const int64_t width = out_.size[2], most = depthwise_ ? 2 * kStripPixels : kStripPixels;  // the memory of two vectors' sums
+    parts_ = (width + most - 1) / most;
     part_ = (width + parts_ - 1) / parts_;
-    lines_ = parts_ > 1 ? 1 : std::clamp<int64_t>(kStripPixels / std::max<int64_t>(1, width), 1, out_.size[1]);
+    lines_ = parts_ > 1 ? 1 : std::clamp<int64_t>(most / std::max<int64_t>(1, width), 1, out_.size[1]);
     line_strips_ = (out_.size[1] + lines_ - 1) / lines_;
     strips_ = out_.size[0] * line_strips_ * parts_;
     const int64_t tiles = (part_ + conv_functions().pixels - 1) / conv_functions().pixels;
@@ -344,6 +275,36 @@ class DirectConv {
     }
   }
 
+  /// Sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
+  void plan_epilogue() {
+    std::vector<bool> is_bias{false};
+    for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
+    Program rest = op_.epilogue;
+    const auto simple = match_simple_epilogue(rest, is_bias);
+    if (simple && simple->bias > 0) {
+      bias_ = simple->bias - 1;
+      rest = Program{{DType::F32}, {}, {}};
+      int value = 0;
+      if (simple->residual > 0) {
+        rest.inputs.push_back(DType::F32);
+        value = rest.add(Fn::add, {0, 1});
+        operands_.push_back(static_cast<size_t>(simple->residual - 1));
+      }
+      if (simple->act == Fn::clamp) {
+        const int low = rest.constant(simple->act_alpha, DType::F32), high = rest.constant(simple->act_beta, DType::F32);
+        value = rest.add(Fn::clamp, {value, low, high});
+      } else if (simple->act) {
+        value = rest.add(*simple->act, {value});
+      }
+      rest.outputs = {static_cast<int16_t>(value)};
+    } else {
+      for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
+    }
+    std::vector<DType> in{DType::F32};
+    for (size_t k : operands_) in.push_back(extras_[k].dtype);
+    epilogue_ = std::make_unique<TileProgram>(rest, in, std::vector<DType>{out_.dtype});
+  }
+
   static float* aligned(float* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
 
   // -- running
@@ -361,7 +322,12 @@ class DirectConv {
       }
       std::fill(to, to + left * pitch, 0.0f);
       const int64_t from = x_.at(n, row.first) + x_.pixel({d, h, column + left});
-      load_(Patch{static_cast<const char*>(x) + from * bytes, x_.space[2], x_.channel}, to + left * pitch, right - left, pitch);
+      const char* row_start = static_cast<const char*>(x) + from * bytes;
+      if (x_.dtype == DType::F32 && x_.channel == 1 && pitch == lanes_) {
+        conv_functions().copy(reinterpret_cast<const float*>(row_start), x_.space[2], to + left * pitch, right - left);
+      } else {
+        load_(Patch{row_start, x_.space[2], x_.channel}, to + left * pitch, right - left, pitch);
+      }
       std::fill(to + right * pitch, to + line, 0.0f);
     }
   }
@@ -372,8 +338,12 @@ class DirectConv {
     const int64_t n = task / strips_ / rows, strip = task % strips_;
     Space at{strip / parts_ / line_strips_, strip / parts_ % line_strips_ * lines_, strip % parts_ * part_};
     const int64_t lines = std::min(lines_, out_.size[1] - at[1]), width = std::min(part_, out_.size[2] - at[2]);
-    float* sums = aligned(sums_.data()) + thread * (kStripPixels * 2 * lanes_ + window_floats_);
-    float* window = sums + kStripPixels * 2 * lanes_;
+    float* sums = aligned(sums_.data()) + thread * thread_floats();
+    float *start = sums + kStripPixels * 2 * lanes_, *window = start + 2 * lanes_;
+    for (int64_t c = 0; bias_ >= 0 && c < row.channels; ++c) {
+      const Image& bias = extras_[static_cast<size_t>(bias_)];
+      start[c] = static_cast<const float*>(ptr[2 + bias_])[bias.at(0, row.first + c)];
+    }
     if (depthwise_) load_window(ptr[0], window, row, n, at);
     const Space space = depthwise_ ? Space{0, reach_[2] * row.channels, row.channels} : x_.space;
     const float* source = depthwise_ ? window : x + n * x_.batch + x_.pixel({at[0] * window_.stride[0], at[1] * window_.stride[1], at[2] * window_.stride[2]});
@@ -388,7 +358,7 @@ class DirectConv {
                     w + piece.weights * row.vectors * lanes_,
                     nullptr,
                     kStripPixels * lanes_,
-                    k != row.pieces_begin};
+                    k == row.pieces_begin ? start : nullptr};
       for (int64_t line = 0; line < lines; ++line) {
         for (int64_t p = 0; p < width; p += tile_) {
           tile.x = source + line * window_.stride[1] * space[1] + p * window_.stride[2] * space[2];
@@ -421,7 +391,7 @@ class DirectConv {
                    int64_t channels) const {
     std::array<Patch, TileLoop::kMaxOperands> in;
     in[0] = {from, lanes_, 1};
-    for (size_t k = 0; k < extras_.size(); ++k) in[k + 1] = patch(extras_[k], ptr[2 + k], n, channel, at, p);
+    for (size_t k = 0; k < operands_.size(); ++k) in[k + 1] = patch(extras_[operands_[k]], ptr[2 + operands_[k]], n, channel, at, p);
     const Patch out = patch(out_, ptr[2 + extras_.size()], n, channel, at, p);
     epilogue_->run(in.data(), &out, pixels, channels, scratch_->of(thread));
   }
@@ -436,6 +406,8 @@ class DirectConv {
   int spatial_;
   Image x_, out_;
   std::vector<Image> extras_;
+  int bias_ = -1;                 // of the extras
+  std::vector<size_t> operands_;  // extras that the rest of the epilogue reads
   Window window_;
   int64_t group_in_ = 1, group_out_ = 1, used_ = 0;
   bool depthwise_ = false, copied_ = false;

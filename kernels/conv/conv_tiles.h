@@ -14,7 +14,7 @@ struct ConvTile {
   const float* w;           // [segments][channels][vectors * lanes]; depthwise: [segments][lanes]
   float* sums;              // [vectors][...][lanes]
   int64_t vector;           // floats from one vector's sums to the next one's
-  bool accumulate;          // to what the sums hold
+  const float* start;       // what the sums begin with, [vectors * lanes]; null: they go on from what they hold
 };
 
 struct ConvFunctions {
@@ -23,6 +23,8 @@ struct ConvFunctions {
   void (*dense)(const ConvTile& tile, int64_t vectors, int64_t pixels);
   /// Output channel c reads input channel c only; a segment is one position, its channels lie at the lanes.
   void (*depthwise)(const ConvTile& tile, int64_t pixels);
+  /// A vector of every pixel, `pixel` floats apart, to dense memory.
+  void (*copy)(const float* x, int64_t pixel, float* to, int64_t pixels);
 };
 /// For the machine's vectors.
 const ConvFunctions& conv_functions();

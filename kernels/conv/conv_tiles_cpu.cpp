@@ -53,7 +53,7 @@ void dense_tile(const ConvTile& t) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) {  // added at the end: short chains of additions are more exact
       float* to = t.sums + v * t.vector + p * lanes;
-      hn::StoreU(t.accumulate ? hn::Add(sums[v][p], hn::LoadU(d, to)) : sums[v][p], d, to);
+      hn::StoreU(hn::Add(sums[v][p], t.start ? hn::LoadU(d, t.start + v * lanes) : hn::LoadU(d, to)), d, to);
     }
   }
 }
@@ -72,7 +72,7 @@ void depthwise_tile(const ConvTile& t) {
     for (int p = 0; p < P; ++p) sums[p] = hn::MulAdd(hn::LoadU(d, x + p * t.pixel), weights, sums[p]);
   }
 #pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) hn::StoreU(sums[p], d, t.sums + p * lanes);
+  for (int p = 0; p < P; ++p) hn::StoreU(hn::Add(sums[p], hn::LoadU(d, t.start)), d, t.sums + p * lanes);
 }
 
 template <int V, int P>
@@ -96,7 +96,13 @@ void depthwise_pixels(const ConvTile& t, int64_t pixels) {
 }
 void conv_depthwise(const ConvTile& t, int64_t pixels) { depthwise_pixels<kPixels>(t, pixels); }
 
-ConvFunctions conv_loops() { return {static_cast<int64_t>(hn::Lanes(D())), kPixels, conv_dense, conv_depthwise}; }
+void conv_copy(const float* x, int64_t pixel, float* to, int64_t pixels) {
+  const D d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  for (int64_t p = 0; p < pixels; ++p) hn::StoreU(hn::LoadU(d, x + p * pixel), d, to + p * lanes);
+}
+
+ConvFunctions conv_loops() { return {static_cast<int64_t>(hn::Lanes(D())), kPixels, conv_dense, conv_depthwise, conv_copy}; }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
