@@ -28,7 +28,8 @@ std::unique_ptr<Executable> prepare_gather(const CpuProblem& p) {
     for_each_index(out.rank, out.shape, [&](const Ix& o) {
       Ix at{}, from{};
       for (int d = 0; d < index.rank; ++d) at[d] = o[axis + d];
-      for (int d = 0; d < x.rank; ++d) from[d] = d < axis ? o[d] : o[d + index.rank - 1];
+      for (int d = 0; d < x.rank; ++d)
+        if (d != axis) from[d] = d < axis ? o[d] : o[d + index.rank - 1];
       from[axis] = load_index(index.dtype, ptr[1], index.offset(at));
       if (failure.check(&from[axis], x.shape[axis])) copy_element(ptr[2], out.offset(o), ptr[0], x.offset(from), bytes);
     });
