@@ -2,6 +2,7 @@
 """Which ops become others before the graph is read: PyTorch's core decompositions, less the ops that the engine has something better for, and
 our own for ops that PyTorch only has as kernels."""
 
+import math
 from typing import Any, Callable, Dict
 
 import torch
@@ -162,6 +163,57 @@ def _median(self):
     flat = self.reshape(-1)
     middle = flat.sort()[0][(flat.shape[0] - 1) // 2]
     return torch.where(self.isnan().any(), float("nan"), middle).to(self.dtype) if self.is_floating_point() else middle
+
+
+@_replaces(aten.nanmedian.default)
+def _nanmedian(self):
+    flat = self.reshape(-1)
+    if not self.is_floating_point():
+        return flat.median()
+    count = (~flat.isnan()).sum()
+    return flat.sort()[0][((count - 1) // 2).clamp_min(0)]
+
+
+@_replaces(aten.angle.default)
+def _angle(self):
+    if self.is_complex():
+        return NotImplemented
+    kind = self.dtype if self.is_floating_point() else torch.get_default_dtype()
+    flat = torch.where(self < 0, math.pi, 0.0).to(kind)
+    return torch.where(self.isnan(), self, flat) if self.is_floating_point() else flat
+
+
+def _identity_of(reduce, kind):
+    """What changes nothing in a reduction."""
+    if reduce in ("sum", "mean"):
+        return 0
+    if reduce == "prod":
+        return 1
+    if kind.is_floating_point:
+        return float("-inf") if reduce == "amax" else float("inf")
+    return torch.iinfo(kind).min if reduce == "amax" else torch.iinfo(kind).max
+
+
+@_replaces(aten.scatter_reduce.two)
+def _scatter_reduce(self, dim, index, src, reduce, *, include_self=True):
+    """Means, and reductions without the own values: these become what changes nothing, where something is written."""
+    if include_self and reduce != "mean":
+        return NotImplemented
+    start = self if include_self else self.scatter(dim, index, _identity_of(reduce, self.dtype))
+    if reduce != "mean":
+        return start.scatter_reduce(dim, index, src, reduce)
+    count = torch.full_like(self, include_self).scatter_add(dim, index, torch.ones_like(src)).clamp_min(1)
+    total = start.scatter_add(dim, index, src)
+    return total / count if self.is_floating_point() else torch.div(total, count, rounding_mode="floor")
+
+
+@_replaces(aten.index_reduce.default)
+def _index_reduce(self, dim, index, source, reduce, *, include_self=True):
+    if self.dim() == 0:
+        return NotImplemented
+    axis = dim % self.dim()
+    places = index.reshape([-1 if d == axis else 1 for d in range(self.dim())]).expand_as(source)
+    return self.scatter_reduce(axis, places, source, reduce, include_self=include_self)
 
 
 def _count_below(values, sorted_sequence, right):

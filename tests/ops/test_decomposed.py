@@ -40,7 +40,16 @@ def diagonal_scatter(x, source):
 
 @op_case((3, 5), (2, 4))
 def median(x):
-    return x.median(), torch.where(x > 0, float("nan"), x).median()
+    holes = torch.where(x > 0, float("nan"), x)
+    return x.median(), holes.median(), holes.nanmedian(), torch.angle(holes)
+
+
+@op_case([(4, 5), (3, 5), (3, 5)], ints=(None, 4, None))
+def reductions_without_self(x, i, source):
+    at = torch.tensor([0, 2, 2], device=x.device)
+    scattered = [x.scatter_reduce(0, i, source, reduce, include_self=False) for reduce in ("sum", "mean", "prod", "amax", "amin")]
+    indexed = [x.index_reduce(0, at, source, reduce, include_self=own) for reduce in ("mean", "amax") for own in (True, False)]
+    return [*scattered, *indexed, x.scatter_reduce(0, i, source, "mean")]
 
 
 @op_case((3, 4))
