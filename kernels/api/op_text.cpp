@@ -2,6 +2,7 @@
 // Operators as text, by reflection over ops.def and the field lists of ops.h.
 #include <cctype>
 #include <charconv>
+#include <cmath>
 
 #include "common/error.h"
 #include "kernels/api/op_reflect.h"
@@ -176,12 +177,19 @@ T value_of(std::string_view text) {
   }
 }
 
+/// Equal in the text too: the zeros are two numbers.
+template <class T>
+bool same(const T& a, const T& b) {
+  if constexpr (std::is_same_v<T, double>) return a == b && std::signbit(a) == std::signbit(b);
+  return a == b;
+}
+
 template <reflect::Reflected S>
 std::string fields_text(const S& op) {
   static const S defaults{};
   std::string text;
   auto add = [&](const auto& f) {
-    if (!(op.*(f.member) == defaults.*(f.member))) text += std::string(" ") + f.name + "=" + text_of(op.*(f.member));
+    if (!same(op.*(f.member), defaults.*(f.member))) text += std::string(" ") + f.name + "=" + text_of(op.*(f.member));
   };
   std::apply([&](const auto&... f) { (add(f), ...); }, S::fields());
   return text;

@@ -171,7 +171,7 @@ def _nanmedian(self):
     if not self.is_floating_point():
         return flat.median()
     count = (~flat.isnan()).sum()
-    return flat.sort()[0][((count - 1) // 2).clamp_min(0)]
+    return flat.sort()[0].index_select(0, ((count - 1) // 2).clamp_min(0).reshape(1)).reshape(())
 
 
 @_replaces(aten.angle.default)

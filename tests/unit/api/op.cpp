@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 #include "common/error.h"
@@ -60,6 +61,8 @@ TEST(Op, Text) {
   Pad pad;
   pad.value = -std::numeric_limits<double>::infinity();
   EXPECT_EQ(parse_op(str(Op(pad))), Op(pad));
+  EXPECT_EQ(str(Op(Fill{.value = -0.0})), "fill value=-0");
+  EXPECT_TRUE(std::signbit(std::get<Fill>(parse_op("fill value=-0")).value));
   EXPECT_EQ(group(Op(Reshape{})), OpGroup::view);
   EXPECT_EQ(group(Op(HostCall{})), OpGroup::control);
   EXPECT_EQ(group(Op(MatMul{})), OpGroup::compute);
