@@ -2,6 +2,7 @@
 #include "kernels/cpu/cpu_kernels.h"
 
 #include "kernels/conv/conv_kernels.h"
+#include "kernels/matmul/matmul_kernels.h"
 #include "kernels/onednn/onednn_kernels.h"
 
 namespace tuyere::cpu {
@@ -20,6 +21,7 @@ CpuKernelTable cpu_kernels() {
   add_gather_kernels(table);
   add_resize_kernels(table);
   add_conv_kernels(table);
+  add_matmul_kernels(table);
   add_pool_kernels(table);
   add_arg_reduce_kernels(table);
   add_cumulate_kernels(table);

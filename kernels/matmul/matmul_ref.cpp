@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/reference.h"
+#include "kernels/matmul/matmul_kernels.h"
 
 namespace tuyere::cpu {
-namespace {
 
-// Operand [..., R, C] after the optional transpose, its batch dims broadcast to the output's.
-View operand(const TensorView& t, bool transpose, const View& out) {
+View matmul_operand(const TensorView& t, bool transpose, const View& out) {
   View v(t);
   INTERNAL_CHECK(v.rank >= 2 && out.rank >= v.rank, "matmul operand of rank " << v.rank);
   if (transpose) {
@@ -22,9 +21,11 @@ View operand(const TensorView& t, bool transpose, const View& out) {
   return v;
 }
 
+namespace {
+
 std::unique_ptr<Executable> prepare_matmul(const CpuProblem& p) {
   const auto& op = attrs<MatMul>(p);
-  const View out(p.args.out[0]), a = operand(p.args.in[0], op.trans_a, out), b = operand(p.args.in[1], op.trans_b, out);
+  const View out(p.args.out[0]), a = matmul_operand(p.args.in[0], op.trans_a, out), b = matmul_operand(p.args.in[1], op.trans_b, out);
   RefEpilogue epilogue(op.epilogue, p, 2);
   const int m = out.rank - 2, n = out.rank - 1;
   const int64_t depth = a.shape[n];

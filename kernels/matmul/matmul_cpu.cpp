@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+// own.matmul.blocked: f32 arithmetic for f32, bf16 and f16, any strides. The right operand is packed into panels of columns, once when it is constant; rows
+// are read where they lie when their k is contiguous. Products are added up in pieces of k, so that long sums stay exact. The epilogue runs over the sums
+// of a block while they are in L1.
+#include <algorithm>
+
+#include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/small_gemm.h"
+#include "kernels/matmul/matmul_kernels.h"
+#include "kernels/pointwise/tile_loop.h"
+
+namespace tuyere::cpu {
+namespace {
+
+constexpr int64_t kPanel = 64;   // columns
+constexpr int64_t kRows = 48;    // of a block
+constexpr int64_t kDepth = 192;  // products that are added up before they join the sum
+constexpr size_t kCacheLine = 64;
+
+int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
+
+float element(const View& v, const void* data, int64_t offset) {
+  return v.dtype == DType::F32 ? static_cast<const float*>(data)[offset] : static_cast<float>(load_as_double(v.dtype, data, offset));
+}
+
+class BlockedMatMul {
+ public:
+  explicit BlockedMatMul(const CpuProblem& p) : op_(attrs<MatMul>(p)), out_(p.args.out[0]) {
+    a_ = matmul_operand(p.args.in[0], op_.trans_a, out_);
+    b_ = matmul_operand(p.args.in[1], op_.trans_b, out_);
+    for (int k = 2; k < p.inputs(); ++k) extras_.push_back(View(p.args.in[k]).broadcast_to(out_));
+    depth_ = a_.shape[a_.rank - 1];
+    while (out_.rank > 2 && join_rows()) continue;
+    rows_ = out_.shape[out_.rank - 2], columns_ = out_.shape[out_.rank - 1];
+    panels_ = blocks_of(columns_, kPanel);
+    batches_ = product(out_.rank - 2, out_.shape);
+    copied_ = a_.dtype != DType::F32 || a_.strides[a_.rank - 1] != 1;
+    packed_ = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
+    for (int d = 0; d < out_.rank - 2; ++d) shared_ &= b_.strides[d] == 0;
+    slot_ = p.workspace_slot();
+  }
+
+  int64_t workspace_bytes() const { return ((copied_ ? copy_floats() : 0) + (packed_ ? 0 : panel_floats())) * 4; }
+
+  void prepare(const CpuProblem& p) {
+    if (copied_) plan_copy();
+    if (packed_) {
+      const auto make = [&] {
+        const auto memory = std::shared_ptr<float[]>(new (std::align_val_t(kCacheLine)) float[static_cast<size_t>(panel_floats())],
+                                                     [](float* f) { operator delete[](f, std::align_val_t(kCacheLine)); });
+        pack(p.args.constants[1], memory.get());
+        return std::shared_ptr<void>(memory);
+      };
+      const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
+      weights_ = named ? p.args.store->packed(p.args.constant_keys[1] + layout(), make) : make();
+    }
+    const int64_t strips = blocks_of(rows_, kRows);
+    strip_ = blocks_of(rows_, strips);
+    tasks_ = batches_ * panels_ * strips;
+    threads_ = static_cast<int>(std::min<int64_t>(threads_for(batches_ * rows_ * columns_ * std::max<int64_t>(1, depth_ / 16)), tasks_));
+    std::vector<DType> in{DType::F32};
+    for (const View& e : extras_) in.push_back(e.dtype);
+    epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
+    scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
+    sums_.resize(static_cast<size_t>(threads_ * 2 * kRows * kPanel));
+  }
+
+  void operator()(void* const* ptr) {
+    auto* workspace = static_cast<float*>(ptr[slot_]);
+    const auto* a = static_cast<const float*>(ptr[0]);
+    if (copied_) {
+      void* operands[] = {workspace, ptr[0]};
+      copy_->run(operands);
+      a = workspace;
+    }
+    const float* b = static_cast<const float*>(weights_.get());
+    if (!packed_) {
+      float* panels = workspace + (copied_ ? copy_floats() : 0);
+      pack(ptr[1], panels);
+      b = panels;
+    }
+    parallel_ranges(threads_, tasks_, [&](int thread, int64_t begin, int64_t end) {
+      for (int64_t task = begin; task < end; ++task) run_task(ptr, a, b, thread, task);
+    });
+  }
+
+ private:
+  /// Makes the last batch dim part of the rows where all operands allow it and the columns do not depend on it.
+  bool join_rows() {
+    const int outer = out_.rank - 3, inner = out_.rank - 2;
+    const auto joins = [&](const View& v) {
+      return out_.shape[outer] == 1 || out_.shape[inner] == 1 || v.strides[outer] == v.strides[inner] * out_.shape[inner];
+    };
+    if (b_.strides[outer] != 0 && out_.shape[outer] != 1) return false;
+    if (!joins(a_) || !joins(out_) || !std::all_of(extras_.begin(), extras_.end(), joins)) return false;
+    const auto join = [&](View& v) {
+      if (v.shape[inner] == 1) v.strides[inner] = v.strides[outer];
+      v.shape[inner] *= v.shape[outer];
+      erase(v, outer);
+    };
+    join(a_);
+    for (View& e : extras_) join(e);
+    erase(b_, outer);
+    join(out_);
+    return true;
+  }
+
+  static void erase(View& v, int dim) {
+    for (int d = dim; d + 1 < v.rank; ++d) v.shape[d] = v.shape[d + 1], v.strides[d] = v.strides[d + 1];
+    --v.rank;
+  }
+
+  // -- operands
+
+  int64_t copy_floats() const { return batches_ * rows_ * depth_; }
+  int64_t panel_floats() const { return (shared_ ? 1 : batches_) * panels_ * depth_ * kPanel; }
+
+  /// Offset of `batch` in an operand.
+  int64_t batch_offset(const View& v, int64_t batch) const {
+    int64_t offset = 0;
+    for (int d = out_.rank - 3; d >= 0; --d) {
+      offset += batch % out_.shape[d] * v.strides[d];
+      batch /= out_.shape[d];
+    }
+    return offset;
+  }
+
+  /// The rows as dense floats, [batch][row][k].
+  void plan_copy() {
+    View from = a_, to = a_;
+    for (int d = 0; d < out_.rank - 2; ++d) from.shape[d] = to.shape[d] = out_.shape[d];
+    to.dtype = DType::F32;
+    int64_t stride = 1;
+    for (int d = to.rank - 1; d >= 0; --d) {
+      to.strides[d] = stride;
+      stride *= to.shape[d];
+    }
+    copy_ = std::make_shared<TileLoop>(TileProgram({}, {a_.dtype}, {DType::F32}), to, std::vector<View>{to, from}, 1, 1);
+    a_ = to;
+  }
+
+  /// [batch][panel][k][kPanel], zeros beyond the last column.
+  void pack(const void* data, float* to) const {
+    const int64_t panels = (shared_ ? 1 : batches_) * panels_;
+    parallel_ranges(threads_for(panels * depth_ * kPanel), panels, [&](int, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) pack_panel(data, batch_offset(b_, i / panels_), i % panels_ * kPanel, to + i * depth_ * kPanel);
+    });
+  }
+
+  void pack_panel(const void* data, int64_t offset, int64_t column, float* to) const {
+    const int64_t count = std::min(kPanel, columns_ - column), row = b_.strides[b_.rank - 2], step = b_.strides[b_.rank - 1];
+    offset += column * step;
+    for (int64_t k = 0; k < depth_; ++k, to += kPanel) {
+      for (int64_t c = 0; c < count; ++c) to[c] = element(b_, data, offset + k * row + c * step);
+      std::fill(to + count, to + kPanel, 0.0f);
+    }
+  }
+
+  std::string layout() const {
+    std::string text = "|blocked|" + std::to_string(kPanel) + (shared_ ? "|" : "|batches") + std::string(name(b_.dtype));
+    for (int d = shared_ ? b_.rank - 2 : 0; d < b_.rank; ++d) text += "," + std::to_string(b_.shape[d]) + ":" + std::to_string(b_.strides[d]);
+    return text;
+  }
+
+  // -- running
+
+  void run_task(void* const* ptr, const float* a, const float* b, int thread, int64_t task) {
+    const int64_t strips = tasks_ / batches_ / panels_;
+    const int64_t strip = task % strips, panel = task / strips % panels_, batch = task / strips / panels_;
+    const int64_t row = strip * strip_, rows = std::min(strip_, rows_ - row), columns = std::min(kPanel, columns_ - panel * kPanel);
+    if (rows <= 0) return;
+    const int64_t padded = padded_columns(columns), lda = a_.strides[a_.rank - 2];
+    const float* from = a + batch_offset(a_, batch) + row * lda;
+    const float* weights = b + ((shared_ ? 0 : batch) * panels_ + panel) * depth_ * kPanel;
+    float* sums = sums_.data() + thread * 2 * kRows * kPanel;
+    float* piece = sums + kRows * kPanel;
+    std::fill(sums, sums + (depth_ == 0 ? rows * kPanel : 0), 0.0f);
+    for (int64_t k = 0; k < depth_; k += kDepth) {
+      const int64_t depth = std::min(kDepth, depth_ - k);
+      small_gemm(from + k, lda, weights + k * kPanel, kPanel, k ? piece : sums, kPanel, rows, padded, depth, false);
+      if (k == 0) continue;
+      for (int64_t i = 0; i < rows * kPanel; ++i) sums[i] += piece[i];
+    }
+    finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
+  }
+
+  void finish(void* const* ptr, int thread, int64_t batch, int64_t row, int64_t rows, int64_t column, int64_t columns, const float* sums) const {
+    constexpr int64_t kStep = TileProgram::kTile / kPanel;
+    std::array<Patch, TileLoop::kMaxOperands> in;
+    for (int64_t r = 0; r < rows; r += kStep) {
+      in[0] = {sums + r * kPanel, kPanel, 1};
+      for (size_t k = 0; k < extras_.size(); ++k) in[k + 1] = patch(extras_[k], ptr[2 + k], batch, row + r, column);
+      const Patch out = patch(out_, ptr[2 + extras_.size()], batch, row + r, column);
+      epilogue_->run(in.data(), &out, std::min(kStep, rows - r), columns, scratch_->of(thread));
+    }
+  }
+
+  Patch patch(const View& v, const void* data, int64_t batch, int64_t row, int64_t column) const {
+    const int64_t down = v.strides[v.rank - 2], across = v.strides[v.rank - 1], offset = batch_offset(v, batch) + row * down + column * across;
+    return {static_cast<const char*>(data) + offset * (bits(v.dtype) / 8), down, across};
+  }
+
+  MatMul op_;
+  View out_, a_, b_;
+  std::vector<View> extras_;
+  int64_t depth_ = 0, rows_ = 0, columns_ = 0, panels_ = 0, batches_ = 1, strip_ = 1, tasks_ = 0;
+  bool copied_ = false, packed_ = false, shared_ = true;
+  int slot_ = 0, threads_ = 1;
+  std::shared_ptr<TileLoop> copy_;
+  std::shared_ptr<void> weights_;
+  std::unique_ptr<TileProgram> epilogue_;
+  std::unique_ptr<TileScratch> scratch_;
+  std::vector<float> sums_;
+};
+
+std::unique_ptr<Executable> prepare_blocked(const CpuProblem& p) {
+  if (p.args.out[0].numel() == 0) return prepare_kernel("reference.matmul", p);
+  BlockedMatMul matmul(p);
+  matmul.prepare(p);
+  return executable(std::move(matmul));
+}
+
+int64_t workspace_blocked(const CpuProblem& p) { return p.args.out[0].numel() == 0 ? 0 : BlockedMatMul(p).workspace_bytes(); }
+
+}  // namespace
+
+void add_matmul_kernels(CpuKernelTable& table) { table.push_back({"own.matmul.blocked", prepare_blocked, workspace_blocked}); }
+
+}  // namespace tuyere::cpu
