@@ -19,21 +19,34 @@ struct Piece {
   int64_t n, out_stride, in_stride;
 };
 
+// Elements may be runs of smaller ones, which are aligned as those are.
+template <class T>
+T load(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+template <class T>
+void store(char* to, T value) {
+  std::memcpy(to, &value, sizeof value);
+}
+
 template <class T>
 void copy_elements(const Piece& p) {
-  auto* out = reinterpret_cast<T*>(p.out);
-  const auto* in = reinterpret_cast<const T*>(p.in);
-  if (p.in_stride == 0) {
-    const T value = *in;
-    for (int64_t i = 0; i < p.n; ++i) out[i * p.out_stride] = value;
+  constexpr auto size = static_cast<int64_t>(sizeof(T));
+  const int64_t to = p.out_stride * size, from = p.in_stride * size;
+  if (from == 0) {
+    const T value = load<T>(p.in);
+    for (int64_t i = 0; i < p.n; ++i) store(p.out + i * to, value);
   } else {
-    for (int64_t i = 0; i < p.n; ++i) out[i * p.out_stride] = in[i * p.in_stride];
+    for (int64_t i = 0; i < p.n; ++i) store(p.out + i * to, load<T>(p.in + i * from));
   }
 }
 
 template <class T>
 void fill_row(const Piece& p) {
-  std::fill_n(reinterpret_cast<T*>(p.out), p.n, *reinterpret_cast<const T*>(p.in));
+  const T value = load<T>(p.in);
+  for (int64_t i = 0; i < p.n; ++i) store(p.out + i * static_cast<int64_t>(sizeof(T)), value);
 }
 
 int64_t pieces(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
