@@ -16,6 +16,7 @@ void bind_source(py::module_& m);   // converters/source/source.h, converters/co
 void bind_network(py::module_& m);  // core/network/network.h
 void bind_builder(py::module_& m);  // core/builder/builder.h
 void bind_engine(py::module_& m);   // runtime/engine
+void bind_watch(py::module_& m);    // changes of weights
 
 DType dtype_from(const std::string& text);
 /// int or str (an expression).

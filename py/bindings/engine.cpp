@@ -169,6 +169,21 @@ void execute(PyEngine& self, const py::sequence& inputs, const py::sequence& out
   raise_if(status);
 }
 
+/// Tensors cross as capsules of AtenTensorHandles, as torch._C._aoti makes and takes them.
+py::list call(PyEngine& self, const py::list& inputs) {
+  std::vector<void*> handles;
+  handles.reserve(inputs.size());
+  for (const auto& input : inputs) handles.push_back(py::reinterpret_borrow<py::capsule>(input).get_pointer());
+  std::vector<void*> outputs;
+  {
+    py::gil_scoped_release release;
+    outputs = tensor_call()(self.handle(), handles);
+  }
+  py::list out;
+  for (void* output : outputs) out.append(py::capsule(output));
+  return out;
+}
+
 py::list profile(PyEngine& self, const py::sequence& inputs, const py::sequence& outputs, uintptr_t stream) {
   auto in_tensors = described(inputs), out_tensors = described(outputs);
   const auto in = refs(in_tensors), out = refs(out_tensors);
@@ -214,6 +229,7 @@ void bind_engine(py::module_& m) {
       .def("refittable", [](const PyEngine& e) { return e.engine().refittable(); })
       .def("describe_outputs", &outputs)
       .def("execute", &execute)
+      .def("call", &call, "Runs on tensors that nothing traces: what tuyere::execute does, without the dispatcher.")
       .def("profile", &profile)
       .def("refit", &refit)
       .def("share", &share)

@@ -79,4 +79,5 @@ PYBIND11_MODULE(_tuyere, m) {
   bind_source(m);
   bind_builder(m);
   bind_engine(m);
+  bind_watch(m);
 }

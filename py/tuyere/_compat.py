@@ -13,6 +13,7 @@ from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
+from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 
 from .decompositions import PRESERVED
 
@@ -23,19 +24,24 @@ __all__ = [
     "TRACING",
     "aot_autograd",
     "aot_export_module",
+    "calls_are_watched",
     "fake_input",
     "free_unbacked_symbols",
+    "from_handles",
     "from_script_number",
     "guards_of",
     "ignored_unbacked_symbols",
     "in_dispatcher",
     "keep_composite_ops",
     "module_of_function",
+    "IncompatibleKeys",
     "parse_schema",
+    "pytree_specs",
     "script_dce",
     "script_list",
     "statically_known_true",
     "symbolic_fake_mode",
+    "to_handles",
     "to_script_number",
     "unbacked_int",
     "unset_fake_temporarily",
@@ -81,6 +87,25 @@ def tf32_flags():
         return False
 
     return allows(torch.backends.cuda.matmul), allows(torch.backends.cudnn.conv, torch.backends.cudnn)
+
+
+# -- calls without the dispatcher
+
+to_handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors  # who takes the handles frees them
+from_handles = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
+_modes, _profiler_on, _tracing = torch._C._len_torch_dispatch_stack, torch.autograd._profiler_enabled, torch._C._get_tracing_state
+_transforms = torch._C._functorch.peek_interpreter_stack
+
+
+def calls_are_watched():
+    """Whether something wants to see the operators that are called: modes such as FakeTensorMode, the profiler, tracers, function transforms."""
+    return _modes() > 0 or _profiler_on() or _tracing() is not None or _transforms() is not None
+
+
+def pytree_specs(gm):
+    """(in_spec, out_spec) of what ExportedProgram.module() returns; None for other graphs."""
+    info = getattr(gm.graph._codegen, "pytree_info", None)
+    return None if info is None else (info.in_spec, info.out_spec)
 
 
 # -- fake tensors with symbolic sizes

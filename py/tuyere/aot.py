@@ -4,6 +4,8 @@
 import inspect
 import json
 import os
+import tempfile
+import weakref
 import zipfile
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -11,15 +13,18 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
-from . import _compat, decompositions
-from .engine import Engine, check_memory
+from . import _compat, _tuyere, decompositions
+from .direct import FlatCall, direct_call
+from .engine import AbsentEngine, Engine, carrier_of, check_memory, make_unique
+from .engine_file import CARRIER_HEADER
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
 from .report import Report
 from .torchscript import compile_script, is_script
-from .watch import Watch
+from .watch import OwnerWatch, Place
 
-_REPORT_FILE = "tuyere_report.json"
+_REPORT_FILE, _WEIGHTS_FILE = "tuyere_report.json", "tuyere_weights.json"
+_UNKNOWN = object()
 _MAGIC = b"tuyere-engine-1"
 
 
@@ -36,6 +41,7 @@ def compile(model, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = 
     with torch.no_grad():
         exported = export(model, args, kwargs, dynamic_shapes)
         program = _compile_exported(exported, dynamic_shapes, parsed, type(model).__name__)
+        program.follow(model, keep=parsed.weights == "shared")
         program.remember_example(args, kwargs or {}, _call_shapes(model, args, kwargs or {}, dynamic_shapes))
         return program
 
@@ -53,15 +59,20 @@ def load(path) -> "Program":
         raise FileNotFoundError(f"no program at {os.fspath(path)}")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"'{os.fspath(path)}' is no program that Program.save wrote, or a damaged one; an engine file is loaded with tuyere.Engine.load")
-    extra = {_REPORT_FILE: ""}
+    extra = {_REPORT_FILE: "", _WEIGHTS_FILE: ""}
     exported = torch.export.load(path, extra_files=extra)
     report = Report.from_dict(json.loads(extra[_REPORT_FILE])) if extra[_REPORT_FILE] else Report()
     module = exported.module()
+    engines = []
     for number, carrier in enumerate(_carriers(module)):
+        make_unique(carrier)
         weights = _weights_path(path, number)
         if os.path.exists(weights):
-            Engine.from_carrier(carrier, weights=weights, may_be_absent=True)
-    return Program(module, report)
+            engines.append(Engine.from_carrier(carrier, weights=weights, may_be_absent=True))
+    program = Program(module, report)
+    program.keep(engines)
+    program.remember_weights(**json.loads(extra[_WEIGHTS_FILE] or '{"outside": {}, "optional": []}'))
+    return program
 
 
 def _weights_path(path, number: int) -> str:
@@ -70,7 +81,8 @@ def _weights_path(path, number: int) -> str:
 
 
 class Program(torch.nn.Module):
-    """A compiled module. Call it as the original. engines: the engine files inside, in order."""
+    """A compiled module. Call it as the original. engines: the engine files inside, in order. It uses changed weights of the original module at the next
+    call, without keeping that module alive; load_state_dict gives it weights of its own."""
 
     def __init__(self, module, report: Report):
         super().__init__()
@@ -78,33 +90,80 @@ class Program(torch.nn.Module):
         self._report = report
         self._example: Optional[Tuple[Any, Dict[str, Any], Any]] = None
         self._built: Dict[bytes, Engine] = {}  # by id
-        self._watches: List[Tuple[Watch, List[torch.Tensor]]] = []  # with the parameters that it looks at
+        self._outside: Dict[str, str] = {}  # weights that PyTorch reads: name -> attribute of self.module
+        self._optional: List[str] = []  # weights that a state_dict does not have: buffers that are not persistent
+        self._watches: List[OwnerWatch] = []
+        self._flat_call: Any = _UNKNOWN  # found at the first call: engines of a loaded program may be for another machine
 
     def remember_example(self, args, kwargs, dynamic_shapes):
         """What export() needs; dynamic_shapes: as of a forward(*args, **kwargs)."""
         self._example = (args, kwargs, dynamic_shapes)
 
-    def keep(self, lowered, follow: bool):
-        """Takes over the engines of a graph. follow: they share parameters with the module, whose changes they see at the next call."""
-        for segment in lowered.segments:
-            self._built[_id_of(segment.carrier)] = segment.engine
-            if not follow:
-                continue
-            tensors = [lowered.constants[lowered.read.params[n]][1] for n in segment.params]
-            self._watches.append((Watch(segment.engine, segment.params, tensors), tensors))
+    def remember_weights(self, outside: Dict[str, str], optional: Sequence[str]):
+        """outside: attributes of the weights that PyTorch reads. optional: names of weights that a state_dict lacks."""
+        self._outside, self._optional = dict(outside), list(optional)
+
+    def keep(self, engines: Sequence[Engine]):
+        """Takes over engines of its graph."""
+        for engine in engines:
+            self._built[_id_of(engine.carrier)] = engine
+        heads = [bytes(e.carrier[:64].numpy()) for e in engines if _holds_weights(e)]
+        weakref.finalize(self, _unload, heads)
+
+    def follow(self, model, keep: bool):
+        """Changes of the parameters of `model`, a module or an ExportedProgram, are seen at the next call, while it lives. keep: as long as this does."""
+        self._followed = (model,) if keep else ()  # a tuple: a module would become a part of this one
+        for engine in self._engines_here():
+            self._follow(model, engine.refittable(), engine.refit)
+        self._follow(model, self._outside, self._set_outside)
+
+    def _follow(self, model, names, apply):
+        places = [(name, place) for name in names if (place := Place.of(model, name)) is not None]
+        if places:
+            self._watches.append(OwnerWatch(apply, places))
+
+    def load_state_dict(self, state_dict, strict: bool = True, assign: bool = False):
+        """New values for the weights, by their names in the original module, used from the next call on; the original's are followed no more. What the
+        program does not need is ignored. strict: all that it needs must be there. assign: no difference, engines have forms of their own."""
+        engines = self._engines_here()
+        needed = {name for engine in engines for name in engine.refittable()} | self._outside.keys()
+        missing = sorted(needed - state_dict.keys() - set(self._optional))
+        if strict and missing:
+            raise RuntimeError(f"the state_dict lacks weights that the program needs: {', '.join(missing)}; strict=False leaves them as they are")
+        self._watches.clear()
+        for engine in engines:
+            values = {name: state_dict[name] for name in engine.refittable() if name in state_dict}
+            if values:
+                engine.refit(values)
+        self._set_outside({name: state_dict[name].clone() for name in self._outside if name in state_dict})
+        return _compat.IncompatibleKeys(missing, [])
+
+    def _set_outside(self, weights):
+        for name, tensor in weights.items():
+            owner, _, key = self._outside[name].rpartition(".")
+            buffers = self.module.get_submodule(owner)._buffers
+            if buffers[key].data_ptr() != tensor.data_ptr():  # else it was written in place
+                buffers[key] = tensor.detach().to(buffers[key].device)
+
+    def _engines_here(self) -> List[Engine]:
+        return [e for e in self.engines if not isinstance(e, AbsentEngine)]
 
     def forward(self, *args, **kwargs):
-        for watch, tensors in self._watches:
-            watch.refit_if_changed(tensors)
+        for watch in self._watches:
+            watch.refit_if_changed()
+        call = self._flat_call
+        if call is _UNKNOWN:
+            call = self._flat_call = self._find_flat_call()
+        if call is not None:
+            flat = call.flat(args, kwargs)
+            if flat is not None:
+                return call(flat)
         return self.module(*args, **kwargs)
 
-    def load_state_dict(self, state_dict, *args, **kwargs):
-        if state_dict and not set(state_dict) & set(self.state_dict()):
-            raise RuntimeError(
-                "a Program has its weights in its engines; for those of another state of the module call "
-                "engine.refit({name: state[name] for name in engine.refittable()}) for each of program.engines, or compile with weights='shared'"
-            )
-        return super().load_state_dict(state_dict, *args, **kwargs)
+    def _find_flat_call(self) -> Optional[FlatCall]:
+        graph, specs = (self.module.lowered, self.module.specs) if isinstance(self.module, _Call) else (self.module, _compat.pytree_specs(self.module))
+        call = specs and direct_call(graph, {id(c): e for c, e in zip(_carriers(graph), self.engines)})
+        return FlatCall.of(call, *specs) if call else None
 
     def _apply(self, fn, recurse=True):
         """module.to(device) and the like leave engines where they are: on the host."""
@@ -115,13 +174,17 @@ class Program(torch.nn.Module):
 
     @property
     def engines(self) -> List[Engine]:
-        return [self._built.get(_id_of(c)) or Engine.from_carrier(c, may_be_absent=True) for c in _carriers(self.module)]
+        for carrier in _carriers(self.module):
+            if _id_of(carrier) not in self._built:
+                self.keep([Engine.from_carrier(carrier, may_be_absent=True)])
+        return [self._built[_id_of(c)] for c in _carriers(self.module)]
 
     def export(self) -> torch.export.ExportedProgram:
         """The program for torch.export.save, or for AOTInductor; the engines are constants of it."""
         if self._example is None:
             raise RuntimeError("this Program was loaded from a file: use torch.export.load on that file")
         args, kwargs, dynamic_shapes = self._example
+        self._renew_carriers()
         with torch.no_grad(), _compat.TRACING:
             return torch.export.export(self.module, args, kwargs, dynamic_shapes=dynamic_shapes)
 
@@ -130,10 +193,23 @@ class Program(torch.nn.Module):
         shared."""
         if self._example is None:
             raise RuntimeError("this Program was loaded from a file: copy that file instead of saving it again")
-        torch.export.save(self.export(), path, extra_files={_REPORT_FILE: json.dumps(self._report.to_dict())})
+        extra = {_REPORT_FILE: json.dumps(self._report.to_dict()), _WEIGHTS_FILE: json.dumps({"outside": self._outside, "optional": self._optional})}
+        torch.export.save(self.export(), path, extra_files=extra)
         for number, engine in enumerate(self.engines):
             if engine.meta.get("weights"):
                 engine.save_weights(_weights_path(path, number))
+
+    def _renew_carriers(self):
+        """Weights that were refitted become those of the carriers."""
+        for part in self.module.modules():
+            for name, tensor in list(part._buffers.items()):
+                engine = self._built.get(_id_of(tensor)) if _is_carrier(tensor) else None
+                if engine is None or not engine.refitted or not _holds_weights(engine):
+                    continue
+                with tempfile.TemporaryDirectory() as folder:
+                    engine.save(os.path.join(folder, "engine"))
+                    with open(os.path.join(folder, "engine"), "rb") as file:
+                        part._buffers[name] = carrier_of(file.read(), bytes(tensor[:CARRIER_HEADER].numpy()))
 
 
 class _Call(torch.nn.Module):
@@ -146,7 +222,15 @@ class _Call(torch.nn.Module):
         self.lowered = graph  # not "graph": that name is a property of every GraphModule that torch.export makes of this
         self._in_spec, self._out_spec, self._outputs = in_spec, out_spec, outputs
 
+    @property
+    def specs(self):
+        """Of arguments and results; None when some results are constants."""
+        return (self._in_spec, self._out_spec) if all(kind is None for kind in self._outputs) else None
+
     def forward(self, *args, **kwargs):
+        names = self._in_spec.children()[1].context
+        if kwargs and kwargs.keys() == set(names):
+            kwargs = {name: kwargs[name] for name in names}
         flat, spec = pytree.tree_flatten((args, kwargs))
         if spec != self._in_spec:
             raise ValueError(f"the program was compiled for arguments of the structure {self._in_spec}, got {spec}")
@@ -168,14 +252,16 @@ def _compile_exported(exported, dynamic_shapes, options: Options, name: str) -> 
     placeholders = {n.name: n for n in exported.graph_module.graph.nodes if n.op == "placeholder"}
     constants, attributes = constants_of(exported)
     mutations, outputs = _outputs(exported, placeholders)
-    settings = LowerSettings(keep_constants=False, sizes=True, unique_ids=False, attributes=attributes, mutations=mutations)
+    settings = LowerSettings(keep_constants=False, sizes=True, attributes=attributes, mutations=mutations)
     settings.size_names = _size_names(exported, placeholders, dynamic_shapes)
     lowered = lower(exported.graph_module, constants, options, settings, name)
     inputs = [spec.arg for spec in exported.graph_signature.input_specs if spec.kind == InputKind.USER_INPUT]
     tensors = [isinstance(arg, TensorArgument) for arg in inputs]
     call = _Call(lowered.graph, exported.call_spec.in_spec, exported.call_spec.out_spec, outputs, tensors)
     program = Program(call, lowered.report)
-    program.keep(lowered, options.weights == "shared")
+    program.keep([s.engine for s in lowered.segments])
+    optional = [s.target for s in exported.graph_signature.input_specs if s.kind == InputKind.BUFFER and not s.persistent]
+    program.remember_weights({name: f"lowered.{attribute}" for name, attribute in lowered.attributes.items()}, optional)
     return program
 
 
@@ -249,6 +335,15 @@ def _outputs(exported, placeholders):
         else:
             raise NotImplementedError(f"tuyere.compile: the exported program has an output of kind {spec.kind.name}; export the module for inference")
     return mutations, outputs
+
+
+def _unload(heads):
+    for head in heads:
+        _tuyere.unload(head)
+
+
+def _holds_weights(engine) -> bool:
+    return engine.meta.get("weights", "engine") == "engine"
 
 
 def _is_carrier(tensor) -> bool:

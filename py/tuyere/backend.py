@@ -8,9 +8,10 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from . import _compat, _tuyere, decompositions
+from .direct import direct_call
 from .lower import Lowered, LowerSettings, lower
 from .options import Options, checked_mapping, parse_options
-from .watch import Watch
+from .watch import ArgumentWatch
 
 
 def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Optional[Dict[str, Any]] = None, mode: Optional[str] = None):
@@ -99,18 +100,19 @@ class _Runner:
         self.graph = lowered.graph
         placeholders = [n for n in original.graph.nodes if n.op == "placeholder"]
         positions = {n: i for i, n in enumerate(placeholders)}
-        self.watches = []  # (watch, the arguments that it looks at)
+        self.watches = []
         for segment in lowered.segments:
             nodes = [lowered.read.params[n] for n in segment.params]
-            watch = Watch(segment.engine, segment.params, [lowered.constants[n][1] for n in nodes])
-            self.watches.append((watch, [positions[n] for n in nodes]))
-        self.direct = _direct(lowered, original, positions)
+            if nodes:
+                tensors = [lowered.constants[n][1] for n in nodes]
+                self.watches.append(ArgumentWatch(segment.engine, segment.params, tensors, [positions[n] for n in nodes]))
+        self.direct = direct_call(lowered.graph, {id(s.carrier): s.engine for s in lowered.segments})
         heads = [bytes(s.carrier[:64].numpy()) for s in lowered.segments]
         weakref.finalize(self, _unload, heads)
 
     def __call__(self, args):
-        for watch, indices in self.watches:
-            watch.refit_if_changed([args[i] for i in indices])
+        for watch in self.watches:
+            watch.refit_if_changed(args)
         if self.direct is not None:
             return self.direct(args)
         return self.graph(*args)
@@ -119,30 +121,6 @@ class _Runner:
 def _unload(heads):
     for head in heads:
         _tuyere.unload(head)
-
-
-def _direct(lowered: Lowered, original, positions):
-    """The call without FX when the whole graph is one engine."""
-    if len(lowered.segments) != 1 or lowered.report.num_outside:
-        return None
-    segment, read = lowered.segments[0], lowered.read
-    if any(n not in positions for n in segment.inputs):
-        return None
-    output = next(n for n in original.graph.nodes if n.op == "output")
-    slots = []
-    for node in output.args[0]:
-        value = read.value_of.get(node) if isinstance(node, torch.fx.Node) else None
-        if value not in segment.outputs:
-            return None
-        slots.append(segment.outputs.index(value))
-    indices = [positions[n] for n in segment.inputs]
-    execute, carrier = torch.ops.tuyere.execute.default, segment.carrier
-
-    def call(args):
-        outputs = execute([args[i] for i in indices], carrier, [], [])
-        return [outputs[k] for k in slots]
-
-    return call
 
 
 def boxed(runner):

@@ -36,13 +36,20 @@ def describe(t: torch.Tensor):
 def make_carrier(engine_file: bytes, unique: bool) -> torch.Tensor:
     """The uint8 tensor that tuyere::execute takes: header with id, then the engine file. unique: an id of its own, so that a refit of this engine
     never reaches another one with the same bytes."""
-    engine_id = uuid.uuid4().hex if unique else _tuyere.content_id(engine_file)
-    header = _tuyere.carrier_header(engine_id)
+    return carrier_of(engine_file, _tuyere.carrier_header(uuid.uuid4().hex if unique else _tuyere.content_id(engine_file)))
+
+
+def carrier_of(engine_file: bytes, header: bytes) -> torch.Tensor:
     carrier = torch.empty(len(header) + len(engine_file), dtype=torch.uint8)
     view = memoryview(carrier.numpy())
     view[: len(header)] = header
     view[len(header) :] = engine_file
     return carrier
+
+
+def make_unique(carrier: torch.Tensor) -> None:
+    """Gives a carrier an id of its own."""
+    memoryview(carrier.numpy())[:CARRIER_HEADER] = _tuyere.carrier_header(uuid.uuid4().hex)
 
 
 Weights = Union[str, os.PathLike, Dict[str, torch.Tensor], None]
@@ -67,6 +74,7 @@ class Engine:
     def __init__(self, handle, carrier: Optional[torch.Tensor] = None):
         self._handle = handle
         self.carrier = carrier
+        self.refitted = False
 
     @staticmethod
     def from_carrier(carrier: torch.Tensor, device: int = 0, cuda_graphs: bool = True, weights: Weights = None, may_be_absent: bool = False) -> "Engine":
@@ -139,6 +147,11 @@ class Engine:
         """Constants on the device."""
         return self._handle.weight_bytes
 
+    @property
+    def native_call(self):
+        """Takes and returns lists of handles (_compat.to_handles, from_handles)."""
+        return self._handle.call
+
     def __call__(self, *inputs: torch.Tensor) -> List[torch.Tensor]:
         outputs = self._allocate(inputs)
         self._handle.execute([describe(t) for t in inputs], [describe(t) for t in outputs], self._stream())
@@ -153,6 +166,7 @@ class Engine:
 
     def refit(self, weights: Dict[str, torch.Tensor]) -> None:
         """New values for weights, by name; packed forms are recomputed. An engine built with weights="shared" uses these tensors in place."""
+        self.refitted = True
         if self.meta.get("weights") == "shared":
             self._handle.share(_shared(weights), self._stream())
             return
@@ -180,6 +194,7 @@ class AbsentEngine(Engine):
     def __init__(self, file: EngineFile, carrier: torch.Tensor):
         self.file = file
         self.carrier = carrier
+        self.refitted = False
         self.weights = b""  # the contents of its weights file
 
     @property

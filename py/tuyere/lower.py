@@ -42,6 +42,7 @@ class Lowered:
     report: Report
     read: ReadGraph
     constants: Dict[Any, Any]
+    attributes: Dict[str, str]  # parameters and buffers that PyTorch reads: name -> attribute of graph
 
 
 @dataclasses.dataclass
@@ -102,9 +103,10 @@ def build_analysis(analysis: Analysis, options: Options, settings: LowerSettings
     target = target_of(device_of(gm), options)
     segments, failures = _build_segments(gm, read, partition, target, options, settings, constants, report)
     _count(report, read, partition, failures)
-    stitched = _Stitcher(gm, read, segments, {**constants, **settings.attributes}, settings).run()
+    stitcher = _Stitcher(gm, read, segments, {**constants, **settings.attributes}, settings)
+    stitched = stitcher.run()
     report.target = segments[0].engine.target if segments else report.target or target
-    return Lowered(stitched, segments, report, read, constants)
+    return Lowered(stitched, segments, report, read, constants, stitcher.attributes)
 
 
 def finish_report(report: Report, options: Options, started: float):
@@ -208,6 +210,7 @@ class _Stitcher:
         self.segment_of_value = {v: s for s in segments for v in s.outputs}
         self.inside = {node for s in segments for node in s.nodes}  # what the engines run
         self.pending: Dict[str, torch.Tensor] = {}
+        self.attributes: Dict[str, str] = {}
         self.sizes = SizeEmitter(gm, self.graph, self.lookup)
 
     def run(self) -> torch.fx.GraphModule:
@@ -267,10 +270,12 @@ class _Stitcher:
 
     def attribute(self, node) -> torch.fx.Node:
         if node in self.constants:
-            name, tensor, _ = self.constants[node]
+            given, tensor, is_param = self.constants[node]
         else:
-            name, tensor = node.target, operator.attrgetter(node.target)(self.gm)
-        name = "const_" + name.replace(".", "_")
+            given, tensor, is_param = node.target, operator.attrgetter(node.target)(self.gm), False
+        name = "const_" + given.replace(".", "_")
+        if is_param:
+            self.attributes[given] = name
         if isinstance(tensor, torch.Tensor):
             self.pending[name] = tensor.detach()
         else:

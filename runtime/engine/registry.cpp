@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine/registry.h"
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <shared_mutex>
@@ -19,6 +20,8 @@ Registry& registry() {
   static Registry* instance = new Registry;  // never destroyed: calls may come from other static destructors
   return *instance;
 }
+
+std::atomic<TensorCall> installed_call{nullptr};
 
 }  // namespace
 
@@ -81,5 +84,9 @@ bool unload_engine(const EngineId& id) {
   std::unique_lock lock(registry().mutex);
   return registry().engines.erase(id) > 0;
 }
+
+void set_tensor_call(TensorCall call) { installed_call.store(call, std::memory_order_release); }
+
+TensorCall tensor_call() { return installed_call.load(std::memory_order_acquire); }
 
 }  // namespace tuyere

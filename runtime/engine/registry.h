@@ -44,4 +44,10 @@ std::shared_ptr<EngineHandle> loaded_engine(const EngineId& id);
 /// Forgets an engine; contexts in use finish. Returns whether it was loaded.
 bool unload_engine(const EngineId& id);
 
+/// One call on PyTorch's tensors without its dispatcher: `inputs` are AtenTensorHandles, which the callee takes over; returns the outputs' handles, which
+/// the caller takes over. Throws std::exception. Installed by the torch op's library, nullptr without it.
+using TensorCall = std::vector<void*> (*)(EngineHandle& engine, std::span<void* const> inputs);
+void set_tensor_call(TensorCall call);
+TensorCall tensor_call();
+
 }  // namespace tuyere

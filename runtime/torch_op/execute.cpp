@@ -88,20 +88,41 @@ class ContextLease {
   std::unique_ptr<Context> context_;
 };
 
-std::vector<Tensor> execute(std::vector<Tensor> inputs, Tensor engine, std::vector<int64_t>, std::vector<int64_t>) {
-  const int device = inputs.empty() ? -1 : device_of(inputs[0]);
-  const std::shared_ptr<EngineHandle> handle = handle_of(engine, device);
-  const std::vector<TensorRef> in = bind_inputs(handle->engine(), inputs);
-  ContextLease lease(*handle);
+std::vector<Tensor> run(EngineHandle& handle, std::vector<Tensor>& inputs) {
+  const int device = handle.engine().device();
+  const std::vector<TensorRef> in = bind_inputs(handle.engine(), inputs);
+  ContextLease lease(handle);
   auto described = (*lease).outputs(in);
   check(described.status());
   std::vector<Tensor> outputs;
   std::vector<TensorRef> out;
+  outputs.reserve(described->size());
+  out.reserve(described->size());
   for (const TensorView& view : *described) {
-    outputs.push_back(empty_strided(view.shape, view.strides, view.dtype, handle->engine().device()));
+    outputs.push_back(empty_strided(view.shape, view.strides, view.dtype, device));
     out.push_back(tensor_ref(outputs.back()));
   }
-  check((*lease).execute(in, out, current_stream(handle->engine().device())));
+  check((*lease).execute(in, out, current_stream(device)));
+  return outputs;
+}
+
+std::vector<Tensor> execute(std::vector<Tensor> inputs, Tensor engine, std::vector<int64_t>, std::vector<int64_t>) {
+  const int device = inputs.empty() ? -1 : device_of(inputs[0]);
+  const std::shared_ptr<EngineHandle> handle = handle_of(engine, device);
+  return run(*handle, inputs);
+}
+
+/// TensorCall (runtime/engine/registry.h): for callers that hold the engine and tensors without autograd.
+std::vector<void*> call(EngineHandle& handle, std::span<void* const> handles) {
+  std::vector<Tensor> inputs;
+  inputs.reserve(handles.size());
+  for (void* each : handles) inputs.emplace_back(static_cast<AtenTensorHandle>(each));
+  std::vector<void*> outputs;
+  for (const Tensor& output : run(handle, inputs)) {
+    AtenTensorHandle mine = nullptr;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle(output.get(), &mine));
+    outputs.push_back(mine);
+  }
   return outputs;
 }
 
@@ -110,6 +131,7 @@ std::vector<Tensor> execute(std::vector<Tensor> inputs, Tensor engine, std::vect
 
 STABLE_TORCH_LIBRARY(tuyere, library) {
   tuyere::torch_op::install_host_table();
+  tuyere::set_tensor_call(&tuyere::torch_op::call);
   library.def("execute(Tensor[] inputs, Tensor engine, SymInt[] sizes, int[] spec) -> Tensor[]");
 }
 STABLE_TORCH_LIBRARY_IMPL(tuyere, CompositeExplicitAutograd, library) { library.impl("execute", TORCH_BOX(&tuyere::torch_op::execute)); }

@@ -32,7 +32,22 @@ def change_by_replacement(model):
     model[4].weight = torch.nn.Parameter(torch.randn_like(model[4].weight))
 
 
-@pytest.mark.parametrize("change", [change_by_load, change_in_place, change_by_replacement])
+def change_data_in_place(model):
+    """As LoRA merges do."""
+    for p in model.parameters():
+        p.data += torch.randn_like(p)
+
+
+def change_data_twice(model):
+    alias = model[4].weight.data
+    alias[0].mul_(2)
+    model[0].weight.data.view(-1)[3:9] = 1
+
+
+CHANGES = [change_by_load, change_in_place, change_by_replacement, change_data_in_place, change_data_twice]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_changed_weights_are_used(change, device):
     model, x = small().to(device), torch.randn(2, 3, 6, 6, device=device)
@@ -52,4 +67,22 @@ def test_refit_of_a_program():
         change_in_place(model)
         engine = program.engines[0]
         engine.refit({n: t for n, t in model.state_dict().items() if n in engine.refittable()})
+        assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
+
+
+def test_data_of_watched_parameters_is_as_before():
+    """Other parameters keep PyTorch's own .data; a written alias shows in the version, so that engines see it."""
+    model, x, other = small(), torch.randn(2, 3, 6, 6), torch.nn.Parameter(torch.randn(3))
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,))
+        want = program(x)
+        weight = model[4].weight
+        data, version = weight.data, weight._version
+        assert data.data_ptr() == weight.data_ptr() and not data.requires_grad and type(data) is torch.Tensor
+        assert torch.equal(program(x), want) and weight._version == version
+        data.zero_()
+        other.data.zero_()
+        assert other._version == 0 and not weight.any()
+        assert not torch.equal(program(x), want) and weight._version > version
+        weight.data = torch.ones(5, 288, dtype=torch.float32)
         assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5

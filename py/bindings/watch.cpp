@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+// What happens at every call besides the engine: a look at the watched weights. Reading version counters and addresses from Python costs more than
+// small engines do.
+#include <optional>
+
+#include "py/bindings/bindings.h"
+
+namespace tuyere::python {
+namespace {
+
+/// What a write to a tensor changes. PyTorch keeps no version of tensors made in inference mode.
+struct Stamp {
+  int64_t version = -1;
+  int64_t address = 0;
+  bool operator==(const Stamp&) const = default;
+};
+
+/// PyTorch's own descriptors: no lookup of attributes by name.
+class Descriptors {
+ public:
+  Descriptors() {
+    const py::object members = py::module_::import("torch").attr("Tensor").attr("__base__").attr("__dict__");
+    version_ = members["_version"];
+    address_ = members["data_ptr"];
+    is_inference_ = members["is_inference"];
+  }
+
+  bool has_version(PyObject* tensor) const { return checked(PyObject_CallOneArg(is_inference_.ptr(), tensor)).is(py::bool_(false)); }
+  int64_t version(PyObject* tensor) const {
+    return number(Py_TYPE(version_.ptr())->tp_descr_get(version_.ptr(), tensor, reinterpret_cast<PyObject*>(Py_TYPE(tensor))));
+  }
+  int64_t address(PyObject* tensor) const { return number(PyObject_CallOneArg(address_.ptr(), tensor)); }
+
+ private:
+  static py::object checked(PyObject* value) {
+    if (!value) throw py::error_already_set();
+    return py::reinterpret_steal<py::object>(value);
+  }
+  static int64_t number(PyObject* value) { return static_cast<int64_t>(PyLong_AsUnsignedLongLongMask(checked(value).ptr())); }
+
+  py::object version_, address_, is_inference_;
+};
+
+const Descriptors& descriptors() {
+  static const auto* found = new Descriptors;  // never destroyed: the interpreter may be gone by then
+  return *found;
+}
+
+/// A tensor as last seen. A weak reference: watching keeps no weights alive, and an address is never taken for that of a tensor that is gone.
+struct Seen {
+  py::object tensor;
+  bool has_version = true;
+  Stamp stamp;
+};
+
+Stamp stamp_of(PyObject* tensor, bool has_version) { return {has_version ? descriptors().version(tensor) : -1, descriptors().address(tensor)}; }
+
+Seen look_at(PyObject* tensor) {
+  PyObject* reference = PyWeakref_NewRef(tensor, nullptr);
+  if (!reference) throw py::error_already_set();
+  const bool has_version = descriptors().has_version(tensor);
+  return {py::reinterpret_steal<py::object>(reference), has_version, stamp_of(tensor, has_version)};
+}
+
+py::object referent(const Seen& seen) {
+#if PY_VERSION_HEX >= 0x030D0000
+  PyObject* tensor = nullptr;
+  if (PyWeakref_GetRef(seen.tensor.ptr(), &tensor) < 0) throw py::error_already_set();
+  return py::reinterpret_steal<py::object>(tensor);
+#else
+  PyObject* tensor = PyWeakref_GetObject(seen.tensor.ptr());
+  return tensor == Py_None ? py::object() : py::reinterpret_borrow<py::object>(tensor);
+#endif
+}
+
+/// What `tensor` is now, when that is not `seen`. Another object is the same weight while the one seen still holds the same memory.
+std::optional<Seen> change_of(const Seen& seen, PyObject* tensor) {
+  const py::object before = referent(seen);
+  if (before.ptr() == tensor) {
+    const Stamp now = stamp_of(tensor, seen.has_version);
+    if (now == seen.stamp) [[likely]]
+      return std::nullopt;
+    return Seen{seen.tensor, seen.has_version, now};
+  }
+  Seen other = look_at(tensor);
+  const bool same = before && stamp_of(before.ptr(), seen.has_version) == seen.stamp && other.stamp == seen.stamp;
+  return same ? std::nullopt : std::optional(std::move(other));
+}
+
+/// A change that was found: accept() takes it as known once the engine has it.
+struct Change {
+  size_t position;
+  Seen now;
+};
+using Changes = std::vector<Change>;
+
+/// The weights of an engine, where a caller finds them at each call.
+class Watch {
+ public:
+  virtual ~Watch() = default;
+
+  void accept(const Changes& changes) {
+    for (const Change& change : changes) seen_[change.position] = change.now;
+  }
+
+ protected:
+  void look(size_t position, PyObject* tensor, std::optional<Changes>& changes) const {
+    std::optional<Seen> now = change_of(seen_[position], tensor);
+    if (!now) return;
+    if (!changes) changes.emplace();
+    changes->push_back({position, std::move(*now)});
+  }
+
+  std::vector<Seen> seen_;
+};
+
+/// Weights that are arguments: at fixed positions of a list.
+class ArgumentWatch : public Watch {
+ public:
+  ArgumentWatch(const py::sequence& tensors, std::vector<size_t> positions) : positions_(std::move(positions)) {
+    for (const auto& tensor : tensors) seen_.push_back(look_at(tensor.ptr()));
+  }
+
+  std::optional<Changes> changes(const py::list& arguments) const {
+    std::optional<Changes> found;
+    for (size_t i = 0; i < seen_.size(); ++i) look(i, PyList_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(positions_.at(i))), found);
+    return found;
+  }
+
+ private:
+  std::vector<size_t> positions_;
+};
+
+/// Weights that are entries of dictionaries: of modules' parameters and buffers, where another tensor may take their place.
+class OwnerWatch : public Watch {
+ public:
+  explicit OwnerWatch(const std::vector<std::pair<py::dict, py::str>>& places) : places_(places) {
+    for (const auto& [owner, name] : places_) seen_.push_back(look_at(py::object(owner[name]).ptr()));
+  }
+
+  std::optional<Changes> changes() const {
+    std::optional<Changes> found;
+    for (size_t i = 0; i < seen_.size(); ++i) {
+      PyObject* tensor = PyDict_GetItemWithError(places_[i].first.ptr(), places_[i].second.ptr());
+      if (tensor && tensor != Py_None) look(i, tensor, found);
+    }
+    return found;
+  }
+
+ private:
+  std::vector<std::pair<py::dict, py::str>> places_;
+};
+
+}  // namespace
+
+void bind_watch(py::module_& m) {
+  py::class_<Change>(m, "WeightChange").def_readonly("position", &Change::position).def_property_readonly("tensor", [](const Change& c) {
+    return referent(c.now);
+  });
+  py::class_<Watch>(m, "WeightWatch").def("accept", &Watch::accept);
+  py::class_<ArgumentWatch, Watch>(m, "ArgumentWatch")
+      .def(py::init<const py::sequence&, std::vector<size_t>>())
+      .def("changes", &ArgumentWatch::changes, "What changed since it was accepted, among the arguments of this call; None: nothing.");
+  py::class_<OwnerWatch, Watch>(m, "OwnerWatch")
+      .def(py::init<const std::vector<std::pair<py::dict, py::str>>&>())
+      .def("changes", &OwnerWatch::changes, "What changed since it was accepted; None: nothing.");
+}
+
+}  // namespace tuyere::python

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short way into an engine: without FX, without the dispatcher, without pytrees where arguments and results are flat."""
+
+import operator
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import torch
+from torch.utils import _pytree as pytree
+
+from . import _compat
+from .engine import AbsentEngine, Engine
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Optional[Callable[[Sequence[Any]], List[torch.Tensor]]]:
+    """A function of the flat arguments, when the graph is one engine and nothing else; else None. engines: by the id() of their carrier."""
+    placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
+    calls = [n for n in graph.graph.nodes if n.target is torch.ops.tuyere.execute.default]
+    results = next(n for n in graph.graph.nodes if n.op == "output").args[0]
+    others = (n for n in graph.graph.nodes if n.op not in ("placeholder", "output"))
+    if len(calls) != 1 or any(n.is_impure() for n in others) or not isinstance(results, (list, tuple)):
+        return None
+    inputs, carrier = calls[0].args[:2]
+    if any(n not in placeholders for n in inputs) or any(not _is_result(n, calls[0]) for n in results):
+        return None
+    engine = engines.get(id(operator.attrgetter(carrier.target)(graph)))
+    if engine is None or isinstance(engine, AbsentEngine):
+        return None
+    return _call_of(engine, [placeholders.index(n) for n in inputs], [n.args[1] for n in results])
+
+
+def _is_result(node, call) -> bool:
+    return isinstance(node, torch.fx.Node) and node.target is operator.getitem and node.args[0] is call
+
+
+def _call_of(engine: Engine, inputs: List[int], results: List[int]):
+    run, carrier, execute = engine.native_call, engine.carrier, torch.ops.tuyere.execute.default
+    to_handles, from_handles, is_watched = _compat.to_handles, _compat.from_handles, _compat.calls_are_watched
+    all_results = results == list(range(len(results)))
+
+    def call(args):
+        given = [args[i] for i in inputs]
+        outputs = execute(given, carrier, [], []) if is_watched() else from_handles(run(to_handles(given)))
+        return outputs if all_results and len(outputs) == len(results) else [outputs[k] for k in results]
+
+    return call
+
+
+class FlatCall:
+    """A direct call with the arguments and results of a module whose arguments are tensors."""
+
+    def __init__(self, call, count: int, names: Sequence[str], rebuild):
+        self._call, self._count, self._names, self._rebuild = call, count, tuple(names), rebuild
+
+    @staticmethod
+    def of(call, in_spec, out_spec) -> Optional["FlatCall"]:
+        """None when an argument is a list, a dictionary, or the like."""
+        positional, named = in_spec.children()
+        if any(not s.is_leaf() for s in (*positional.children(), *named.children())):
+            return None
+        names = named.context if named.num_children else ()
+        return FlatCall(call, positional.num_children, names, _rebuild_of(out_spec))
+
+    def flat(self, args, kwargs) -> Optional[Sequence[torch.Tensor]]:
+        """The arguments of the call; None when these are not what it is for: another structure, tensors that something traces or differentiates."""
+        if len(args) != self._count or (kwargs or self._names) and tuple(kwargs) != self._names:
+            return None
+        if kwargs:
+            args = (*args, *kwargs.values())
+        for t in args:
+            if type(t) not in _PLAIN or t.layout is not torch.strided or not (t.is_cpu or t.is_cuda):
+                return None
+            if t.requires_grad and torch.is_grad_enabled():
+                return None
+        return args
+
+    def __call__(self, flat):
+        return self._rebuild(self._call(flat))
+
+
+def _rebuild_of(out_spec):
+    if out_spec.is_leaf():
+        return operator.itemgetter(0)
+    if out_spec.type in (tuple, list) and all(s.is_leaf() for s in out_spec.children()):
+        return out_spec.type
+    return lambda results: pytree.tree_unflatten(results, out_spec)
