@@ -44,7 +44,8 @@ class StridedCopy {
   Kind kind_ = Kind::rows;
   int outer_ = 0;  // dims that the walk covers
   int64_t bytes_ = 1;
-  int64_t chunk_ = 1, chunks_ = 1;  // pieces of the innermost dim (of the columns of a transposition)
+  bool whole_rows_ = false;         // a piece is rows of the innermost dim, otherwise a part of one row
+  int64_t chunk_ = 1, chunks_ = 1;  // pieces of the dim that follows the walk
   int64_t units_ = 0;
   int threads_ = 1;
 };

@@ -13,10 +13,11 @@ namespace {
 constexpr int64_t kChunkBytes = 1 << 15;
 constexpr int64_t kTransposeColumns = 64;
 
+// rows x n elements.
 struct Piece {
   char* out;
   const char* in;
-  int64_t n, out_stride, in_stride;
+  int64_t rows, n, out_row, in_row, out_stride, in_stride;
 };
 
 // Elements may be runs of smaller ones, which are aligned as those are.
@@ -32,21 +33,29 @@ void store(char* to, T value) {
 }
 
 template <class T>
-void copy_elements(const Piece& p) {
+void copy_rows(const Piece& p) {
   constexpr auto size = static_cast<int64_t>(sizeof(T));
-  const int64_t to = p.out_stride * size, from = p.in_stride * size;
-  if (from == 0) {
-    const T value = load<T>(p.in);
-    for (int64_t i = 0; i < p.n; ++i) store(p.out + i * to, value);
-  } else {
-    for (int64_t i = 0; i < p.n; ++i) store(p.out + i * to, load<T>(p.in + i * from));
+  for (int64_t r = 0; r < p.rows; ++r) std::memcpy(p.out + r * p.out_row * size, p.in + r * p.in_row * size, static_cast<size_t>(p.n * size));
+}
+
+template <class T>
+void fill_rows(const Piece& p) {
+  constexpr auto size = static_cast<int64_t>(sizeof(T));
+  for (int64_t r = 0; r < p.rows; ++r) {
+    char* to = p.out + r * p.out_row * size;
+    const T value = load<T>(p.in + r * p.in_row * size);
+    for (int64_t i = 0; i < p.n; ++i) store(to + i * size, value);
   }
 }
 
 template <class T>
-void fill_row(const Piece& p) {
-  const T value = load<T>(p.in);
-  for (int64_t i = 0; i < p.n; ++i) store(p.out + i * static_cast<int64_t>(sizeof(T)), value);
+void copy_elements(const Piece& p) {
+  constexpr auto size = static_cast<int64_t>(sizeof(T));
+  for (int64_t r = 0; r < p.rows; ++r) {
+    char* to = p.out + r * p.out_row * size;
+    const char* from = p.in + r * p.in_row * size;
+    for (int64_t i = 0; i < p.n; ++i) store(to + i * p.out_stride * size, load<T>(from + i * p.in_stride * size));
+  }
 }
 
 int64_t pieces(int64_t size, int64_t piece) { return (size + piece - 1) / piece; }
@@ -71,10 +80,11 @@ StridedCopy::StridedCopy(const View& out, const View& in, int64_t bytes) : bytes
           : nest_.strides[1][inner] == 0 ? Kind::fill
                                          : Kind::elements;
   if (kind_ == Kind::elements) pair_transposed_dims();
-  outer_ = nest_.rank - (kind_ == Kind::transpose ? 2 : 1);
-  chunk_ = kind_ == Kind::transpose ? kTransposeColumns : std::max<int64_t>(1, kChunkBytes / bytes_);
-  inner = kind_ == Kind::transpose ? nest_.rank - 2 : nest_.rank - 1;
-  chunks_ = pieces(nest_.shape[inner], chunk_);
+  const int64_t row_bytes = std::max<int64_t>(1, nest_.shape[inner] * bytes_);
+  whole_rows_ = kind_ == Kind::transpose || (nest_.rank > 1 && 2 * row_bytes <= kChunkBytes);
+  outer_ = nest_.rank - (whole_rows_ ? 2 : 1);
+  chunk_ = kind_ == Kind::transpose ? kTransposeColumns : std::max<int64_t>(1, kChunkBytes / (whole_rows_ ? row_bytes : bytes_));
+  chunks_ = pieces(nest_.shape[outer_], chunk_);
   const int64_t count = nest_.numel();
   units_ = count == 0 ? 0 : product(outer_, nest_.shape) * chunks_;
   threads_ = threads_for(count);
@@ -100,23 +110,30 @@ void StridedCopy::run(void* out, const void* in) const {
 }
 
 void StridedCopy::copy_units(char* out, const char* in, int64_t begin, int64_t end) const {
-  const int inner = nest_.rank - 1, split = kind_ == Kind::transpose ? inner - 1 : inner;
+  const int inner = nest_.rank - 1, split = outer_;
   const Ix &to = nest_.strides[0], &from = nest_.strides[1];
   NestWalk walk(nest_, outer_, begin / chunks_);
   int64_t chunk = begin % chunks_;
   with_element(bytes_, [&]<class T>() {
     for (int64_t unit = begin; unit < end; ++unit) {
-      const int64_t first = chunk * chunk_, n = std::min(chunk_, nest_.shape[split] - first);
-      const Piece p{out + (walk.offset(0) + first * to[split]) * bytes_, in + (walk.offset(1) + first * from[split]) * bytes_, n, to[inner], from[inner]};
+      const int64_t first = chunk * chunk_, count = std::min(chunk_, nest_.shape[split] - first);
+      const Piece p{out + (walk.offset(0) + first * to[split]) * bytes_,
+                    in + (walk.offset(1) + first * from[split]) * bytes_,
+                    whole_rows_ ? count : 1,
+                    whole_rows_ ? nest_.shape[inner] : count,
+                    to[split],
+                    from[split],
+                    to[inner],
+                    from[inner]};
       switch (kind_) {
         case Kind::rows:
-          std::memcpy(p.out, p.in, static_cast<size_t>(n * bytes_));
+          copy_rows<T>(p);
           break;
         case Kind::fill:
-          fill_row<T>(p);
+          fill_rows<T>(p);
           break;
         case Kind::transpose:
-          transpose(reinterpret_cast<const T*>(p.in), p.in_stride, reinterpret_cast<T*>(p.out), to[split], nest_.shape[inner], n);
+          transpose(reinterpret_cast<const T*>(p.in), p.in_stride, reinterpret_cast<T*>(p.out), p.out_row, p.n, p.rows);
           break;
         case Kind::elements:
           copy_elements<T>(p);

@@ -45,7 +45,7 @@ class ChannelNorm {
         bytes_(n.operands.bytes) {
     for (int k = 0; k < n.operands.count(); ++k) {
       const Ix& s = space_.tiles().nest().strides[static_cast<size_t>(k)];
-      row_stride_.push_back(s[0]);
+      row_stride_.push_back(space_.flat() ? s[1] * channels_ : s[0]);
       col_stride_.push_back(s[1]);
     }
     const int threads = threads_for(n.space.numel() * 4);
@@ -169,7 +169,9 @@ std::unique_ptr<Executable> prepare_channel_norm(const Norm& op, const CpuProble
   if (!weights.dense() || n.space.numel() == 0 || n.space.strides[1] != 1 || n.space.shape[1] / op.groups > TileProgram::kTile) return nullptr;
   RowSpace space(n.space, n.operands, n.in_row);
   const LoopNest& nest = space.tiles().nest();
-  if (nest.rank != 2 || nest.shape[1] != n.space.shape[1] || nest.shape[0] * nest.shape[1] != space.length() || nest.strides[0][1] != 1) return nullptr;
+  // Positions by channels, or all of it as one dim when every operand is dense.
+  const bool pixels = nest.rank == 2 && nest.shape[1] == n.space.shape[1] && nest.shape[0] * nest.shape[1] == space.length();
+  if ((!pixels && !space.flat()) || nest.strides[0][1] != 1) return nullptr;
   return executable(ChannelNorm(op, n, std::move(space), std::move(weights)));
 }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <optional>
 
+#include "common/host_memory.h"
 #include "kernels/onednn/dnnl_library.h"
 
 namespace tuyere::cpu {
@@ -169,10 +170,9 @@ DnnlStream make_stream() {
 }
 
 std::shared_ptr<void> aligned_memory(size_t bytes) {
-  const size_t rounded = (std::max<size_t>(bytes, 1) + 63) / 64 * 64;
-  std::shared_ptr<void> memory(std::aligned_alloc(64, rounded), std::free);
-  INTERNAL_CHECK(memory != nullptr, "out of memory: " << rounded << " bytes");
-  std::memset(memory.get(), 0, rounded);
+  std::shared_ptr<void> memory(allocate_host(bytes), std::free);
+  INTERNAL_CHECK(memory != nullptr, "out of memory: " << bytes << " bytes");
+  std::memset(memory.get(), 0, bytes);
   return memory;
 }
 

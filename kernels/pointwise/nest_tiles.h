@@ -23,6 +23,9 @@ class NestTiles {
 
   const LoopNest& nest() const { return nest_; }
   int64_t count() const { return count_; }
+  /// Whether the space is one dim: tile number n then starts at element n * cols().
+  bool flat() const { return nest_.rank == 2 && nest_.shape[0] == 1; }
+  int64_t cols() const { return cols_; }
   /// Positioned at tile `number`; advance with next().
   Odometer start(int64_t number) const {
     Odometer o = blocks_;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/pointwise/tile_convert.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 #include <type_traits>
 
@@ -160,6 +162,16 @@ constexpr DType computed(DType s) {
 template <DType C, DType S>
 void round_trip(const void* in, void* out, int64_t n) {
   constexpr DType R = computed(S);
+  if constexpr (C == DType::F32 && simd_storage(S) && S != DType::F32) {
+    constexpr int64_t kPiece = 256;
+    std::array<uint16_t, kPiece> raw;
+    for (int64_t i = 0; i < n; i += kPiece) {
+      const int64_t m = std::min(kPiece, n - i);
+      from_f32(S, static_cast<const float*>(in) + i, raw.data(), m);
+      to_f32(S, raw.data(), static_cast<float*>(out) + i, m);
+    }
+    return;
+  }
   for (int64_t i = 0; i < n; ++i) {
     const auto raw = Storage<S>::store(convert<typename Storage<S>::Value>(read_tile<C>(static_cast<const Tile<C>*>(in)[i])));
     static_cast<Tile<R>*>(out)[i] = convert<typename Storage<R>::Value>(Storage<S>::load(raw));

@@ -48,10 +48,23 @@ std::vector<int> last_uses(const Program& p) {
   return last;
 }
 
+// Without the roundings to the types that outputs are stored in: the store rounds.
+Program without_stored_roundings(Program p, const std::vector<DType>& out) {
+  const auto inputs = static_cast<int16_t>(p.inputs.size());
+  bool dropped = false;
+  for (size_t k = 0; k < out.size() && k < p.outputs.size(); ++k) {
+    const int16_t o = p.outputs[k];
+    if (o < inputs || p.body[o - inputs].fn != Fn::cast || p.body[o - inputs].type != out[k] || compute_type(out[k]) == out[k]) continue;
+    p.outputs[k] = p.body[o - inputs].args[0];
+    dropped = true;
+  }
+  return dropped ? simplify(p) : p;
+}
+
 }  // namespace
 
 TileProgram::TileProgram(const Program& original, const std::vector<DType>& in, const std::vector<DType>& out) {
-  const Program program = original.empty() ? identity(in.at(0)) : original;
+  const Program program = without_stored_roundings(original.empty() ? identity(in.at(0)) : original, out);
   INTERNAL_CHECK(in.size() == program.inputs.size(), "the program has " << program.inputs.size() << " inputs, not " << in.size());
   for (size_t k = 0; k < in.size(); ++k) {
     loads_.push_back(tile_load(in[k], program.inputs[k]));

@@ -39,25 +39,26 @@ TUYERE_MAP_FUNCTION(log1p, log1p_v)
 #if HWY_TARGET == HWY_AVX3
 TUYERE_MAP_FUNCTION(log2, log2_v)
 #endif
-TUYERE_MAP_FUNCTION(sin_in_range, hn::Sin)
-TUYERE_MAP_FUNCTION(cos_in_range, hn::Cos)
 #undef TUYERE_MAP_FUNCTION
 
-// Highway's sin and cos hold up to 39000; anything beyond (and NaN) goes through libm.
-bool in_trig_range(const float* x, int64_t n) {
-  bool ok = true;
-  for (int64_t i = 0; i < n; ++i) ok &= std::fabs(x[i]) <= 30000.0f;
-  return ok;
-}
-void map_sin(const void* a, const void* b, const void* c, void* out, int64_t n) {
+// Vectors with a value out of range (or NaN) go through libm.
+template <bool kCos>
+void map_trig(const void* a, const void*, const void*, void* out, int64_t n) {
+  const auto exact = [](float v) { return kCos ? std::cos(v) : std::sin(v); };
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   const auto* x = static_cast<const float*>(a);
-  if (in_trig_range(x, n)) return map_sin_in_range(a, b, c, out, n);
-  for (int64_t i = 0; i < n; ++i) static_cast<float*>(out)[i] = std::sin(x[i]);
-}
-void map_cos(const void* a, const void* b, const void* c, void* out, int64_t n) {
-  const auto* x = static_cast<const float*>(a);
-  if (in_trig_range(x, n)) return map_cos_in_range(a, b, c, out, n);
-  for (int64_t i = 0; i < n; ++i) static_cast<float*>(out)[i] = std::cos(x[i]);
+  auto* r = static_cast<float*>(out);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto v = hn::LoadU(d, x + i);
+    if (hn::AllTrue(d, hn::Le(hn::Abs(v), hn::Set(d, kTrigRange)))) {
+      hn::StoreU(trig_v<kCos>(d, v), d, r + i);
+    } else {
+      for (int64_t k = i; k < i + lanes; ++k) r[k] = exact(x[k]);
+    }
+  }
+  for (; i < n; ++i) r[i] = exact(x[i]);
 }
 
 // The rest is the scalar expression of the function table in a loop that the compiler vectorizes for the target.
@@ -149,9 +150,9 @@ TileFn function(Fn fn) {
       return map_pow;
 #endif
     case Fn::sin:
-      return map_sin;
+      return map_trig<false>;
     case Fn::cos:
-      return map_cos;
+      return map_trig<true>;
     case Fn::where:
       return where_f32;
     default:

@@ -22,6 +22,15 @@ void TileLoop::run(void* const* data) const {
 void TileLoop::run_tiles(void* const* data, int thread, int64_t begin, int64_t end) const {
   const int count = static_cast<int>(bytes_.size());
   std::array<Patch, kMaxOperands> patches;
+  if (tiles_.flat()) {
+    const LoopNest& nest = tiles_.nest();
+    for (int k = 0; k < count; ++k) patches[k] = tiles_.patch(k, NestTile{{0, begin * tiles_.cols()}, 1, 0}, data[k], bytes_[k]);
+    for (int64_t first = begin * tiles_.cols(), last = std::min(nest.shape[1], end * tiles_.cols()); first < last; first += tiles_.cols()) {
+      program_.run(patches.data() + outputs_, patches.data(), 1, std::min(tiles_.cols(), last - first), scratch_.of(thread));
+      for (int k = 0; k < count; ++k) patches[k].data = static_cast<const char*>(patches[k].data) + tiles_.cols() * patches[k].col_stride * bytes_[k];
+    }
+    return;
+  }
   Odometer at = tiles_.start(begin);
   for (int64_t number = begin; number < end; ++number, at.next()) {
     const NestTile tile = tiles_.tile(at);

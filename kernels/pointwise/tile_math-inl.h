@@ -158,7 +158,7 @@ HWY_INLINE V exp2_v(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, e);
 }
 
-#if HWY_TARGET != HWY_SCALAR
+#if HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_AVX3
 /// x^y of positive normal x in double, rounded once. *ok: whether all lanes were such and the result is normal.
 template <class D, class V>
 HWY_INLINE V pow_v(D d, V x, V y, bool* ok) {
@@ -172,6 +172,29 @@ HWY_INLINE V pow_v(D d, V x, V y, bool* ok) {
   return hn::Combine(d, hn::DemoteTo(dh, hn::Exp(dd, high)), hn::DemoteTo(dh, hn::Exp(dd, low)));
 }
 #endif
+
+/// The largest |x| that trig_v takes: further out, three parts of pi are too few.
+constexpr float kTrigRange = 30000.0f;
+
+/// sin(x), or cos(x) as a sine half a period on. x = n pi + r with |r| <= pi / 2, where the first fused difference is exact.
+template <bool kCos, class D, class V>
+HWY_INLINE V trig_v(D d, V x) {
+#if HWY_NATIVE_FMA
+  const hn::RebindToSigned<D> di;
+  const V half = hn::Set(d, kCos ? 0.5f : 0.0f);
+  const V whole = hn::Round(hn::MulSub(x, hn::Set(d, 0.318309886f), half)), n = hn::Add(whole, half);
+  V r = hn::NegMulAdd(n, hn::Set(d, 3.14159274f), x);
+  r = hn::NegMulAdd(n, hn::Set(d, -8.74227766e-8f), r);
+  r = hn::NegMulAdd(n, hn::Set(d, -3.43024902e-15f), r);
+  const V z = hn::Mul(r, r);
+  const V q = horner(d, z, hn::Set(d, -2.388658729e-8f), 2.752525557e-6f, -1.984086576e-4f, 8.333331090e-3f, -1.666666663e-1f);
+  const V s = hn::MulAdd(hn::Mul(r, z), q, r);
+  const auto odd = hn::ShiftLeft<31>(hn::ConvertTo(di, kCos ? hn::Add(whole, hn::Set(d, 1.0f)) : whole));
+  return hn::BitCast(d, hn::Xor(hn::BitCast(di, s), odd));
+#else
+  return kCos ? hn::Cos(d, x) : hn::Sin(d, x);
+#endif
+}
 
 template <class D, class V>
 HWY_INLINE V mish_v(D d, V x) {

@@ -69,10 +69,12 @@ HWY_INLINE hn::Vec<Df> exp_v(Df d, hn::Vec<Df> x) {
   const auto p = exp_reduced(d, clamped, &n);
   return scale_by_power(hn::Add(p, hn::Set(d, 1.0f)), n);
 }
+/// As elsewhere, results below the normal range are zero: arithmetic with them would be a hundred times slower.
 HWY_INLINE hn::Vec<Df> exp_negative(Df d, hn::Vec<Df> x) {
   hn::Vec<Df> n;
   const auto p = exp_reduced(d, hn::Max(hn::Set(d, -104.0f), x), &n);
-  return scale_by_power(hn::Add(p, hn::Set(d, 1.0f)), n);
+  const __mmask16 kept = _mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);  // NaN stays
+  return hn::Vec<Df>{_mm512_maskz_scalef_ps(kept, hn::Add(p, hn::Set(d, 1.0f)).raw, n.raw)};
 }
 
 /// 1 / v for normal v, by an estimate of 14 bits and two corrections.
@@ -118,4 +120,31 @@ HWY_INLINE hn::Vec<Df> log1p_v(Df d, hn::Vec<Df> x) {
   const auto finite = hn::And(hn::Gt(u, hn::Zero(d)), hn::Lt(u, hn::Inf(d)));
   const auto r = hn::Add(log_v(d, u), hn::IfThenElseZero(finite, lost));
   return hn::IfThenElse(hn::Eq(u, hn::Set(d, 1.0f)), x, r);
+}
+
+/// x^y of eight positive finite x and finite y: 2^(y * log2 x) in double, where the logarithm is good to 1e-11 and the power to 1e-9.
+HWY_INLINE __m256 pow_half(__m256 x, __m256 y) {
+  const __m512d xd = _mm512_cvtps_pd(x), one = _mm512_set1_pd(1.0);
+  const __m512d m = _mm512_getmant_pd(xd, _MM_MANT_NORM_p75_1p5, _MM_MANT_SIGN_zero);
+  const __m512d e = _mm512_sub_pd(_mm512_getexp_pd(xd), _mm512_getexp_pd(m));
+  // log(m) = 2 atanh(s), |s| <= 1/5
+  const __m512d s = _mm512_div_pd(_mm512_sub_pd(m, one), _mm512_add_pd(m, one)), z = _mm512_mul_pd(s, s);
+  __m512d q = _mm512_set1_pd(1.0 / 15);
+  for (double c : {1.0 / 13, 1.0 / 11, 1.0 / 9, 1.0 / 7, 1.0 / 5, 1.0 / 3, 1.0}) q = _mm512_fmadd_pd(q, z, _mm512_set1_pd(c));
+  const __m512d log2x = _mm512_fmadd_pd(_mm512_mul_pd(s, q), _mm512_set1_pd(2.8853900817779268), e);
+  const __m512d t = _mm512_mul_pd(_mm512_cvtps_pd(y), log2x);
+  const __m512d n = _mm512_roundscale_pd(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512d r = _mm512_mul_pd(_mm512_sub_pd(t, n), _mm512_set1_pd(0.69314718055994531));
+  __m512d p = _mm512_set1_pd(1.0 / 362880);
+  for (double c : {1.0 / 40320, 1.0 / 5040, 1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 0.5, 1.0, 1.0}) p = _mm512_fmadd_pd(p, r, _mm512_set1_pd(c));
+  return _mm512_cvtpd_ps(_mm512_scalef_pd(p, n));
+}
+
+/// *ok: whether all lanes are such as pow_half takes.
+HWY_INLINE hn::Vec<Df> pow_v(Df d, hn::Vec<Df> x, hn::Vec<Df> y, bool* ok) {
+  const auto inf = hn::Inf(d);
+  *ok = hn::AllTrue(d, hn::And(hn::And(hn::Gt(x, hn::Zero(d)), hn::Lt(x, inf)), hn::Lt(hn::Abs(y), inf)));
+  const __m256 low = pow_half(_mm512_castps512_ps256(x.raw), _mm512_castps512_ps256(y.raw));
+  const __m256 high = pow_half(_mm512_extractf32x8_ps(x.raw, 1), _mm512_extractf32x8_ps(y.raw, 1));
+  return hn::Vec<Df>{_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1)};
 }

@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/host_memory.h"
 #include "runtime/engine/control.h"
 #include "runtime/engine/engine_impl.h"
 #include "runtime/plan/safetensors.h"
@@ -88,8 +89,7 @@ Status initialize(const std::shared_ptr<Engine>& engine, EngineFile file, const 
 /// Bytes whose tensors are aligned in memory: `bytes` itself, or an aligned copy.
 std::span<const std::byte> aligned(std::span<const std::byte> bytes, std::shared_ptr<const void>& keep) {
   if (reinterpret_cast<uintptr_t>(bytes.data()) % safetensors::kAlignment == 0 || bytes.empty()) return bytes;
-  const size_t size = (bytes.size() + safetensors::kAlignment - 1) / safetensors::kAlignment * safetensors::kAlignment;
-  void* copy = std::aligned_alloc(safetensors::kAlignment, size);
+  void* copy = allocate_host(bytes.size());
   if (!copy) return {};
   std::memcpy(copy, bytes.data(), bytes.size());
   keep = std::shared_ptr<const void>(copy, [](const void* p) { std::free(const_cast<void*>(p)); });

@@ -4,14 +4,9 @@
 #include <cstdlib>
 #include <string>
 
+#include "common/host_memory.h"
+
 namespace tuyere {
-namespace {
-
-constexpr int64_t kHostAlignment = 64;
-
-int64_t round_up(int64_t bytes) { return (bytes + kHostAlignment - 1) / kHostAlignment * kHostAlignment; }
-
-}  // namespace
 
 Memory::~Memory() {
   if (!data_) return;
@@ -37,7 +32,7 @@ Result<Memory> Memory::allocate(int64_t bytes, int device, DeviceApi* api, void*
   } else if (device >= 0) {
     TRY_ASSIGN(memory.data_, api->alloc(device, bytes));
   } else {
-    memory.data_ = std::aligned_alloc(kHostAlignment, static_cast<size_t>(round_up(bytes)));
+    memory.data_ = allocate_host(static_cast<size_t>(bytes));
   }
   if (!memory.data_) return Status(Code::OutOfMemory, "cannot allocate " + std::to_string(bytes) + " bytes");
   memory.bytes_ = bytes;

@@ -7,6 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "common/host_memory.h"
+
 namespace tuyere::torch_op {
 namespace {
 
@@ -40,7 +42,7 @@ F find_symbol(const char* name) {
 }
 
 void* allocate(void*, int64_t bytes, int device, void*) {
-  if (device < 0) return std::aligned_alloc(256, static_cast<size_t>((bytes + 255) / 256 * 256));
+  if (device < 0) return allocate_host(static_cast<size_t>(bytes));
   static const auto alloc = find_symbol<AOTITorchError (*)(uint64_t, void**)>("aoti_torch_cuda_caching_allocator_raw_alloc");
   void* data = nullptr;
   if (!alloc || alloc(static_cast<uint64_t>(bytes), &data) != 0) return nullptr;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import pytest
 import torch
 import torch.nn.functional as F
+import tuyere
 from harness import FLOATS, HALVES, op_case
 
 ALL = FLOATS + HALVES
@@ -97,4 +99,30 @@ def resize(x):
         F.interpolate(x, scale_factor=2),
         F.interpolate(x, size=(9, 11), mode="bilinear"),
         F.interpolate(x, size=(9, 11), mode="bilinear", align_corners=True),
+        F.interpolate(x, size=(9, 4), mode="bicubic"),
+        F.interpolate(x, scale_factor=1.7, mode="bicubic", align_corners=True),
     )
+
+
+@op_case((2, 3, 6))
+def resize_1d(x):
+    return F.interpolate(x, scale_factor=2.5), F.interpolate(x, size=9, mode="linear")
+
+
+@op_case((1, 2, 4, 3, 5))
+def resize_3d(x):
+    return F.interpolate(x, scale_factor=2), F.interpolate(x, size=(3, 6, 7), mode="trilinear", align_corners=True)
+
+
+@pytest.mark.parametrize(
+    "op", [lambda x: F.interpolate(x, (9, 7), mode="bicubic"), lambda x: F.pad(x, (2, 1, 0, 2), mode="reflect")], ids=["bicubic", "reflect"]
+)
+def test_one_kernel(op):
+    """Not the index arithmetic that PyTorch decomposes these into."""
+
+    class Model(torch.nn.Module):
+        def forward(self, x):
+            return op(x)
+
+    program = tuyere.compile(Model(), (torch.randn(1, 3, 6, 5),), strict=True)
+    assert len(program.engines[0].steps) == 1

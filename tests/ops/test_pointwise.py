@@ -84,7 +84,7 @@ def test_explicit_rounding(dtype, shape):
     class Model(torch.nn.Module):
         def forward(self, x, y):
             rounded = (x * y).to(dtype).float()
-            return x.to(dtype).float(), rounded - x * y
+            return x.to(dtype).float(), rounded - x * y, (x + y).to(dtype)
 
     x, y = torch.randn(shape), torch.randn(shape)
     for got, want in zip(tuyere.compile(Model(), (x, y), strict=True)(x, y), Model()(x, y)):

@@ -36,6 +36,8 @@ TEST(Tile, TranscendentalFunctionsAreAccurate) {
       {"sigmoid", [](double v) { return 1 / (1 + std::exp(-v)); }},
       {"silu", [](double v) { return v / (1 + std::exp(-v)); }},
       {"softplus", [](double v) { return std::log1p(std::exp(v)); }},
+      {"sin", [](double v) { return std::sin(v); }},
+      {"cos", [](double v) { return std::cos(v); }},
   };
   for (const auto& [name, exact] : functions) {
     const std::vector<double> y = pointwise(name, x);
@@ -45,6 +47,36 @@ TEST(Tile, TranscendentalFunctionsAreAccurate) {
       if (u > worst) worst = u, at = x[i];
     }
     EXPECT_LE(worst, name == "softplus" ? 4 : 3) << name << " at " << at;
+  }
+}
+
+TEST(Tile, SineHoldsOverManyPeriods) {
+  std::vector<double> x;
+  for (double v = 3; v < 60000; v *= 1.0007) x.insert(x.end(), {static_cast<float>(v), static_cast<float>(-v)});
+  const std::vector<double> sine = pointwise("sin", x), cosine = pointwise("cos", x);
+  for (size_t i = 0; i < x.size(); ++i) {
+    EXPECT_NEAR(sine[i], std::sin(x[i]), 1.5e-7) << x[i];
+    EXPECT_NEAR(cosine[i], std::cos(x[i]), 1.5e-7) << x[i];
+  }
+}
+
+TEST(Tile, PowersAreAccurateAndFollowLibm) {
+  std::vector<double> x, y;
+  for (double v : {1e-40, 3e-5, 0.3, 0.75, 0.99999, 1.0, 1.4999, 1.5, 7.0, 1e5, 3e38}) {
+    for (double e = -7.3; e < 8; e += 0.37) x.push_back(static_cast<float>(v)), y.push_back(static_cast<float>(e));
+  }
+  for (double v : {0.0, -0.0, -2.0, 1.0, 2.0, kInf, -kInf, kNan}) {
+    for (double e : {0.0, 1.0, -1.0, 3.0, 0.5, kInf, -kInf, kNan}) x.push_back(v), y.push_back(e);
+  }
+  const std::string n = std::to_string(x.size());
+  const Problem p = parse_problem("pointwise program={pow(i0:f32, i1:f32)} types=[f32] | f32[" + n + "], f32[" + n + "] -> f32[" + n + "]");
+  const std::vector<std::vector<double>> in{x, y};
+  const std::vector<double> r = run_tactic(find_tactic("own.pointwise.tile"), p, {}, &in)[0];
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double exact = std::pow(x[i], y[i]);
+    const auto rounded = static_cast<double>(static_cast<float>(exact));
+    const bool same = r[i] == rounded || (std::isnan(r[i]) && std::isnan(exact));
+    EXPECT_TRUE(same || std::fabs(r[i] - exact) <= 1e-7 * std::fabs(exact) + 1.5e-45) << x[i] << "^" << y[i] << " = " << r[i];
   }
 }
 
