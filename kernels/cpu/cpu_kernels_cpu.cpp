@@ -22,6 +22,7 @@ CpuKernelTable cpu_kernels() {
   add_resize_kernels(table);
   add_conv_kernels(table);
   add_matmul_kernels(table);
+  add_matmul_rows(table);
   add_pool_kernels(table);
   add_arg_reduce_kernels(table);
   add_cumulate_kernels(table);

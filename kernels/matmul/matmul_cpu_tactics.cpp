@@ -19,9 +19,32 @@ Support blocked_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+// A few rows and one matrix for all of them.
+Support rows_supports(const Problem& p) {
+  constexpr int64_t kMostRows = 4;
+  const auto* op = std::get_if<MatMul>(&p.op);
+  REQUIRE(op != nullptr, kOtherOperator);
+  const TensorDesc &a = p.in[0], &b = p.in[1];
+  const auto short_float = [](DType t) { return t == DType::F32 || t == DType::BF16 || t == DType::F16; };
+  REQUIRE(p.out.size() == 1 && short_float(a.dtype) && short_float(b.dtype), "sums are kept in f32");
+  REQUIRE(a.rank() >= 2 && b.rank() >= 2, "operands must be matrices");
+  const auto last_a = static_cast<size_t>(a.rank() - 1), last_b = static_cast<size_t>(b.rank() - 1);
+  int64_t rows = 1;
+  for (size_t d = 0; d <= last_a; ++d) {
+    if (d == (op->trans_a ? last_a - 1 : last_a)) continue;
+    REQUIRE(a.shape[d].is_const(), "the number of rows is symbolic");
+    rows *= a.shape[d].value();
+  }
+  REQUIRE(rows <= kMostRows, "so many rows are worth a packed matrix");
+  for (size_t d = 0; d + 1 < last_b; ++d) REQUIRE(b.shape[d].is_const(1), "every batch has a matrix of its own");
+  REQUIRE(b.strides[last_b].is_const(1) || b.strides[last_b - 1].is_const(1), "the matrix is dense along neither dim");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_matmul_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.matmul.rows", rows_supports, 1.1});
   add_cpu_tactic(list, {"onednn.matmul", library_supports, 1.2, true});
   add_cpu_tactic(list, {"own.matmul.blocked", blocked_supports, 1.6, true});
   add_reference_tactic<MatMul>(list, "reference.matmul");

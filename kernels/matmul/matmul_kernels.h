@@ -9,5 +9,7 @@ namespace tuyere::cpu {
 View matmul_operand(const TensorView& t, bool transpose, const View& out);
 /// Adds own.matmul.blocked.
 void add_matmul_kernels(CpuKernelTable& table);
+/// Adds own.matmul.rows.
+void add_matmul_rows(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

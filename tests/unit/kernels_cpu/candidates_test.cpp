@@ -103,6 +103,8 @@ const char* const kMatMul[] = {
     "matmul trans_b=true | f32[2,7,3,32]{672,32,224,1}, f32[2,7,5,32] -> f32[2,7,3,5]",
     "matmul | f32[4,1,7,33], f32[3,33,19] -> f32[4,3,7,19]",
     "matmul | f32[1,33], const f32[33,19] -> f32[1,19]",
+    "matmul epilogue={add(i0:f32, i1:f32)} | f32[2,1,20], const f32[20,2500], f32[2500] -> f32[2,1,2500]",
+    "matmul trans_b=true type=bf16 epilogue={relu(i0:f32)} | bf16[2,2,40], const bf16[21,40] -> bf16[2,2,21]",
     "matmul epilogue={gelu_erf(add(i0:f32, i1:f32))} | f32[7,33], const f32[33,19], f32[19] -> f32[7,19]",
     "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,33], const f32[33,19], f32[19], f32[7,19] -> f32[7,19]",
     "matmul epilogue={mul(silu(i0:f32), i1:f32)} | f32[7,33], const f32[33,19], f32[7,19] -> f32[7,19]",
