@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ops that become others before the engine sees them (py/tuyere/decompositions.py)."""
 
+import pytest
 import torch
+import tuyere
 from harness import op_case
 
 F = torch.nn.functional
@@ -81,7 +83,6 @@ ENCODERS = [
 
 def test_transformer_encoder_layer():
     """The fused op of PyTorch's inference fast path, with and without a mask of padding."""
-    import tuyere
 
     x = torch.randn(2, 5, 16)
     padding = torch.zeros(2, 5, dtype=torch.bool)
@@ -95,3 +96,20 @@ def test_transformer_encoder_layer():
                 keep = ~padding if kwargs else torch.ones(2, 5, dtype=torch.bool)
                 torch.testing.assert_close(call(x, **kwargs)[keep], want[keep], rtol=1e-4, atol=1e-5)
                 assert tuyere.reports()[-1].num_engines == 1
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent(kind):
+    """Unrolled by torch.export; Dynamo traces these modules with allow_rnn only and leaves them to PyTorch otherwise."""
+    model = getattr(torch.nn, kind)(6, 5, bidirectional=kind == "LSTM", batch_first=True).eval()
+    x = torch.randn(2, 3, 6)
+    with torch.no_grad():
+        want = model(x)[0]
+        program = tuyere.compile(model, (x,), strict=True)
+        assert len(program.engines) == 1
+        torch.testing.assert_close(program(x)[0], want)
+        torch._dynamo.reset()
+        torch.testing.assert_close(torch.compile(model, backend="tuyere")(x)[0], want)
+        torch._dynamo.reset()
+        with torch._dynamo.config.patch(allow_rnn=True):
+            torch.testing.assert_close(torch.compile(model, backend="tuyere")(x)[0], want)
