@@ -222,11 +222,12 @@ class Retype {
   std::map<std::pair<TensorId, DType>, TensorId> casts_;
 };
 
-/// Input channels that tensor cores take without padding. cuDNN under PyTorch computes other convolutions (image stems) in plain f32 also where TF32 is
-/// allowed.
-bool whole_channels(const Body& body, const Layer& layer) {
+/// Input channels that tensor cores take without padding, and enough of them. Where TF32 is allowed, cuDNN under PyTorch still computes image stems and small
+/// sums in plain f32; these cost little there, and users compare with it.
+bool enough_channels(const Body& body, const Layer& layer) {
+  constexpr int64_t kFewest = 32;
   const Dim& channels = body.tensors[layer.inputs[1]].type.shape[1];
-  return channels.is_const() && channels.value() % 4 == 0;
+  return channels.is_const() && channels.value() % 4 == 0 && channels.value() >= kFewest;
 }
 
 /// Allows TF32 products of f32 operands. stems: also for convolutions with a few input channels.
@@ -238,7 +239,7 @@ bool allow_tf32(Network& net, bool matmul, bool conv, bool stems) {
       auto* product = std::get_if<MatMul>(&layer.op);
       auto* convolution = std::get_if<Conv>(&layer.op);
       if (product && matmul && !product->tf32) changed = product->tf32 = true;
-      if (convolution && conv && !convolution->tf32 && (stems || whole_channels(body, layer))) changed = convolution->tf32 = true;
+      if (convolution && conv && !convolution->tf32 && (stems || enough_channels(body, layer))) changed = convolution->tf32 = true;
     }
   }
   return changed;

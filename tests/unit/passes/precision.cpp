@@ -94,7 +94,8 @@ TEST(Precision, StemsKeepPlainF32UnderTheFlags) {
   PassContext context = wants("as_is");
   context.tf32_conv = true;
   expect_unchanged(precision, text(3, ""), context);
-  expect_pass(precision, text(4, ""), text(4, " tf32=true"), context);
+  expect_unchanged(precision, text(16, ""), context);
+  expect_pass(precision, text(32, ""), text(32, " tf32=true"), context);
   expect_pass(precision, text(3, ""), text(3, " tf32=true"), wants("tf32"));
 }
 
