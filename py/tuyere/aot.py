@@ -107,7 +107,7 @@ class Program(torch.nn.Module):
         """Takes over engines of its graph."""
         for engine in engines:
             self._built[_id_of(engine.carrier)] = engine
-        heads = [bytes(e.carrier[:64].numpy()) for e in engines if _holds_weights(e)]
+        heads = [bytes(e.carrier[:64].numpy()) for e in engines if e.carrier is not None and _holds_weights(e)]
         weakref.finalize(self, _unload, heads)
 
     def follow(self, model, keep: bool):

@@ -2,6 +2,7 @@
 """Writes through Parameter.data, as LoRA merges do (`weight.data += update`), leave no trace in PyTorch: the alias that .data returns has a version of its
 own. For the parameters of engines, and only for them, .data is made to leave one in the parameter's version."""
 
+import functools
 import weakref
 from typing import Any, Dict, Iterable, List
 
@@ -40,7 +41,7 @@ def watch(tensors: Iterable[torch.Tensor]):
             torch.nn.Parameter.data = _Data()
         key = id(tensor)
         if type(tensor) is torch.nn.Parameter and key not in _watched:
-            _watched[key] = weakref.ref(tensor, lambda _, key=key: _forget(key))
+            _watched[key] = weakref.ref(tensor, functools.partial(_forget, key))
 
 
 def publish():
@@ -58,6 +59,6 @@ def _bump(parameter):
         torch.autograd.graph.increment_version(parameter)
 
 
-def _forget(key):
+def _forget(key, _):
     _watched.pop(key, None)
     _aliases.pop(key, None)
