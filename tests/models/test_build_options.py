@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 import tuyere
+from tuyere.engine_file import CARRIER_HEADER
 
 
 class Mlp(torch.nn.Module):
@@ -72,7 +73,8 @@ def test_unknown_sizes_are_named():
 def test_levels(level):
     program = build(optimization_level=level, timing_cache=False, tactic_sources=SOURCES)
     report = program.report().engines[0]
-    assert (report["timed"] >= len(report["layers"])) == (level >= 4)
+    assert (report["timed"] > 0) == (level >= 2)  # the products have several kernels at every level
+    assert level < 4 or report["timed"] >= len(report["layers"])
     with torch.no_grad():
         x = torch.randn(3, 24)
         torch.testing.assert_close(program(x), Mlp().eval()(x))
@@ -85,7 +87,8 @@ def test_level_5_checks_in_the_network(tmp_path):
     assert "network " in keys
     second = build(optimization_level=5, timing_cache=cache, tactic_sources=SOURCES)
     assert second.report().engines[0]["timed"] == 0
-    assert bytes(first.engines[0].carrier.numpy()) == bytes(second.engines[0].carrier.numpy())
+    files = [bytes(program.engines[0].carrier[CARRIER_HEADER:].numpy()) for program in (first, second)]  # the header has an id per program
+    assert files[0] == files[1]
 
 
 def test_workspace_size_is_kept():
