@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "kernels/conv/conv_tactics.h"
 #include "kernels/cpu/cpu_tactic.h"
 #include "kernels/onednn/onednn_tactics.h"
@@ -7,7 +9,10 @@ namespace tuyere {
 namespace {
 
 Support library_supports(const Problem& p) {
-  REQUIRE(std::holds_alternative<Conv>(p.op), kOtherOperator);
+  const auto* op = std::get_if<Conv>(&p.op);
+  REQUIRE(op, kOtherOperator);
+  const auto crops = [](const std::vector<int64_t>& pads) { return std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad < 0; }); };
+  REQUIRE(!crops(op->pad_before) && !crops(op->pad_after), "negative padding");
   return onednn_gemm_supports(p);
 }
 

@@ -125,8 +125,8 @@ INSTANTIATE_TEST_SUITE_P(MatMul, Candidates, ::testing::ValuesIn(kMatMul));
 const char* const kConv[] = {
     "conv " GEOMETRY2 "| f32[2,8,9,11], const f32[16,8,3,3] -> f32[2,16,9,11]",
     // One pixel, and strides of it that say nothing.
-    "conv " PIXELS "| f32[1,960,1,1]{960,1,1,1}, const f32[1280,960,1,1] -> f32[1,1280,1,1]{1280,1,1280,1280}",
-    "conv " PIXELS "| f32[1,960,1,1]{960,1,1,1}, const f32[1280,960,1,1] -> f32[1,1280,1,1]",
+    "conv " PIXELS "| f32[1,96,1,1]{96,1,1,1}, const f32[128,96,1,1] -> f32[1,128,1,1]{128,1,128,128}",
+    "conv " PIXELS "| f32[1,96,1,1]{96,1,1,1}, const f32[128,96,1,1] -> f32[1,128,1,1]",
     "conv " PIXELS "| f32[3,96,1,5]{480,1,1,96}, const f32[112,96,1,1] -> f32[3,112,1,5]{560,1,1,112}",
     "conv " GEOMETRY2 "epilogue={relu(add(i0:f32, i1:f32))} | f32[2,8,9,11]{792,1,88,8}, const f32[16,8,3,3], f32[16,1,1] -> f32[2,16,9,11]{1584,1,176,16}",
     "conv " STRIDED2
