@@ -16,9 +16,9 @@ class Dag {
 
   /// Segment number per node, -1 for nodes that are outside. Segments are convex, no two of them could be one, and there is no cycle among them and the outside
   /// nodes. Time is linear in nodes and edges, times the number of devices.
-  std::vector<int> segments(const std::vector<Placement>& kind) const;
+  std::vector<int> segments(const std::vector<NodeKind>& kind) const;
   /// Hosted nodes that do not lie between native nodes of their segment.
-  std::vector<int> rim(const std::vector<Placement>& kind, const std::vector<int>& segment) const;
+  std::vector<int> rim(const std::vector<NodeKind>& kind, const std::vector<int>& segment) const;
   /// The segments in an order in which they can run.
   std::vector<int> segment_order(const std::vector<int>& segment, int count) const;
 

@@ -73,18 +73,18 @@ void Dag::sink_fixed(const std::vector<bool>& member, std::vector<int>& level) c
   }
 }
 
-std::vector<int> Dag::segments(const std::vector<Placement>& kind) const {
+std::vector<int> Dag::segments(const std::vector<NodeKind>& kind) const {
   const int count = static_cast<int>(kind.size());
   std::vector<int> segment(count, -1), unit(count);
   std::vector<std::string> devices;
   for (int n = 0; n < count; ++n) {
     unit[n] = n;
-    if (kind[n] != Placement::outside && std::find(devices.begin(), devices.end(), device_[n]) == devices.end()) devices.push_back(device_[n]);
+    if (kind[n] != NodeKind::outside && std::find(devices.begin(), devices.end(), device_[n]) == devices.end()) devices.push_back(device_[n]);
   }
   int made = 0;
   for (const std::string& device : devices) {
     std::vector<bool> member(count);
-    for (int n = 0; n < count; ++n) member[n] = kind[n] != Placement::outside && device_[n] == device;
+    for (int n = 0; n < count; ++n) member[n] = kind[n] != NodeKind::outside && device_[n] == device;
     std::vector<int> level = levels(member, unit, count + made);
     sink_fixed(member, level);
     std::map<int, int> number;
@@ -99,17 +99,17 @@ std::vector<int> Dag::segments(const std::vector<Placement>& kind) const {
   return segment;
 }
 
-std::vector<int> Dag::rim(const std::vector<Placement>& kind, const std::vector<int>& segment) const {
+std::vector<int> Dag::rim(const std::vector<NodeKind>& kind, const std::vector<int>& segment) const {
   const size_t count = kind.size();
   std::vector<bool> after(count, false), before(count, false);
   auto reaches = [&](int from, int to, const std::vector<bool>& further) {
-    return segment[from] >= 0 && segment[from] == segment[to] && (kind[from] == Placement::native || further[from]);
+    return segment[from] >= 0 && segment[from] == segment[to] && (kind[from] == NodeKind::native || further[from]);
   };
   for (size_t n = 0; n < count; ++n) after[n] = std::any_of(preds_[n].begin(), preds_[n].end(), [&](int p) { return reaches(p, static_cast<int>(n), after); });
   for (size_t n = count; n-- > 0;) before[n] = std::any_of(succs_[n].begin(), succs_[n].end(), [&](int s) { return reaches(s, static_cast<int>(n), before); });
   std::vector<int> out;
   for (size_t n = 0; n < count; ++n) {
-    if (kind[n] == Placement::hosted && segment[n] >= 0 && !(after[n] && before[n])) out.push_back(static_cast<int>(n));
+    if (kind[n] == NodeKind::hosted && segment[n] >= 0 && !(after[n] && before[n])) out.push_back(static_cast<int>(n));
   }
   return out;
 }

@@ -46,18 +46,18 @@ class Partitioner {
     NodePlacement& place = result_.nodes[n];
     if (listed(node, options_.run_in_torch)) {
       place.reason = "listed in run_in_torch";
-      kind_.push_back(Placement::outside);
+      kind_.push_back(NodeKind::outside);
       return;
     }
     Support native = dag_.one_device(n);
     if (native) native = supports(graph_, node);
     if (native) {
-      kind_.push_back(Placement::native);
+      kind_.push_back(NodeKind::native);
       return;
     }
     place.reason = native.reason();
     Support hosted = may_host(n);
-    kind_.push_back(hosted ? Placement::hosted : Placement::outside);
+    kind_.push_back(hosted ? NodeKind::hosted : NodeKind::outside);
     if (!hosted) place.reason += "; cannot be hosted: " + hosted.reason();
   }
 
@@ -72,12 +72,12 @@ class Partitioner {
 
   /// Sets `segment` of every node. Hosted nodes at the rim of a segment leave it, which may let others join, so grouping repeats.
   void group() {
-    std::vector<Placement> kind = kind_;
+    std::vector<NodeKind> kind = kind_;
     while (true) {
       segment_ = dag_.segments(kind);
       bool trimmed = false;
       for (int n : dag_.rim(kind, segment_)) {
-        kind[n] = Placement::outside;
+        kind[n] = NodeKind::outside;
         trimmed = true;
       }
       if (!trimmed) break;
@@ -108,7 +108,7 @@ class Partitioner {
           if (bound.contains(symbol)) continue;
           ValueId carrier = dag_.input_with(symbol);
           if (carrier == kNone) {
-            kind_[n] = Placement::outside;
+            kind_[n] = NodeKind::outside;
             result_.nodes[n].reason = "size " + symbol + " is not a dimension of any input";
             dropped = true;
             break;
@@ -127,7 +127,7 @@ class Partitioner {
     std::vector<std::vector<ValueId>> extra = std::move(extra_inputs_);
     std::vector<int> order = dag_.segment_order(segment_, static_cast<int>(all.size()));
     for (int s : order) {
-      int64_t natives = std::count_if(all[s].begin(), all[s].end(), [&](int n) { return result_.nodes[n].placement == Placement::native; });
+      int64_t natives = std::count_if(all[s].begin(), all[s].end(), [&](int n) { return result_.nodes[n].placement == NodeKind::native; });
       if (natives == 0 || natives < options_.min_block_size) {
         for (int n : all[s]) leave(n, natives);
         continue;
@@ -145,14 +145,14 @@ class Partitioner {
     NodePlacement& place = result_.nodes[n];
     std::string why = "its segment has " + std::to_string(natives) + " native nodes, fewer than min_block_size " + std::to_string(options_.min_block_size);
     place.reason += (place.reason.empty() ? "" : "; ") + why;
-    place.placement = Placement::outside;
+    place.placement = NodeKind::outside;
   }
 
   void describe() {
     std::vector<int> segment(result_.nodes.size());
     for (size_t n = 0; n < segment.size(); ++n) {
       segment[n] = result_.nodes[n].segment;
-      if (result_.nodes[n].placement == Placement::outside && result_.nodes[n].segment < 0 && kind_[n] == Placement::hosted && options_.allow_hosted)
+      if (result_.nodes[n].placement == NodeKind::outside && result_.nodes[n].segment < 0 && kind_[n] == NodeKind::hosted && options_.allow_hosted)
         result_.nodes[n].reason += "; not hosted: it does not lie between native nodes";
     }
     for (Segment& s : result_.segments) {
@@ -168,7 +168,7 @@ class Partitioner {
   const SourceGraph& graph_;
   const PartitionOptions& options_;
   Dag dag_;
-  std::vector<Placement> kind_;  // what each node could be at best
+  std::vector<NodeKind> kind_;  // what each node could be at best
   std::vector<int> segment_;
   std::vector<std::vector<ValueId>> extra_inputs_;
   Partition result_;

@@ -11,7 +11,7 @@
 
 namespace tuyere {
 
-enum class Placement : uint8_t { native, hosted, outside };
+enum class NodeKind : uint8_t { native, hosted, outside };
 
 struct PartitionOptions {
   int min_block_size = 1;              // segments with fewer native nodes stay outside
@@ -21,7 +21,7 @@ struct PartitionOptions {
 };
 
 struct NodePlacement {
-  Placement placement = Placement::outside;
+  NodeKind placement = NodeKind::outside;
   int segment = -1;
   std::string reason;  // why it is not native; empty for native
 };

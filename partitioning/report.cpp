@@ -8,8 +8,8 @@ namespace tuyere {
 namespace {
 
 std::string place_text(const NodePlacement& place) {
-  if (place.placement == Placement::outside) return "outside";
-  return (place.placement == Placement::native ? "native " : "hosted ") + std::to_string(place.segment);
+  if (place.placement == NodeKind::outside) return "outside";
+  return (place.placement == NodeKind::native ? "native " : "hosted ") + std::to_string(place.segment);
 }
 
 std::string values_text(const SourceGraph& graph, const std::vector<ValueId>& ids) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """Budgets and habits that a script can see: SPDX first, file length (cap 800, median <= 150, p95 <= 500), no static-constructor registration,
-no left-over markers."""
+no left-over markers, no two types of one name (the libraries share the namespace tuyere: their members would be mixed up by the linker)."""
 
 import re
 import statistics
@@ -31,13 +31,29 @@ def problems_of(path, lines):
             yield f"{name}:{number}: a left-over marker"
 
 
+def types_of(lines):
+    """Qualified names of the types that a file defines outside anonymous namespaces; nested ones are left out."""
+    scopes = []
+    for line in lines:
+        if opened := re.match(r"(?:inline )?namespace ?([\w:]*) ?\{", line):
+            scopes.append(opened[1])
+        elif line.startswith("}  // namespace"):
+            scopes.pop()
+        elif (found := re.match(r"(?:struct|class|enum class|enum) (\w+)\b(?!::)[^;]*\{", line)) and "" not in scopes:
+            yield "::".join([*scopes, found[1]])
+
+
 def main():
     files = tracked()
-    counts, found = [], []
+    counts, found, types = [], [], {}
     for path in files:
         lines = path.read_text().splitlines()
         counts.append(len(lines))
         found += problems_of(path, lines)
+        if path.suffix in (".h", ".cpp") and path.relative_to(ROOT).parts[0] not in ("tests", "examples"):
+            for name in types_of(lines):
+                if types.setdefault(name, path) != path:
+                    found.append(f"{path.relative_to(ROOT)}: {name} is also defined in {types[name].relative_to(ROOT)}: rename one")
     median, p95 = statistics.median(counts), sorted(counts)[int(0.95 * len(counts))]
     if median > MEDIAN:
         found.append(f"median file length {median} is over {MEDIAN}")

@@ -130,7 +130,7 @@ void bind_source(py::module_& m) {
   py::class_<NodePlacement>(m, "NodePlacement")
       .def_property_readonly("placement",
                              [](const NodePlacement& p) {
-                               return p.placement == Placement::native ? "native" : p.placement == Placement::hosted ? "hosted" : "outside";
+                               return p.placement == NodeKind::native ? "native" : p.placement == NodeKind::hosted ? "hosted" : "outside";
                              })
       .def_readonly("segment", &NodePlacement::segment)
       .def_readonly("reason", &NodePlacement::reason);

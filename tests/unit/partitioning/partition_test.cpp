@@ -269,10 +269,10 @@ TEST(Partition, RandomGraphsWithHostedNodes) {
     check(g, p, true);
     auto reach = reachability(g);
     for (size_t h = 0; h < g.nodes.size(); ++h) {
-      if (p.nodes[h].placement != Placement::hosted) continue;
+      if (p.nodes[h].placement != NodeKind::hosted) continue;
       bool before = false, after = false;
       for (int n : p.segments[p.nodes[h].segment].nodes) {
-        if (p.nodes[n].placement != Placement::native) continue;
+        if (p.nodes[n].placement != NodeKind::native) continue;
         before = before || reach[n][h];
         after = after || reach[h][n];
       }
