@@ -11,6 +11,7 @@ import torch
 
 from . import _tuyere
 from .build import build_engine, target_of
+from .devices import make_on_device
 from .engine import Engine
 from .options import Options
 from .read_fx import ReadGraph, read_fx
@@ -78,6 +79,7 @@ class Analysis:
 
 def analyze(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options: Options, name: str = "graph") -> Analysis:
     """Reads and partitions. constants: placeholder -> (name, tensor, is_param)."""
+    make_on_device(gm, constants, device_of(gm))
     read = read_fx(gm, constants, name)
     _tuyere.dump("source", name, str(read.source))
     partition = _tuyere.partition(read.source, partition_options(options))

@@ -16,7 +16,12 @@ def unfold(x):
 
 @op_case([(3, 5), (8,)])
 def masked_scatter(x, source):
-    return x.masked_scatter((torch.arange(15) % 2 == 0).view(3, 5).to(x.device), source)
+    return x.masked_scatter((torch.arange(15) % 2 == 0).view(3, 5).to(x.device), source)  # the mask is made on the CPU
+
+
+@op_case([(3, 5)], dtypes=(torch.float32,))
+def constants_of_the_cpu(x):
+    return x * torch.tensor([1.0, 2, 3, 4, 5]).to(x.device) + torch.arange(x.shape[0]).to(x.device)[:, None]
 
 
 @op_case([(4, 8), (4, 6), (5, 8, 6), (5,)])
