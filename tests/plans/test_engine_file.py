@@ -100,7 +100,7 @@ def test_a_gpu_that_is_absent(tmp_path):
     assert file.plan["target"] == engine.target == "sm_80" and all(s["tactic"].startswith("own.") for s in file.steps)
     assert len(tuyere.load(tmp_path / "gpu.pt2").engines) == 1
     if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="CUDA driver"):
+        with pytest.raises(RuntimeError, match="CUDA (driver|device)"):
             tuyere.Engine.load(tmp_path / "gpu.engine")
-        with pytest.raises(RuntimeError, match="CUDA driver"):
+        with pytest.raises(RuntimeError, match="CUDA (driver|device)"):
             program(torch.randn(2, 3, 8, 8))
