@@ -86,7 +86,7 @@ codegen::Vars type_vars(const View& v) {
           {"VVEC", access(v.v)},
           {"BEFORE", scales_late(v) ? "1.f" : real(scale)},
           {"FACTOR", scales_late(v) ? real(scale) : "1.f"},
-          {"MMA", v.type == DType::F16 ? "tgm_mma_f16" : "tgm_mma_bf16"},
+          {"MMA", mma::mma_name(v.type)},
           {"PACK16", v.type == DType::F16 ? "tgm_pack_f16" : "tgm_pack_bf16"}};
 }
 
@@ -113,20 +113,13 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   vars.push_back({"STORE", codegen::fill(shape.splits > 1 ? flash_partial_text() : flash_store_text(), vars)});
   std::string body = epilogue_text + mma::tile_text() + codegen::fill(flash_text(), vars);
   if (shape.splits > 1) body += codegen::fill(flash_merge_text(), vars);
-  mma::KernelSource source;
+  mma::KernelSource source = mma::one_launch("tg_flash", flash_grid(v, shape), shape.threads(), params, target);
+  source.step.launches[0].shared_bytes = shape.shared_bytes(v);
   source.text = mma::assemble(params, mma::needs_wide(problem), body);
-  KernelLaunch launch;
-  launch.kernel = "tg_flash";
-  launch.grid = {flash_grid(v, shape), 1, 1};
-  launch.block = {shape.threads(), 1, 1};
-  launch.shared_bytes = shape.shared_bytes(v);
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
   if (shape.splits == 1) return source;
   const int64_t columns = (v.value_depth + 15) / 16 * 16;
   const Dim rows = v.batch * v.heads * v.queries;
+  KernelLaunch launch = source.step.launches[0];
   launch.kernel = "tg_flash_merge";
   launch.grid = {ceildiv(rows * ((columns + store.width - 1) / store.width), 128), 1, 1};
   launch.block = {128, 1, 1};

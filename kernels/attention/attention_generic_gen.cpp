@@ -125,16 +125,8 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   std::snprintf(scale, sizeof scale, "%.17e", v.scale);
   codegen::Vars vars = operand_vars(v, params);
   vars.insert(vars.end(), {{"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"SCALE", scale}, {"MASK", mask_text(v, params)}});
-  mma::KernelSource source;
+  mma::KernelSource source = mma::one_launch("tg_attention", ceildiv(v.queries, 4) * v.heads * v.batch, 128, params, target);
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
-  KernelLaunch launch;
-  launch.kernel = "tg_attention";
-  launch.grid = {ceildiv(v.queries, 4) * v.heads * v.batch, 1, 1};
-  launch.block = {128, 1, 1};
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
   return source;
 }
 

@@ -175,9 +175,7 @@ class DirectConv {
     }
     for (Row& row : rows_) plan_row(row, w);
     const std::string layout = "|direct|" + std::to_string(lanes_) + "|" + std::to_string(x_.block) + "|" + std::to_string(used_) + "|" + str(p.op);
-    const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
-    const auto make = [&] { return pack(w); };
-    weights_ = named ? p.args.store->packed(p.args.constant_keys[1] + layout + w.describe(), make) : make();
+    weights_ = packed_constant(p, 1, layout + w.describe(), [&] { return pack(w); });
     const int64_t cost = out_.count * out_.channels * out_.size[0] * out_.size[1] * out_.size[2] * std::max<int64_t>(1, group_in_ * window_.taps() / lanes_);
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, out_.count * strips_ * static_cast<int64_t>(rows_.size()))));
   }
@@ -251,9 +249,9 @@ class DirectConv {
   }
 
   std::shared_ptr<void> pack(const Weights& w) const {
-    const auto memory = std::shared_ptr<float[]>(new float[static_cast<size_t>(weight_floats_ + kCacheLine)]());
+    std::shared_ptr<void> memory = host_memory(static_cast<size_t>(weight_floats_) * sizeof(float));
     for (size_t r = 0; r < rows_.size(); ++r) {
-      float* to = aligned(memory.get()) + weight_starts_[r];
+      float* to = static_cast<float*>(memory.get()) + weight_starts_[r];
       const Row& row = rows_[r];
       int64_t channel = channels_of(row).first;
       for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
@@ -347,7 +345,7 @@ class DirectConv {
     if (depthwise_) load_window(ptr[0], window, row, n, at);
     const Space space = depthwise_ ? Space{0, reach_[2] * row.channels, row.channels} : x_.space;
     const float* source = depthwise_ ? window : x + n * x_.batch + x_.pixel({at[0] * window_.stride[0], at[1] * window_.stride[1], at[2] * window_.stride[2]});
-    const float* w = aligned(static_cast<float*>(weights_.get())) + weight_starts_[static_cast<size_t>(&row - rows_.data())];
+    const float* w = static_cast<const float*>(weights_.get()) + weight_starts_[static_cast<size_t>(&row - rows_.data())];
     for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
       const Piece& piece = pieces_[k];
       ConvTile tile{nullptr,

@@ -26,7 +26,7 @@ std::vector<Config> library_configs(const Problem& p) {
 
 Support direct_supports(const Problem& p) {
   const auto* op = std::get_if<Conv>(&p.op);
-  REQUIRE(op, "the kernel is for another operator");
+  REQUIRE(op, kOtherOperator);
   REQUIRE(!op->transposed, "transposed convolutions are left to others");
   REQUIRE(op->stride.size() >= 1 && op->stride.size() <= 3, "one to three spatial dims");
   REQUIRE(p.in[1].constant, "the weight is packed once");

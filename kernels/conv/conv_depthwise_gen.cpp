@@ -224,17 +224,10 @@ mma::KernelSource depthwise_source(const Problem& problem, const Target& target,
                         {"COORDS", coords(v, params, "pixel", "c")},
                         {"UNROLL_ROWS", registers_hold(v, shape, vec) ? "#pragma unroll" : "#pragma unroll 1"}};
   add_spatial_vars(v, params, 1, vars);
-  mma::KernelSource source;
-  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
-  KernelLaunch launch;
-  launch.kernel = "tg_depthwise";
   const Dim blocks = v.batch * ceildiv(v.out[1], shape.rows) * ceildiv(v.out[2], shape.columns);
-  launch.grid = {ceildiv(blocks, groups * repeat) * Dim((vectors + threads_c - 1) / threads_c), 1, 1};
-  launch.block = {kThreads, 1, 1};
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
+  mma::KernelSource source =
+      mma::one_launch("tg_depthwise", ceildiv(blocks, groups * repeat) * Dim((vectors + threads_c - 1) / threads_c), kThreads, params, target);
+  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   return source;
 }
 

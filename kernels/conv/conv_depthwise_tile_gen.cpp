@@ -121,6 +121,21 @@ Config str(const DepthwiseTile& t) {
   return pair("channels", t.channels) + " " + pair("columns", t.columns) + " " + pair("rows", t.rows) + " " + pair("wide", t.wide) + " " + pair("high", t.high);
 }
 
+/// Those that fit the registers and leave room for two blocks of shared memory.
+std::vector<DepthwiseTile> tiles(const View& v) {
+  std::vector<DepthwiseTile> list;
+  for (int channels : {32, 48, 64})
+    for (int columns : {4, 5, 6, 7, 8})
+      for (int rows : {1, 2})
+        for (int wide : {1, 2, 4, 8})
+          for (int high : {1, 2, 3, 4, 7, 8}) {
+            const DepthwiseTile tile{channels, columns, rows, wide, high};
+            if (tile.threads() % 32 != 0 || tile.threads() < 64 || tile.threads() > 256 || shared_bytes(v, tile) > 96 * 1024) continue;
+            if (rows * (columns + v.kernel[2]) * kVector <= 180) list.push_back(tile);
+          }
+  return list;
+}
+
 }  // namespace
 
 DepthwiseTile parse_depthwise_tile(const Config& config) {
@@ -151,20 +166,11 @@ double estimate_depthwise_tile(const Problem& problem, const View& v, const Dept
 }
 
 std::vector<Config> depthwise_tile_configs(const Problem& problem, const View& v, const Target& target, int level) {
-  std::vector<std::pair<double, Config>> all;
-  for (int channels : {32, 48, 64})
-    for (int columns : {4, 5, 6, 7, 8})
-      for (int rows : {1, 2})
-        for (int wide : {1, 2, 4, 8})
-          for (int high : {1, 2, 3, 4, 7, 8}) {
-            const DepthwiseTile tile{channels, columns, rows, wide, high};
-            if (tile.threads() % 32 != 0 || tile.threads() < 64 || tile.threads() > 256 || shared_bytes(v, tile) > 96 * 1024) continue;
-            if (rows * (columns + v.kernel[2]) * kVector > 180) continue;
-            all.push_back({estimate_depthwise_tile(problem, v, tile, target), str(tile)});
-          }
+  std::vector<std::pair<double, DepthwiseTile>> all;
+  for (const DepthwiseTile& tile : tiles(v)) all.push_back({estimate_depthwise_tile(problem, v, tile, target), tile});
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   std::vector<Config> configs;
-  for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level <= 3 ? level + 1 : 12); ++i) configs.push_back(all[i].second);
+  for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level <= 3 ? level + 1 : 12); ++i) configs.push_back(str(all[i].second));
   return configs;
 }
 
@@ -176,6 +182,7 @@ Support accepts_depthwise_tile(const View& v) {
   bool aligned = v.x_alignment % 16 == 0 && mma::divisible(v.x_batch, vec);
   for (const Dim& s : v.x_space) aligned = aligned && mma::divisible(s, vec);
   REQUIRE(aligned, "x is not aligned to 16 bytes");
+  REQUIRE(!tiles(v).empty(), "no tile fits");
   return Support::yes();
 }
 
@@ -201,17 +208,10 @@ mma::KernelSource depthwise_tile_source(const Problem& problem, const Target& ta
                         {"WO", params.offset(v.w_out)},
                         {"COORDS", coords(v, params, "pixel", "channel")}};
   add_spatial_vars(v, params, 1, vars);
-  mma::KernelSource source;
+  mma::KernelSource source = mma::one_launch(
+      "tg_depthwise", v.batch * ceildiv(v.out[1], e.out_h) * ceildiv(v.out[2], e.out_w) * Dim(up(v.groups, tile.channels)), tile.threads(), params, target);
+  source.step.launches[0].shared_bytes = static_cast<int>(shared_bytes(v, tile));
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
-  KernelLaunch launch;
-  launch.kernel = "tg_depthwise";
-  launch.grid = {v.batch * ceildiv(v.out[1], e.out_h) * ceildiv(v.out[2], e.out_w) * Dim(up(v.groups, tile.channels)), 1, 1};
-  launch.block = {tile.threads(), 1, 1};
-  launch.shared_bytes = static_cast<int>(shared_bytes(v, tile));
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
   return source;
 }
 

@@ -80,16 +80,8 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
                         {"W_BASE", w_base},
                         {"COORDS", coords(v, params, "pixel", "o")}};
   add_spatial_vars(v, params, 0, vars);
-  mma::KernelSource source;
+  mma::KernelSource source = mma::one_launch("tg_conv_direct", ceildiv(v.pixel_count() * Dim(v.groups * v.out_group), 256), 256, params, target);
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
-  KernelLaunch launch;
-  launch.kernel = "tg_conv_direct";
-  launch.grid = {ceildiv(v.pixel_count() * Dim(v.groups * v.out_group), 256), 1, 1};
-  launch.block = {256, 1, 1};
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
   return source;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a CPU kernel is: a name, and a function that prepares a step for concrete shapes.
 #pragma once
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -57,6 +58,11 @@ template <class F>
 std::unique_ptr<Executable> executable(F f) {
   return std::make_unique<CallableExecutable<F>>(std::move(f));
 }
+
+/// `bytes` of zeros, aligned to 256 bytes, on huge pages where they are many.
+std::shared_ptr<void> host_memory(size_t bytes);
+/// A kernel's own form of the constant input `k`. `make` runs once per engine and version of the weight; `layout` tells this form from the others.
+std::shared_ptr<void> packed_constant(const CpuProblem& p, size_t k, const std::string& layout, const std::function<std::shared_ptr<void>()>& make);
 
 /// The attributes of the problem's operator; INTERNAL_CHECKs the kind.
 template <class S>

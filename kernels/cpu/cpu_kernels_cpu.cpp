@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu_kernels.h"
 
+#include <cstdlib>
+#include <cstring>
+
+#include "common/host_memory.h"
 #include "kernels/conv/conv_kernels.h"
 #include "kernels/matmul/matmul_kernels.h"
 #include "kernels/onednn/onednn_kernels.h"
@@ -29,6 +33,18 @@ CpuKernelTable cpu_kernels() {
   add_sort_kernels(table);
   add_onednn_kernels(table);
   return table;
+}
+
+std::shared_ptr<void> host_memory(size_t bytes) {
+  std::shared_ptr<void> memory(allocate_host(bytes), std::free);
+  INTERNAL_CHECK(memory != nullptr, "out of memory: " << bytes << " bytes");
+  std::memset(memory.get(), 0, bytes);
+  return memory;
+}
+
+std::shared_ptr<void> packed_constant(const CpuProblem& p, size_t k, const std::string& layout, const std::function<std::shared_ptr<void>()>& make) {
+  const bool named = p.args.store && p.args.constant_keys.size() > k && !p.args.constant_keys[k].empty();
+  return named ? p.args.store->packed(p.args.constant_keys[k] + layout, make) : make();
 }
 
 std::unique_ptr<Executable> prepare_kernel(std::string_view name, const CpuProblem& p) {

@@ -36,6 +36,10 @@ struct View {
   View broadcast_to(const View& target) const { return broadcast_to(target.rank, target.shape); }
   /// Dense row-major.
   bool contiguous() const;
+  /// The same sizes, dense row-major, of a type.
+  View dense(DType type) const;
+  /// The last two dims exchanged.
+  View transposed() const;
 };
 
 /// A counter over `shape` in row-major order.

@@ -45,6 +45,24 @@ int64_t product(int rank, const Ix& shape) {
   return n;
 }
 
+View View::dense(DType type) const {
+  View v = *this;
+  v.dtype = type;
+  int64_t stride = 1;
+  for (int d = rank - 1; d >= 0; --d) {
+    v.strides[d] = stride;
+    stride *= std::max<int64_t>(1, shape[d]);
+  }
+  return v;
+}
+
+View View::transposed() const {
+  View v = *this;
+  std::swap(v.shape[rank - 1], v.shape[rank - 2]);
+  std::swap(v.strides[rank - 1], v.strides[rank - 2]);
+  return v;
+}
+
 View broadcast_shape(const std::vector<TensorView>& in, int first, int count) {
   View v;
   for (int k = first; k < first + count; ++k) v.rank = std::max(v.rank, static_cast<int>(in[k].shape.size()));
@@ -56,12 +74,7 @@ View broadcast_shape(const std::vector<TensorView>& in, int first, int count) {
       if (in[k].shape[d] != 1) v.shape[d + shift] = in[k].shape[d];
     }
   }
-  int64_t stride = 1;
-  for (int d = v.rank - 1; d >= 0; --d) {
-    v.strides[d] = stride;
-    stride *= v.shape[d];
-  }
-  return v;
+  return v.dense(v.dtype);
 }
 
 namespace {

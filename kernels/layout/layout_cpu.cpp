@@ -31,16 +31,7 @@ std::unique_ptr<Executable> copies(std::vector<CopyPart> parts, int out_slot, st
 }
 
 // `v` with the sizes of `shape`, which hold the same elements in row-major order; v is contiguous.
-View reshaped(const View& v, const View& shape) {
-  View r = shape;
-  r.dtype = v.dtype;
-  int64_t stride = 1;
-  for (int d = r.rank - 1; d >= 0; --d) {
-    r.strides[d] = stride;
-    stride *= std::max<int64_t>(1, r.shape[d]);
-  }
-  return r;
-}
+View reshaped(const View& v, const View& shape) { return shape.dense(v.dtype); }
 
 std::unique_ptr<Executable> prepare_reshape(const CpuProblem& p) {
   const View in(p.args.in[0]), out(p.args.out[0]);

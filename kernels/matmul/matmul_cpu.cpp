@@ -46,14 +46,11 @@ class BlockedMatMul {
   void prepare(const CpuProblem& p) {
     if (copied_) plan_copy();
     if (packed_) {
-      const auto make = [&] {
-        const auto memory = std::shared_ptr<float[]>(new (std::align_val_t(kCacheLine)) float[static_cast<size_t>(panel_floats())],
-                                                     [](float* f) { operator delete[](f, std::align_val_t(kCacheLine)); });
-        pack(p.args.constants[1], memory.get());
-        return std::shared_ptr<void>(memory);
-      };
-      const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
-      weights_ = named ? p.args.store->packed(p.args.constant_keys[1] + layout(), make) : make();
+      weights_ = packed_constant(p, 1, layout(), [&] {
+        std::shared_ptr<void> memory = host_memory(static_cast<size_t>(panel_floats()) * sizeof(float));
+        pack(p.args.constants[1], static_cast<float*>(memory.get()));
+        return memory;
+      });
     }
     const int64_t strips = blocks_of(rows_, kRows);
     strip_ = blocks_of(rows_, strips);
@@ -128,14 +125,7 @@ class BlockedMatMul {
 
   /// The rows as dense floats, [batch][row][k].
   void plan_copy() {
-    View from = a_, to = a_;
-    for (int d = 0; d < out_.rank - 2; ++d) from.shape[d] = to.shape[d] = out_.shape[d];
-    to.dtype = DType::F32;
-    int64_t stride = 1;
-    for (int d = to.rank - 1; d >= 0; --d) {
-      to.strides[d] = stride;
-      stride *= to.shape[d];
-    }
+    const View from = a_, to = from.dense(DType::F32);
     copy_ = std::make_shared<TileLoop>(TileProgram({}, {a_.dtype}, {DType::F32}), to, std::vector<View>{to, from}, 1, 1);
     a_ = to;
   }

@@ -198,15 +198,7 @@ mma::KernelSource gemv_source(const Problem& problem, const Target& target, cons
   }
   vars.push_back({"STORE", store});
   std::string body = epilogue_text + codegen::fill(kCommon, vars) + codegen::fill(kHead, vars) + codegen::fill(along_k ? kAlongK : kAcrossN, vars);
-  mma::KernelSource source;
-  KernelLaunch launch;
-  launch.kernel = "tg_gemv";
-  launch.grid = {ceildiv(n, tile) * batch * Dim(shape.splits), 1, 1};
-  launch.block = {32 * shape.warps, 1, 1};
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
+  mma::KernelSource source = mma::one_launch("tg_gemv", ceildiv(n, tile) * batch * Dim(shape.splits), 32 * shape.warps, params, target);
   if (shape.splits > 1) {
     source.workspace = ceildiv(n * batch * Dim(4 * shape.splits * rows), 256) * Dim(256);
     mma::add_split_sum(source, body, vars, 1, rows, n, batch);

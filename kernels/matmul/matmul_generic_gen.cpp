@@ -80,16 +80,8 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
                               {"BROW", params.offset(v.b.row)},
                               {"BK", params.offset(v.b.k)},
                               {"COORDS", batch_names(v) + "m, n"}};
-  mma::KernelSource source;
+  mma::KernelSource source = mma::one_launch("tg_matmul", ceildiv(v.m, 64) * ceildiv(v.n, 64) * v.batch_count(), 256, params, target);
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
-  KernelLaunch launch;
-  launch.kernel = "tg_matmul";
-  launch.grid = {ceildiv(v.m, 64) * ceildiv(v.n, 64) * v.batch_count(), 1, 1};
-  launch.block = {256, 1, 1};
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
   return source;
 }
 

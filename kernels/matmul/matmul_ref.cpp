@@ -7,10 +7,7 @@ namespace tuyere::cpu {
 View matmul_operand(const TensorView& t, bool transpose, const View& out) {
   View v(t);
   INTERNAL_CHECK(v.rank >= 2 && out.rank >= v.rank, "matmul operand of rank " << v.rank);
-  if (transpose) {
-    std::swap(v.shape[v.rank - 1], v.shape[v.rank - 2]);
-    std::swap(v.strides[v.rank - 1], v.strides[v.rank - 2]);
-  }
+  if (transpose) v = v.transposed();
   Ix target = out.shape;
   target[out.rank - 2] = v.shape[v.rank - 2];
   target[out.rank - 1] = v.shape[v.rank - 1];

@@ -24,8 +24,8 @@ class FewRows {
  public:
   FewRows(const MatMul& op, const CpuProblem& p) : a_(p.args.in[0]), inputs_(p.inputs()), out_slot_(p.inputs()) {
     View b(p.args.in[1]);
-    if (op.trans_a) swap_last(a_);
-    if (op.trans_b) swap_last(b);
+    if (op.trans_a) a_ = a_.transposed();
+    if (op.trans_b) b = b.transposed();
     const int last = b.rank - 1;
     b_ = {b.dtype, b.shape[last - 1], b.shape[last], b.strides[last - 1], b.strides[last]};
     load_a_ = tile_load(a_.dtype, DType::F32);
@@ -59,23 +59,12 @@ class FewRows {
  private:
   static constexpr int64_t kGroup = 4;  // rows of b that share one reading of a
 
-  static void swap_last(View& v) {
-    std::swap(v.shape[v.rank - 1], v.shape[v.rank - 2]);
-    std::swap(v.strides[v.rank - 1], v.strides[v.rank - 2]);
-  }
   static const void* element(const void* data, DType type, int64_t offset) { return static_cast<const char*>(data) + offset * (bits(type) / 8); }
 
   // The epilogue over the dense result.
   void make_finish(const MatMul& op, const CpuProblem& p) {
     const View out(p.args.out[0]);
-    View dense = out;
-    dense.dtype = DType::F32;
-    int64_t stride = 1;
-    for (int d = out.rank - 1; d >= 0; --d) {
-      dense.strides[d] = stride;
-      stride *= out.shape[d];
-    }
-    std::vector<View> operands{out, dense};
+    std::vector<View> operands{out, out.dense(DType::F32)};
     std::vector<DType> types{DType::F32};
     for (int k = 2; k < p.inputs(); ++k) {
       operands.push_back(View(p.args.in[k]).broadcast_to(out));

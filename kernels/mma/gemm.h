@@ -29,6 +29,11 @@ struct GemmSize {
   double bytes = 0;  // memory traffic of the whole problem
   bool may_split = true;
 };
+/// What the target says of itself, or what its architecture usually has.
+int multiprocessors(const Target& target);
+int shared_limit(const Target& target);    // bytes of shared memory per block
+double copy_rate(const Target& target);    // bytes per second
+double tensor_rate(const Target& target);  // dense f16 FLOP per second
 double estimate(const GemmSize& size, const Tile& tile, const Target& target);
 /// All sensible tiles, the cheapest first, at most the count for the optimization level.
 std::vector<Config> tile_configs(const GemmSize& size, const Target& target, bool simt, int level);

@@ -110,8 +110,6 @@ $BATCH
 }
 )CUDA";
 
-const char* mma_name(DType type) { return type == DType::F16 ? "tgm_mma_f16" : type == DType::BF16 ? "tgm_mma_bf16" : "tgm_mma_tf32"; }
-
 std::string constants(const GemmText& text) {
   const Tile& t = text.tile;
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
@@ -184,16 +182,8 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
                                  : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n % TGM_V == 0 ? TGM_V : size_n - n);"});
   std::string body =
       text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kFrame, vars);
-  KernelSource source;
-  KernelLaunch launch;
-  launch.kernel = "tg_gemm";
-  launch.grid = {ceildiv(m, t.bm) * ceildiv(n, t.bn) * batch * Dim(t.splits), 1, 1};
-  launch.block = {t.threads(), 1, 1};
-  launch.shared_bytes = t.shared_bytes(size_of(text.dtype));
-  launch.pdl = target.sm >= 90;
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
+  KernelSource source = one_launch("tg_gemm", ceildiv(m, t.bm) * ceildiv(n, t.bn) * batch * Dim(t.splits), t.threads(), params, target);
+  source.step.launches[0].shared_bytes = t.shared_bytes(size_of(text.dtype));
   if (split) {
     source.workspace = ceildiv(m * n * batch * Dim(4 * t.splits), 256) * Dim(256);
     add_split_sum(source, body, vars, text.width, m, n, batch);

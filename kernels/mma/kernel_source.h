@@ -68,6 +68,10 @@ struct KernelSource {
   CudaStep step;
   Dim workspace;
 };
+/// A source without its text: one launch of `name` over `grid` blocks with the parameters, which must be complete; programmatic where the device can.
+KernelSource one_launch(const std::string& name, const Dim& grid, int threads, const KernelParams& params, const Target& target);
+/// "tgm_mma_f16" and its like: the instruction for operands of a type (tf32 for f32).
+const char* mma_name(DType type);
 /// Preludes + primitives + parameter macros (TG_PARAMS, TG_ARGS) + `body`. wide: offsets are 64-bit.
 std::string assemble(const KernelParams& params, bool wide, const std::string& body);
 /// Whether element offsets of the tensors may exceed 31 bits.

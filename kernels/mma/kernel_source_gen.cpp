@@ -18,6 +18,21 @@ std::string KernelParams::add(const std::string& type, const std::string& name, 
   return name;
 }
 
+KernelSource one_launch(const std::string& name, const Dim& grid, int threads, const KernelParams& params, const Target& target) {
+  KernelSource source;
+  KernelLaunch launch;
+  launch.kernel = name;
+  launch.grid = {grid, 1, 1};
+  launch.block = {threads, 1, 1};
+  launch.pdl = target.sm >= 90;
+  launch.args = params.args();
+  source.step.launches.push_back(std::move(launch));
+  source.workspace = 0;
+  return source;
+}
+
+const char* mma_name(DType type) { return type == DType::F16 ? "tgm_mma_f16" : type == DType::BF16 ? "tgm_mma_bf16" : "tgm_mma_tf32"; }
+
 std::string KernelParams::pointer(int position, DType type, bool written) {
   std::string storage = storage_ctype(type);
   return add(written ? storage + "*" : "const " + storage + "* __restrict__", "p" + std::to_string(position), KernelArg::ptr(position));

@@ -76,9 +76,6 @@ constexpr int64_t kFewestRows = 4096;
 
 int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int multiprocessors(const Target& target) { return target.multiprocessors > 0 ? target.multiprocessors : target.sm >= 90 ? 132 : 108; }
-int shared_limit(const Target& target) { return target.sm >= 90 ? 227 * 1024 : 163 * 1024; }
-
 int tile_bytes(const StreamSize& size, const StreamShape& shape) { return shape.rows * size.bk() * size.element; }
 int shared_bytes(const StreamSize& size, const StreamShape& shape) {
   return size.bn() * size.bk() * size.element + shape.stages * tile_bytes(size, shape) + shape.warps * 16 * (size.chunk() + 8) * 4;
@@ -110,9 +107,8 @@ std::string defines(const StreamText& text) {
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
   const StreamShape& s = text.shape;
   const std::string element = std::to_string(text.size.element);
-  const char* instruction = text.dtype == DType::F16 ? "tgm_mma_f16" : text.dtype == DType::BF16 ? "tgm_mma_bf16" : "tgm_mma_tf32";
   return define("TGM_BM", s.rows) + define("TGM_BN", text.size.chunk()) + define("TGM_BK", text.size.bk()) + define("TGM_STAGES", s.stages) +
-         define("TGM_THREADS", 32 * s.warps) + define("TGM_WARPS_M", s.warps) + define("TGM_WARPS_N", 1) + "#define TGM_MMA " + instruction +
+         define("TGM_THREADS", 32 * s.warps) + define("TGM_WARPS_M", s.warps) + define("TGM_WARPS_N", 1) + "#define TGM_MMA " + mma_name(text.dtype) +
          "\ntypedef tgm_tile<TGM_BM, TGM_BK, " + element + ", true> TgmA;\ntypedef tgm_tile<" + std::to_string(text.size.bn()) + ", TGM_BK, " + element +
          ", true> TgmB;\n";
 }
@@ -136,8 +132,7 @@ Support accepts_stream(const StreamSize& size, const Target& target) {
 }
 
 double estimate_stream(const StreamSize& size, const StreamShape& shape, const Target& target) {
-  const double bandwidth = (target.copy_gbps > 0 ? target.copy_gbps : target.sm >= 90 ? 3000 : 1500) * 1e9, sms = multiprocessors(target);
-  const double tensor = (target.tensor_tflops > 0 ? target.tensor_tflops : target.sm >= 90 ? 989 : 312) * 1e12 * (size.element == 4 ? 0.15 : 0.3);
+  const double bandwidth = copy_rate(target), sms = multiprocessors(target), tensor = tensor_rate(target) * (size.element == 4 ? 0.15 : 0.3);
   // What the pipelines and the warps that store keep in flight.
   const double loads = sms * shape.blocks * (shape.stages - 1.0) * tile_bytes(size, shape) / (bandwidth * kLatency);
   const double warps = shape.blocks * shape.warps / 16.0;
@@ -174,17 +169,10 @@ KernelSource stream_source(const StreamText& text, KernelParams& params, bool wi
                               {"B_ROW", params.offset(text.b.row)},
                               {"W_CONSTANT", text.constant_weights ? "true" : "false"},
                               {"COORDS", text.store_coords}};
-  KernelSource source;
-  KernelLaunch launch;
-  launch.kernel = "tg_stream";
-  launch.grid = {min(ceildiv(text.m, text.shape.rows), Dim(int64_t{multiprocessors(target)} * text.shape.blocks)), 1, 1};
-  launch.block = {32 * text.shape.warps, 1, 1};
-  launch.shared_bytes = shared_bytes(size, text.shape);
-  launch.pdl = target.sm >= 90;
   const std::string body = text.epilogue + tile_text() + defines(text) + mma_core_text() + loaders + codegen::fill(kFrame, vars);
-  launch.args = params.args();
-  source.step.launches.push_back(launch);
-  source.workspace = 0;
+  KernelSource source = one_launch("tg_stream", min(ceildiv(text.m, text.shape.rows), Dim(int64_t{multiprocessors(target)} * text.shape.blocks)),
+                                   32 * text.shape.warps, params, target);
+  source.step.launches[0].shared_bytes = shared_bytes(size, text.shape);
   source.text = assemble(params, wide, body);
   return source;
 }

@@ -19,15 +19,14 @@ struct Machine {
 /// Rates that a kernel of mma.sync (or FFMA) instructions reaches.
 Machine machine(const Target& target, bool simt, int element) {
   Machine m;
-  m.sms = target.multiprocessors > 0 ? target.multiprocessors : target.sm >= 90 ? 132 : 108;
-  const double tensor = (target.tensor_tflops > 0 ? target.tensor_tflops : target.sm >= 100 ? 2250 : target.sm >= 90 ? 989 : 312) * 1e12;
+  m.sms = multiprocessors(target);
   // On sm_90 mma.sync reaches about 0.6 of the wgmma rate, on sm_100 less.
   const double share = target.sm >= 100 ? 0.25 : target.sm >= 90 ? 0.6 : 0.85;
   const double ffma = target.sm >= 90 ? 55e12 : 17e12;
-  m.flops_per_sm = (simt ? ffma : tensor * share / (element == 4 ? 2 : 1)) / m.sms;
-  m.bytes_per_s = (target.copy_gbps > 0 ? target.copy_gbps : target.sm >= 90 ? 3000 : 1500) * 1e9;
+  m.flops_per_sm = (simt ? ffma : tensor_rate(target) * share / (element == 4 ? 2 : 1)) / m.sms;
+  m.bytes_per_s = copy_rate(target);
   m.l2_bytes_per_s = 2.0 * m.bytes_per_s;
-  m.shared_bytes = target.sm >= 90 ? 227 * 1024 : 163 * 1024;
+  m.shared_bytes = shared_limit(target);
   return m;
 }
 
@@ -40,6 +39,13 @@ const Tile kSimtTiles[] = {{128, 128, 16, 3, 0, 0, 1, true}, {128, 64, 16, 3, 0,
                            {64, 32, 16, 4, 0, 0, 1, true},   {32, 64, 16, 4, 0, 0, 1, true},  {32, 32, 32, 4, 0, 0, 1, true},  {128, 32, 16, 3, 0, 0, 1, true}};
 
 }  // namespace
+
+int multiprocessors(const Target& target) { return target.multiprocessors > 0 ? target.multiprocessors : target.sm >= 90 ? 132 : 108; }
+int shared_limit(const Target& target) { return target.sm >= 90 ? 227 * 1024 : 163 * 1024; }
+double copy_rate(const Target& target) { return (target.copy_gbps > 0 ? target.copy_gbps : target.sm >= 90 ? 3000 : 1500) * 1e9; }
+double tensor_rate(const Target& target) {
+  return (target.tensor_tflops > 0 ? target.tensor_tflops : target.sm >= 100 ? 2250 : target.sm >= 90 ? 989 : 312) * 1e12;
+}
 
 int Tile::shared_bytes(int element) const {
   const int epilogue = simt ? 16 * (bn + 4) * 4 : warps_m * warps_n * 16 * (bn / warps_n + 8) * 4;

@@ -70,8 +70,6 @@ DnnlMemory make_memory(const_dnnl_memory_desc_t desc, void* data = DNNL_MEMORY_N
 DnnlStream make_stream();
 /// Converts `from` (described by `from_desc`) into fresh memory of `to_desc`.
 std::shared_ptr<void> reorder(const_dnnl_memory_desc_t from_desc, const void* from, const_dnnl_memory_desc_t to_desc);
-/// Zeroed memory aligned to 64 bytes.
-std::shared_ptr<void> aligned_memory(size_t bytes);
 std::string implementation(const_dnnl_primitive_desc_t desc);
 
 }  // namespace tuyere::cpu

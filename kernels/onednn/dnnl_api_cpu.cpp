@@ -7,7 +7,7 @@
 #include <cstring>
 #include <optional>
 
-#include "common/host_memory.h"
+#include "kernels/cpu/cpu_kernel.h"
 #include "kernels/onednn/dnnl_library.h"
 
 namespace tuyere::cpu {
@@ -169,13 +169,6 @@ DnnlStream make_stream() {
   return DnnlStream(stream);
 }
 
-std::shared_ptr<void> aligned_memory(size_t bytes) {
-  std::shared_ptr<void> memory(allocate_host(bytes), std::free);
-  INTERNAL_CHECK(memory != nullptr, "out of memory: " << bytes << " bytes");
-  std::memset(memory.get(), 0, bytes);
-  return memory;
-}
-
 std::shared_ptr<void> reorder(const_dnnl_memory_desc_t from_desc, const void* from, const_dnnl_memory_desc_t to_desc) {
   dnnl_primitive_desc_t raw = nullptr;
   dnnl_check(dnnl().reorder_primitive_desc_create(&raw, from_desc, dnnl().cpu, to_desc, dnnl().cpu, nullptr), "reorder_primitive_desc_create");
@@ -183,7 +176,7 @@ std::shared_ptr<void> reorder(const_dnnl_memory_desc_t from_desc, const void* fr
   dnnl_primitive_t primitive = nullptr;
   dnnl_check(dnnl().primitive_create(&primitive, raw), "primitive_create");
   const DnnlPrimitive owner(primitive);
-  std::shared_ptr<void> result = aligned_memory(dnnl().memory_desc_get_size(to_desc));
+  std::shared_ptr<void> result = host_memory(dnnl().memory_desc_get_size(to_desc));
   const DnnlMemory source = make_memory(from_desc, const_cast<void*>(from)), target = make_memory(to_desc, result.get());
   const dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, source.get()}, {DNNL_ARG_TO, target.get()}};
   const DnnlStream stream = make_stream();

@@ -262,10 +262,8 @@ class DnnlExecutable final : public Executable {
 std::shared_ptr<void> pack_weights(const View& w, const_dnnl_memory_desc_t target, const CpuProblem& p) {
   const void* data = p.args.constants[1];
   const auto make = [&] { return reorder(desc_of(w).get(), data, target); };
-  const bool named = p.args.store && p.args.constant_keys.size() > 1 && !p.args.constant_keys[1].empty();
-  if (!named) return make();
   // The source's own strides are part of the key: the same weight may be used transposed elsewhere.
-  return p.args.store->packed(p.args.constant_keys[1] + "|onednn|" + describe(desc_of(w).get()) + "|" + describe(target), make);
+  return packed_constant(p, 1, "|onednn|" + describe(desc_of(w).get()) + "|" + describe(target), make);
 }
 
 }  // namespace

@@ -5,7 +5,6 @@ import inspect
 import json
 import os
 import tempfile
-import weakref
 import zipfile
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -13,9 +12,9 @@ import torch
 from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
 from torch.utils import _pytree as pytree
 
-from . import _compat, _tuyere, decompositions
+from . import _compat, decompositions
 from .direct import FlatCall, direct_call
-from .engine import AbsentEngine, Engine, carrier_of, check_memory, make_unique
+from .engine import AbsentEngine, Engine, carrier_of, check_memory, make_unique, unload_with
 from .engine_file import CARRIER_HEADER
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
@@ -107,8 +106,7 @@ class Program(torch.nn.Module):
         """Takes over engines of its graph."""
         for engine in engines:
             self._built[_id_of(engine.carrier)] = engine
-        heads = [bytes(e.carrier[:64].numpy()) for e in engines if e.carrier is not None and _holds_weights(e)]
-        weakref.finalize(self, _unload, heads)
+        unload_with(self, [e.carrier for e in engines if e.carrier is not None and _holds_weights(e)])
 
     def follow(self, model, keep: bool):
         """Changes of the parameters of `model`, a module or an ExportedProgram, are seen at the next call, while it lives. keep: as long as this does."""
@@ -335,11 +333,6 @@ def _outputs(exported, placeholders):
         else:
             raise NotImplementedError(f"tuyere.compile: the exported program has an output of kind {spec.kind.name}; export the module for inference")
     return mutations, outputs
-
-
-def _unload(heads):
-    for head in heads:
-        _tuyere.unload(head)
 
 
 def _holds_weights(engine) -> bool:

@@ -2,13 +2,13 @@
 """The torch.compile backend. The entry point group torch_dynamo_backends of pyproject.toml names tuyere()."""
 
 import re
-import weakref
 from typing import Any, Dict, List, Optional
 
 import torch
 
-from . import _compat, _tuyere, decompositions
+from . import _compat, decompositions
 from .direct import direct_call
+from .engine import unload_with
 from .lower import Lowered, LowerSettings, lower
 from .options import Options, checked_mapping, parse_options
 from .watch import ArgumentWatch
@@ -107,8 +107,7 @@ class _Runner:
                 tensors = [lowered.constants[n][1] for n in nodes]
                 self.watches.append(ArgumentWatch(segment.engine, segment.params, tensors, [positions[n] for n in nodes]))
         self.direct = direct_call(lowered.graph, {id(s.carrier): s.engine for s in lowered.segments})
-        heads = [bytes(s.carrier[:64].numpy()) for s in lowered.segments]
-        weakref.finalize(self, _unload, heads)
+        unload_with(self, [s.carrier for s in lowered.segments])
 
     def __call__(self, args):
         for watch in self.watches:
@@ -116,11 +115,6 @@ class _Runner:
         if self.direct is not None:
             return self.direct(args)
         return self.graph(*args)
-
-
-def _unload(heads):
-    for head in heads:
-        _tuyere.unload(head)
 
 
 def boxed(runner):

@@ -36,12 +36,11 @@ class _Data:
 
 def watch(tensors: Iterable[torch.Tensor]):
     """From now on writes through .data change the version of these (at publish(), where the alias was written)."""
-    for tensor in tensors:
-        if not isinstance(torch.nn.Parameter.__dict__.get("data"), _Data):
-            torch.nn.Parameter.data = _Data()
-        key = id(tensor)
-        if type(tensor) is torch.nn.Parameter and key not in _watched:
-            _watched[key] = weakref.ref(tensor, functools.partial(_forget, key))
+    new = [t for t in tensors if type(t) is torch.nn.Parameter and id(t) not in _watched]
+    if new and not isinstance(torch.nn.Parameter.__dict__.get("data"), _Data):
+        torch.nn.Parameter.data = _Data()
+    for parameter in new:
+        _watched[id(parameter)] = weakref.ref(parameter, functools.partial(_forget, id(parameter)))
 
 
 def publish():

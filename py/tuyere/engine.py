@@ -4,8 +4,9 @@
 import json
 import os
 import uuid
+import weakref
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, Iterable, List, Optional, Sequence, Union
 
 import torch
 
@@ -50,6 +51,16 @@ def carrier_of(engine_file: bytes, header: bytes) -> torch.Tensor:
 def make_unique(carrier: torch.Tensor) -> None:
     """Gives a carrier an id of its own."""
     memoryview(carrier.numpy())[:CARRIER_HEADER] = _tuyere.carrier_header(uuid.uuid4().hex)
+
+
+def unload_with(owner, carriers: Iterable[torch.Tensor]) -> None:
+    """The engines of these carriers leave memory with `owner`."""
+    weakref.finalize(owner, _unload, [bytes(carrier[:CARRIER_HEADER].numpy()) for carrier in carriers])
+
+
+def _unload(headers):
+    for header in headers:
+        _tuyere.unload(header)
 
 
 Weights = Union[str, os.PathLike, Dict[str, torch.Tensor], None]

@@ -74,7 +74,7 @@ def test_levels(level):
     program = build(optimization_level=level, timing_cache=False, tactic_sources=SOURCES)
     report = program.report().engines[0]
     assert (report["timed"] > 0) == (level >= 2)  # the products have several kernels at every level
-    assert level < 4 or report["timed"] >= len(report["layers"])
+    assert level < 4 or all(layer["micros"] > 0 for layer in report["layers"])  # nothing that could be timed was left to a model of its cost
     with torch.no_grad():
         x = torch.randn(3, 24)
         torch.testing.assert_close(program(x), Mlp().eval()(x))
