@@ -116,6 +116,11 @@ void add_bits(ConverterTable& t) {
   add_math(t, {"bitwise_and.Tensor", "bitwise_and.Scalar", "__and__.Tensor", "__and__.Scalar"}, two<Fn::bitwise_and>);
   add_math(t, {"bitwise_or.Tensor", "bitwise_or.Scalar", "__or__.Tensor", "__or__.Scalar"}, two<Fn::bitwise_or>);
   add_math(t, {"bitwise_xor.Tensor", "bitwise_xor.Scalar", "__xor__.Tensor", "__xor__.Scalar"}, two<Fn::bitwise_xor>);
+  add_math(t, {"bitwise_left_shift.Tensor", "bitwise_left_shift.Tensor_Scalar", "bitwise_left_shift.Scalar_Tensor", "__lshift__.Tensor", "__lshift__.Scalar"},
+           two<Fn::bitwise_left_shift>);
+  add_math(t,
+           {"bitwise_right_shift.Tensor", "bitwise_right_shift.Tensor_Scalar", "bitwise_right_shift.Scalar_Tensor", "__rshift__.Tensor", "__rshift__.Scalar"},
+           two<Fn::bitwise_right_shift>);
 }
 
 }  // namespace

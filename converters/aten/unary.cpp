@@ -15,7 +15,8 @@ struct Row {
   Fn fn;
 };
 
-// clang-format off: a row a line
+// A row a line.
+// clang-format off
 constexpr Row kFunctions[] = {
     {"abs", Fn::abs},
     {"acos", Fn::acos},
@@ -27,9 +28,11 @@ constexpr Row kFunctions[] = {
     {"cos", Fn::cos},
     {"cosh", Fn::cosh},
     {"erf", Fn::erf},
+    {"erfc", Fn::erfc},
     {"exp", Fn::exp},
     {"exp2", Fn::exp2},
     {"expm1", Fn::expm1},
+    {"lgamma", Fn::lgamma},
     {"log", Fn::log},
     {"log10", Fn::log10},
     {"log1p", Fn::log1p},
@@ -80,7 +83,6 @@ void add_composed(ConverterTable& t, const char* name, Body body) {
 void add_composed_functions(ConverterTable& t) {
   using V = Pw::Value;
   add_composed(t, "frac", [](Pw& p, V x) { return p(Fn::sub, {x, p(Fn::trunc, {x})}); });
-  add_composed(t, "erfc", [](Pw& p, V x) { return p(Fn::sub, {p.num(1), p(Fn::erf, {x})}); });
   add_composed(t, "deg2rad", [](Pw& p, V x) { return p(Fn::mul, {x, p.num(std::numbers::pi / 180)}); });
   add_composed(t, "rad2deg", [](Pw& p, V x) { return p(Fn::mul, {x, p.num(180 / std::numbers::pi)}); });
   add_composed(t, "sinc", [](Pw& p, V x) {

@@ -220,6 +220,8 @@ ProgramCost cost_of(const Program& program) {
       case Fn::bitwise_or:
       case Fn::bitwise_xor:
       case Fn::bitwise_not:
+      case Fn::bitwise_left_shift:
+      case Fn::bitwise_right_shift:
         ++cost.instructions;
         break;
       default:

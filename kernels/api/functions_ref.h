@@ -198,10 +198,35 @@ requires std::is_integral_v<T> T bitwise_not(T a) {
     return ~a;
 }
 
+/// PyTorch's shifts: what is shifted by less than 0 or by the width and more is 0, or the sign for a shift to the right.
+template <class T>
+requires std::is_integral_v<T> T left_shift(T a, T b) {
+  if constexpr (kBool<T>)
+    return a && !b;
+  else
+    return b < 0 || b >= T(8 * sizeof(T)) ? T(0) : wrapped<T>(static_cast<std::make_unsigned_t<T>>(a) << b);
+}
+template <class T>
+requires std::is_integral_v<T> T right_shift(T a, T b) {
+  if constexpr (kBool<T>)
+    return a && !b;
+  else
+    return a >> (b < 0 || b >= T(8 * sizeof(T)) ? T(8 * sizeof(T) - 1) : b);
+}
+
 // Functions of real numbers.
 template <std::floating_point T>
 T rsqrt(T a) {
   return T(1) / std::sqrt(a);
+}
+/// Without the global sign of std::lgamma, which threads would share.
+template <std::floating_point T>
+T lgamma(T a) {
+  int sign;
+  if constexpr (sizeof(T) == sizeof(float))
+    return ::lgammaf_r(a, &sign);
+  else
+    return ::lgamma_r(a, &sign);
 }
 template <std::floating_point T>
 T sigmoid(T a) {

@@ -79,6 +79,14 @@ TG_FN T tg_pow(T a, T b) {
   }
 }
 TG_FN T tg_bitwise_not(T a) { if constexpr (tg_type<T>::boolean) return !a; else return ~a; }
+TG_FN T tg_left_shift(T a, T b) {
+  if constexpr (tg_type<T>::boolean) return a && !b;
+  else return b < 0 || b >= T(8 * sizeof(T)) ? T(0) : T(static_cast<unsigned long long>(a) << b);
+}
+TG_FN T tg_right_shift(T a, T b) {
+  if constexpr (tg_type<T>::boolean) return a && !b;
+  else return a >> (b < 0 || b >= T(8 * sizeof(T)) ? T(8 * sizeof(T) - 1) : b);
+}
 static __device__ __forceinline__ float tg_rsqrt(float a) { return 1.0f / sqrtf(a); }
 static __device__ __forceinline__ double tg_rsqrt(double a) { return 1.0 / sqrt(a); }
 TG_FN T tg_sigmoid(T a) { return T(1) / (T(1) + exp(-a)); }

@@ -25,14 +25,10 @@ void loop(const void* pa, const void* pb, const void* pc, void* out, int64_t n, 
   for (int64_t i = 0; i < n; ++i) r[i] = convert(f(static_cast<T>(a[i]), b ? static_cast<T>(b[i]) : T(0), c ? static_cast<T>(c[i]) : T(0)));
 }
 
-// Bitwise functions are for integers; activations are instantiated for real numbers only (find_over_integers).
+// Bitwise functions are for integers; functions of real numbers are computed in double over these (find_over_integers).
 template <class T>
-constexpr bool exists(std::string_view name) {
-  if (std::is_floating_point_v<T>) return !is_bitwise(name);
-  for (std::string_view real : {"sigmoid", "silu", "gelu_erf", "gelu_tanh", "hardsigmoid", "hardswish", "softplus", "mish", "rsqrt"}) {
-    if (name == real) return false;
-  }
-  return true;
+constexpr bool exists(std::string_view name, std::string_view result) {
+  return std::is_floating_point_v<T> ? !is_bitwise(name) : result != "real";
 }
 
 template <class S, class T>
@@ -41,7 +37,7 @@ struct Table {
   static void name(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {                            \
     using R = std::conditional_t<std::string_view(#result) == "bool", uint8_t, S>;                                    \
     loop<S, T, R>(pa, pb, pc, out, n, []<class U>([[maybe_unused]] U a, [[maybe_unused]] U b, [[maybe_unused]] U c) { \
-      if constexpr (exists<U>(#name)) {                                                                               \
+      if constexpr (exists<U>(#name, #result)) {                                                                      \
         return cpp;                                                                                                   \
       } else {                                                                                                        \
         return U(0);                                                                                                  \

@@ -36,6 +36,12 @@ def integers(x):
     return x * 3 + 1, x // 2, x % 3, x / 2, x & 1, x > 0
 
 
+@op_case([(3, 9), (3, 9)], dtypes=(torch.int64, torch.int32, torch.uint8), low=-80 % 256, high=250)
+def shifts(x, y):
+    near = y % 9
+    return x << near, x >> near, x << y, x >> y, x >> 4 & 15, x << 3, -(x >> 40), torch.bitwise_left_shift(1, near)
+
+
 @op_case([(3, 4), (3, 4)])
 def compare_where(x, y):
     return torch.where(x > y, x, y * 2), (x >= y) & ~(x == y)
@@ -44,6 +50,11 @@ def compare_where(x, y):
 @op_case((6, 5), low=0.5)
 def powers(x):
     return x**2, x**0.5, 2**x, x.pow(3), torch.pow(x, x)
+
+
+@op_case((3, 33), low=-4.0, high=9.0)
+def tails(x):
+    return torch.erfc(x).log(), torch.lgamma(x)
 
 
 @op_case((6, 5))
