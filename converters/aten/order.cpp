@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Running sums and products, top-k and sort.
+// Running sums and products, top-k, sort and what sorting tells.
 #include "common/error.h"
 #include "converters/aten/rows.h"
 
@@ -39,6 +39,15 @@ void sort(Convert& c) {
   c.out(y[1], 1);
 }
 
+void kthvalue(Convert& c) {
+  TensorId x = c.tensor("self");
+  if (scalar(c, x)) return;
+  const int64_t axis = c.axis("dim", x);
+  const Dim k = c.dim("k");
+  std::vector<TensorId> y = c.add_n(Sort{axis, false}, {x});
+  for (int output = 0; output < 2; ++output) c.out(c.reshape(c.slice(y[output], axis, k - 1, k), c.out_type(output).shape), output);
+}
+
 void argsort(Convert& c) {
   TensorId x = c.tensor("self");
   if (rank_of(c, x) == 0) return c.out(filled(c, 0));
@@ -52,6 +61,7 @@ void add_order(ConverterTable& t) {
   t.add("aten::cumprod", cumulate<CumKind::prod>);
   t.add("aten::topk", topk);
   add_each(t, {"aten::sort", "aten::sort.stable"}, sort);
+  t.add("aten::kthvalue", kthvalue);
   add_each(t, {"aten::argsort", "aten::argsort.stable"}, argsort);
 }
 

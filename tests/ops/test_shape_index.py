@@ -84,6 +84,11 @@ def sorts(x):
     return x.topk(4), x.sort(-1), x.sort(0, descending=True)
 
 
+@op_case((3, 7), dynamic=[0])
+def kthvalue(x):
+    return x.kthvalue(3), x.kthvalue(1, 0, keepdim=True)[0], x[0, 0].kthvalue(1)
+
+
 @op_case((6, 4), dtypes=(torch.int64,))
 def one_hot_like(x):
     return (x[:, None] == torch.arange(4, device=x.device)[None, None].reshape(1, 4, 1)).sum(1)
