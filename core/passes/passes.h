@@ -7,6 +7,7 @@ namespace tuyere {
 
 bool precision(Network& net, const PassContext& context);         // storage types of fp16, bf16, tf32, fp32
 bool simplify(Network& net, const PassContext& context);          // identities, nested views, casts
+bool concats(Network& net, const PassContext& context);           // concats of concats, slices of concats
 bool cse(Network& net, const PassContext& context);               // equal layers on equal inputs
 bool match_norm(Network& net, const PassContext& context);        // decomposed layer_norm and rms_norm
 bool match_activation(Network& net, const PassContext& context);  // decomposed gelu, silu, hardswish

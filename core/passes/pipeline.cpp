@@ -7,6 +7,8 @@ namespace tuyere {
 const std::vector<Pass>& pipeline() {
   static const std::vector<Pass> passes = {
       {"simplify", simplify},
+      {"concats", concats},
+      {"simplify_parts", simplify},
       {"cse", cse},
       {"match_norm", match_norm},
       {"match_attention", match_attention},
