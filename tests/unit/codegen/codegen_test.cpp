@@ -64,6 +64,49 @@ TEST(Codegen, Compiles) {
   });
 }
 
+/// One kernel that computes every function that exists for `type`; integers are made odd, because nothing says what a division by zero gives.
+Problem every_function(DType type) {
+  Program p;
+  p.inputs = {type, type, type};
+  std::vector<int> args = {0, 1, 2};
+  const int one = p.constant(1, type), condition = p.cast(0, DType::Bool);
+  if (!is_float(type))
+    for (int& arg : args) arg = p.add(Fn::bitwise_or, {arg, one});
+  std::string types, outputs;
+  for (int f = 0; f < static_cast<int>(Fn::constant); ++f) {
+    const FnInfo& fn = info(static_cast<Fn>(f));
+    const std::string_view result = fn.result;
+    if (is_float(type) ? std::string_view(fn.name).starts_with("bitwise_") : result == "real") continue;
+    std::vector<int> own(args.begin(), args.begin() + fn.arity);
+    if (static_cast<Fn>(f) == Fn::where) own[0] = condition;
+    p.outputs.push_back(static_cast<int16_t>(p.add(static_cast<Fn>(f), own)));
+    const std::string out(name(result == "bool" ? DType::Bool : type)), comma = types.empty() ? "" : ", ";
+    types += comma + out;
+    outputs += comma + out + "[37]{2}";  // no vectors: less to compile
+  }
+  const std::string in = std::string(name(type)) + "[37]{2}";
+  return parse_problem("pointwise program={" + str(p) + "} types=[" + types + "] | " + in + ", " + in + ", " + in + " -> " + outputs);
+}
+
+TEST(Codegen, EveryFunction) {
+  for (DType type : {DType::F32, DType::I64}) {  // others take many seconds to compile
+    SCOPED_TRACE(name(type));
+    const Problem problem = every_function(type);
+    const auto& tactic = *own_tactics(problem, kHopper).front();
+    EXPECT_EQ(testing::compare_with_reference(problem, tactic, kHopper, ""), "");
+    if (has_nvrtc()) {
+      EXPECT_GT(compile_uncached(codegen::source(tactic.generate(problem, kHopper, "")), "sm_90a", {}).size(), 0u);
+    }
+  }
+}
+
+TEST(Codegen, EveryKernelHasAProblem) {
+  std::set<std::string_view> missing = testing::own_names();
+  for (const auto& listed : listed_problems())
+    for (const auto* tactic : own_tactics(parse_problem(listed.text), kHopper)) missing.erase(tactic->name());
+  for (std::string_view name : missing) ADD_FAILURE() << name << " is not tested: add a problem that it takes to tests/kernels_gpu/problems_*.txt";
+}
+
 TEST(Codegen, LargeTensorsUse64BitIndices) {
   const Problem small = parse_problem("pointwise program={relu(i0:f32)} types=[f32] | f32[1000,1000] -> f32[1000,1000]");
   const Problem large = parse_problem("pointwise program={relu(i0:f32)} types=[f32] | f32[50000,50000] -> f32[50000,50000]");

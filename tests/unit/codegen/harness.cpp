@@ -5,20 +5,11 @@
 #include <cmath>
 #include <filesystem>
 #include <random>
+#include <utility>
 
+#include "kernels/api/tactics.h"
 #include "kernels/codegen/types.h"
-#include "kernels/cumulate/cumulate_tactics.h"
-#include "kernels/fill/fill_tactics.h"
-#include "kernels/gather/gather_tactics.h"
-#include "kernels/layout/layout_tactics.h"
-#include "kernels/norm/norm_tactics.h"
-#include "kernels/pointwise/pointwise_tactics.h"
-#include "kernels/pool/pool_tactics.h"
-#include "kernels/reduce/reduce_tactics.h"
-#include "kernels/resize/resize_tactics.h"
 #include "kernels/run/executors.h"
-#include "kernels/softmax/softmax_tactics.h"
-#include "kernels/sort/sort_tactics.h"
 #include "tests/emulator/emulator.h"
 
 namespace tuyere::testing {
@@ -181,20 +172,23 @@ std::vector<ListedProblem> listed_problems() {
 }
 
 std::vector<const codegen::CudaTactic*> own_tactics(const Problem& problem, const Target& target) {
-  static const TacticList list = [] {
-    TacticList l;
-    for (auto* add :
-         {add_pointwise_cuda_tactics, add_layout_cuda_tactics, add_gather_cuda_tactics, add_reduce_cuda_tactics, add_softmax_cuda_tactics,
-          add_norm_cuda_tactics, add_pool_cuda_tactics, add_resize_cuda_tactics, add_fill_cuda_tactics, add_cumulate_cuda_tactics, add_sort_cuda_tactics})
-      add(l);
-    return l;
-  }();
   std::vector<const codegen::CudaTactic*> out;
-  for (const auto& tactic : list) {
+  for (const auto& tactic : cuda_tactics(problem.op)) {
     const auto* own = dynamic_cast<const codegen::CudaTactic*>(tactic.get());
     if (own && own->supports(problem, target)) out.push_back(own);
   }
   return out;
+}
+
+std::set<std::string_view> own_names() {
+  std::set<std::string_view> names;
+  const auto add = [&](const Op& op) {
+    for (const auto& tactic : cuda_tactics(op))
+      if (dynamic_cast<const codegen::CudaTactic*>(tactic.get())) names.insert(tactic->name());
+  };
+  [&]<size_t... I>(std::index_sequence<I...>) { (add(std::variant_alternative_t<I, Op>{}), ...); }
+  (std::make_index_sequence<std::variant_size_v<Op>>());
+  return names;
 }
 
 std::string compare_with_reference(const Problem& problem, const codegen::CudaTactic& tactic, const Target& target, const Config& config) {

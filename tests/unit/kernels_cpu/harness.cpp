@@ -6,15 +6,13 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <set>
+#include <string_view>
+#include <utility>
 
 #include "common/error.h"
 #include "kernels/api/tactics.h"
 #include "kernels/run/executors.h"
-#define FAMILY(f) void add_##f##_cpu_tactics(TacticList&);
-#define FAMILIES(X) X(pointwise) X(reduce) X(softmax) X(norm) X(matmul) X(conv) X(pool) X(attention) X(layout) X(gather) X(fill) X(cumulate) X(sort) X(resize)
-namespace tuyere {
-FAMILIES(FAMILY)
-}  // namespace tuyere
 
 namespace tuyere::testing_cpu {
 namespace {
@@ -60,6 +58,33 @@ double tolerance_of(DType type) {
   }
 }
 
+/// The candidates of all operators, by name.
+std::map<std::string_view, const Tactic*> all_cpu_tactics() {
+  std::map<std::string_view, const Tactic*> all;
+  const auto add = [&](const Op& op) {
+    for (const auto& tactic : cpu_tactics(op)) all.emplace(tactic->name(), tactic.get());
+  };
+  [&]<size_t... I>(std::index_sequence<I...>) { (add(std::variant_alternative_t<I, Op>{}), ...); }
+  (std::make_index_sequence<std::variant_size_v<Op>>());
+  return all;
+}
+
+/// After all tests (of a run without a filter): kernels of ours that no problem reached.
+class EveryKernelRan final : public ::testing::Environment {
+ public:
+  static std::set<std::string_view>& names() {
+    static std::set<std::string_view> ran;
+    return ran;
+  }
+  void TearDown() override {
+    if (::testing::GTEST_FLAG(filter) != "*") return;
+    for (const auto& [name, tactic] : all_cpu_tactics()) {
+      if (tactic->source() == "own" && !names().contains(name)) ADD_FAILURE() << name << " was not tested: add a problem that it takes to candidates_test.cpp";
+    }
+  }
+};
+[[maybe_unused]] const auto* const kEveryKernelRan = ::testing::AddGlobalTestEnvironment(new EveryKernelRan);
+
 }  // namespace
 
 GuardedTensor::GuardedTensor(const TensorDesc& desc, const Symbols& symbols) {
@@ -92,26 +117,16 @@ bool GuardedTensor::guards_intact() const {
   return true;
 }
 
-const TacticList& all_cpu_tactics() {
-  static const TacticList list = [] {
-    TacticList all;
-#define ADD(f) add_##f##_cpu_tactics(all);
-    FAMILIES(ADD)
-#undef ADD
-    return all;
-  }();
-  return list;
-}
-
 const Tactic& find_tactic(const std::string& name) {
-  for (const auto& t : all_cpu_tactics()) {
-    if (t->name() == name) return *t;
-  }
-  INTERNAL_CHECK(false, "no tactic " << name);
+  const auto all = all_cpu_tactics();
+  const auto found = all.find(name);
+  INTERNAL_CHECK(found != all.end(), "no tactic " << name);
+  return *found->second;
 }
 
 std::vector<std::vector<double>> run_tactic(const Tactic& tactic, const Problem& problem, const RunOptions& options,
                                             const std::vector<std::vector<double>>* inputs) {
+  EveryKernelRan::names().insert(tactic.name());
   std::vector<GuardedTensor> in, out;
   PrepareArgs args;
   MapStore store;
@@ -168,7 +183,7 @@ std::vector<std::string> check_against_reference(const std::string& text, const 
   const Problem problem = parse_problem(text);
   const auto expected = run_tactic(find_tactic("reference." + std::string(name(problem.op))), problem, options);
   std::vector<std::string> ran;
-  for (const auto& tactic : all_cpu_tactics()) {
+  for (const auto& tactic : cpu_tactics(problem.op)) {
     if (tactic->source() == "reference" || !tactic->supports(problem, Target())) continue;
     SCOPED_TRACE(std::string(tactic->name()));
     const auto actual = run_tactic(*tactic, problem, options);

@@ -27,9 +27,6 @@ class GuardedTensor {
   TensorView view_;
 };
 
-/// All candidates of the CPU, in the order of the families' lists.
-const TacticList& all_cpu_tactics();
-
 struct RunOptions {
   int int_low = -4, int_high = 4;
   double tolerance = 0;  // added to the default of the output's type
@@ -40,6 +37,7 @@ std::vector<std::string> check_against_reference(const std::string& problem_text
 /// Outputs of one tactic over the given inputs, as doubles in logical order.
 std::vector<std::vector<double>> run_tactic(const Tactic& tactic, const Problem& problem, const RunOptions& options,
                                             const std::vector<std::vector<double>>* inputs = nullptr);
+/// A candidate of any operator.
 const Tactic& find_tactic(const std::string& name);
 
 }  // namespace tuyere::testing_cpu
