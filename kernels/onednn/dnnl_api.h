@@ -5,6 +5,7 @@
 #include <oneapi/dnnl/dnnl.h>
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -57,8 +58,11 @@ dnnl_data_type_t dnnl_type(DType type);
 /// Strided descriptor; no strides: the library's choice ("any").
 DnnlDesc make_desc(DType type, const std::vector<int64_t>& dims, const std::vector<int64_t>& strides);
 /// Gives dims of size 1 of an image [N, C, spatial...] the strides of a dense one in its memory order. They do not matter to us, but kernels of the
-/// library take them for distances between pixels, and read and write past their place.
-void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides);
+/// library take them for distances between pixels, and read and write past their place. A single channel lies innermost or not, as the caller says. The
+/// library's cache takes descriptors that differ in such strides only for equal: all operands of a call must be tidied alike.
+void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides, bool single_inside = false);
+/// Whether the channels of an image lie within its pixels; nothing when there is one channel.
+std::optional<bool> channels_inside(std::span<const int64_t> dims, std::span<const int64_t> strides);
 /// make_desc of tidy strides.
 DnnlDesc make_image_desc(DType type, const std::vector<int64_t>& dims, std::vector<int64_t> strides);
 /// An image of sizes [N, C/b, spatial..., b] whose channels lie in blocks of b. Null when the library has no name for these strides.

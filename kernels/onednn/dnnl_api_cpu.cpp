@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
-#include <optional>
 
 #include "kernels/cpu/cpu_kernel.h"
 #include "kernels/onednn/dnnl_library.h"
@@ -79,18 +78,25 @@ std::optional<dnnl_format_tag_t> blocked_tag(int64_t block, size_t spatial) {
 
 }  // namespace
 
-void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides) {
+std::optional<bool> channels_inside(std::span<const int64_t> dims, std::span<const int64_t> strides) {
+  if (dims[1] == 1) return std::nullopt;
+  for (size_t d = 2; d < dims.size(); ++d) {
+    if (dims[d] != 1 && strides[d] < dims[1] * strides[1]) return false;
+  }
+  return true;
+}
+
+void tidy_image(std::span<const int64_t> dims, std::span<int64_t> strides, bool single_inside) {
   const size_t rank = dims.size();
-  bool channels_inside = dims[1] > 1;
-  for (size_t d = 2; d < rank; ++d) channels_inside &= dims[d] == 1 || strides[d] >= dims[1] * strides[1];
+  const bool inside = channels_inside(dims, strides).value_or(single_inside);
   int64_t reach = 1;
   const auto take = [&](size_t d) {
     if (dims[d] == 1) strides[d] = reach;
     reach = std::max(reach, dims[d] * strides[d]);
   };
-  if (channels_inside) take(1);
+  if (inside) take(1);
   for (size_t d = rank - 1; d > 1; --d) take(d);
-  if (!channels_inside) take(1);
+  if (!inside) take(1);
   take(0);
 }
 

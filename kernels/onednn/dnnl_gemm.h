@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The common shell of matmul and convolution over oneDNN: picks how to call the library (epilogue fused or not, operands as they lie or
-// staged in the workspace, native or f32), packs constant weights once, and runs what the library did not take.
+// staged in the workspace, native or f32), packs constant weights once and others at each run, and runs what the library did not take.
 #pragma once
 #ifdef TUYERE_WITH_ONEDNN
 #include <functional>
@@ -26,8 +26,10 @@ struct DnnlRequest {
   Program epilogue;
   int channel = 1;                 // the dim of out that a bias runs along
   bool channels_last = false;      // staged layout of x and out: channels innermost, otherwise row-major
+  bool single_inside = true;       // a single channel of x has the stride of channels innermost, otherwise the row-major one
   std::vector<int64_t> bias_dims;  // dims of the bias descriptor (one of them -1: the channels)
   DnnlCreate create;
+  bool pack_weights = false;  // the library chooses how weights lie also when they are not constant: they are packed at each run
   bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one
 };
 
@@ -53,6 +55,7 @@ class DnnlGemm {
   std::vector<Attempt> attempts(const CpuProblem& p) const;
   bool try_attempt(const Attempt& attempt, const CpuProblem& p);
   DnnlAttr make_attr(bool fused);
+  void plan_pack();
   DnnlPrimitiveDesc first_implementation(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) const;
   Stage book(const View& v, DType type, bool channels_last, bool blocks = false);
 
@@ -64,6 +67,8 @@ class DnnlGemm {
   DnnlPrimitiveDesc desc_;
   Attempt chosen_{};
   Stage x_stage_, w_stage_, out_stage_;
+  DnnlPrimitiveDesc pack_;   // of weights that are packed at each run
+  int64_t pack_offset_ = 0;  // of the packed weights in the workspace
   int64_t workspace_ = 0;
 };
 

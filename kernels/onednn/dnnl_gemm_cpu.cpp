@@ -170,12 +170,27 @@ DnnlPrimitiveDesc DnnlGemm::first_implementation(const std::function<dnnl_status
   return generated ? std::move(desc) : make();
 }
 
+void DnnlGemm::plan_pack() {
+  pack_ = nullptr;
+  if (constant_weights_ || !request_.pack_weights) return;
+  const DnnlDesc from = desc_of(w_stage_.used() ? w_stage_.view : request_.w);
+  const auto to = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
+  if (dnnl().memory_desc_equal(from.get(), to)) return;
+  dnnl_primitive_desc_t pack = nullptr;
+  dnnl_check(dnnl().reorder_primitive_desc_create(&pack, from.get(), dnnl().cpu, to, dnnl().cpu, nullptr), "reorder_primitive_desc_create");
+  pack_.reset(pack);
+  pack_offset_ = workspace_;
+  workspace_ += aligned(static_cast<int64_t>(dnnl().memory_desc_get_size(to)));
+}
+
 bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   workspace_ = 0;
   x_stage_ = w_stage_ = out_stage_ = {};
   const DnnlRequest& r = request_;
-  if (a.staged != Staged::none) x_stage_ = book(r.x, a.type, r.channels_last && a.staged == Staged::both, r.x_blocks);
-  if (a.staged != Staged::none && !constant_weights_) w_stage_ = book(r.w, a.type, false);
+  const bool x_channels_last = r.channels_last && a.staged == Staged::both && (r.x.shape[1] > 1 || r.single_inside);
+  if (a.staged != Staged::none) x_stage_ = book(r.x, a.type, x_channels_last, r.x_blocks);
+  const bool packed_as_it_lies = r.pack_weights && plain(r.w) && r.w.dtype == a.type;
+  if (a.staged != Staged::none && !constant_weights_ && !packed_as_it_lies) w_stage_ = book(r.w, a.type, false);
   const DType out_type = a.fused ? r.out.dtype : DType::F32;
   // Without post-ops an f32 output is finished in place; the epilogue or the conversion needs other memory otherwise.
   if (a.staged == Staged::both || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last, r.out_blocks);
@@ -183,7 +198,7 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   const View& out = out_stage_.used() ? out_stage_.view : r.out;
   const DnnlDesc x_desc = desc_of(x, r.x_blocks), out_desc = desc_of(out, r.out_blocks);
   if (!x_desc || !out_desc) return false;
-  const DnnlDesc w_desc = constant_weights_ ? make_desc(a.type, dims_of(r.w), {}) : desc_of(w_stage_.used() ? w_stage_.view : r.w);
+  const DnnlDesc w_desc = constant_weights_ || r.pack_weights ? make_desc(a.type, dims_of(r.w), {}) : desc_of(w_stage_.used() ? w_stage_.view : r.w);
   DnnlDesc bias_desc;
   if (a.fused && bias_ >= 0) {
     std::vector<int64_t> dims = r.bias_dims, strides(dims.size(), 1);
@@ -196,6 +211,7 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
       [&](dnnl_primitive_desc_t* desc) { return r.create(desc, x_desc.get(), w_desc.get(), bias_desc.get(), out_desc.get(), attr.get()); });
   if (!desc_) return false;
   chosen_ = a;
+  plan_pack();
   size_t scratch = 0;
   if (const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0)) scratch = dnnl().memory_desc_get_size(pad);
   workspace_ += aligned(static_cast<int64_t>(scratch));
@@ -230,14 +246,11 @@ struct DnnlArg {
   int64_t offset;
 };
 
-class DnnlExecutable final : public Executable {
- public:
-  std::vector<TileStep> before, after;
+// A primitive with its operands.
+struct DnnlCall {
   std::vector<DnnlArg> args;
-  std::vector<std::shared_ptr<void>> keep;
   DnnlPrimitiveDesc desc;
   DnnlPrimitive primitive;
-  DnnlStream stream = make_stream();
   std::vector<dnnl_exec_arg_t> exec;
 
   void finish() {
@@ -246,13 +259,29 @@ class DnnlExecutable final : public Executable {
     primitive.reset(p);
     for (const DnnlArg& a : args) exec.push_back({a.id, a.memory.get()});
   }
-  Status run(void* const* ptr, void*) noexcept override {
-    for (const TileStep& s : before) s.run(ptr);
+  Status run(void* const* ptr, dnnl_stream_t stream) const noexcept {
     for (const DnnlArg& a : args) {
       if (a.slot >= 0) dnnl().memory_set_data_handle(a.memory.get(), static_cast<char*>(ptr[a.slot]) + a.offset);
     }
-    const dnnl_status_t status = dnnl().primitive_execute(primitive.get(), stream.get(), static_cast<int>(exec.size()), exec.data());
-    if (status != dnnl_success) return Status(Code::Internal, "oneDNN primitive failed with status " + std::to_string(int{status}));
+    const dnnl_status_t status = dnnl().primitive_execute(primitive.get(), stream, static_cast<int>(exec.size()), exec.data());
+    return status == dnnl_success ? Status::ok() : Status(Code::Internal, "oneDNN primitive failed with status " + std::to_string(int{status}));
+  }
+};
+
+class DnnlExecutable final : public Executable {
+ public:
+  std::vector<TileStep> before, after;
+  std::optional<DnnlCall> pack;  // of the weights
+  DnnlCall call;
+  std::vector<std::shared_ptr<void>> keep;
+  DnnlStream stream = make_stream();
+
+  Status run(void* const* ptr, void*) noexcept override {
+    for (const TileStep& s : before) s.run(ptr);
+    if (pack) {
+      TRY(pack->run(ptr, stream.get()));
+    }
+    TRY(call.run(ptr, stream.get()));
     for (const TileStep& s : after) s.run(ptr);
     return Status::ok();
   }
@@ -273,7 +302,8 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   auto e = std::make_unique<DnnlExecutable>();
   const int out_slot = p.inputs(), ws = p.workspace_slot();
   const auto md = [&](int id) { return dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_exec_arg_md, id); };
-  const auto add = [&](int id, int slot, int64_t offset) { e->args.push_back({id, make_memory(md(id)), slot, offset}); };
+  std::vector<DnnlArg>& args = e->call.args;
+  const auto add = [&](int id, int slot, int64_t offset) { args.push_back({id, make_memory(md(id)), slot, offset}); };
   const auto add_operand = [&](int id, const Stage& stage, int slot) { add(id, stage.used() ? ws : slot, stage.used() ? stage.offset : 0); };
   if (x_stage_.used()) e->before.push_back(tile_step({}, {x_stage_.view, r.x}, {{ws, x_stage_.offset}, {0, 0}}));
   if (w_stage_.used()) e->before.push_back(tile_step({}, {w_stage_.view, r.w}, {{ws, w_stage_.offset}, {1, 0}}));
@@ -281,7 +311,15 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   if (constant_weights_) {
     const auto target = md(DNNL_ARG_WEIGHTS);
     e->keep.push_back(pack_weights(r.w, target, p));
-    e->args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
+    args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
+  } else if (pack_) {
+    const bool staged = w_stage_.used();
+    e->pack.emplace();
+    e->pack->args.push_back({DNNL_ARG_FROM, make_memory(desc_of(staged ? w_stage_.view : r.w).get()), staged ? ws : 1, staged ? w_stage_.offset : 0});
+    e->pack->args.push_back({DNNL_ARG_TO, make_memory(md(DNNL_ARG_WEIGHTS)), ws, pack_offset_});
+    e->pack->desc = std::move(pack_);
+    e->pack->finish();
+    add(DNNL_ARG_WEIGHTS, ws, pack_offset_);
   } else {
     add_operand(DNNL_ARG_WEIGHTS, w_stage_, 1);
   }
@@ -289,11 +327,11 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   if (chosen_.fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
   if (chosen_.fused && residual_ >= 0) {
     const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
-    e->args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
+    args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
   }
   const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0);
   const int64_t scratch = pad ? static_cast<int64_t>(dnnl().memory_desc_get_size(pad)) : 0;
-  if (scratch > 0) e->args.push_back({DNNL_ARG_SCRATCHPAD, make_memory(pad), ws, workspace_ - aligned(scratch)});
+  if (scratch > 0) args.push_back({DNNL_ARG_SCRATCHPAD, make_memory(pad), ws, workspace_ - aligned(scratch)});
   const bool epilogue = !chosen_.fused && !r.epilogue.empty();
   if (epilogue || out_stage_.used()) {
     std::vector<View> operands{r.out, out_stage_.used() ? out_stage_.view : r.out};
@@ -305,8 +343,8 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
     }
     e->after.push_back(tile_step(epilogue ? r.epilogue : Program(), operands, where));
   }
-  e->desc = std::move(desc_);
-  e->finish();
+  e->call.desc = std::move(desc_);
+  e->call.finish();
   return e;
 }
 

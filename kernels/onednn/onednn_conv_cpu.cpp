@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #ifdef TUYERE_WITH_ONEDNN
+#include <optional>
+
 #include "kernels/api/conv_blocks.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/onednn/dnnl_gemm.h"
@@ -56,9 +58,24 @@ Geometry geometry(const Conv& op, const View& x, const View& w, const View& out)
   return g;
 }
 
-void tidy(View& v) {
+std::optional<bool> inside(const View& v) {
   const auto rank = static_cast<size_t>(v.rank);
-  tidy_image({v.shape.data(), rank}, {v.strides.data(), rank});
+  return channels_inside({v.shape.data(), rank}, {v.strides.data(), rank});
+}
+
+void tidy(View& v, bool single_inside) {
+  const auto rank = static_cast<size_t>(v.rank);
+  tidy_image({v.shape.data(), rank}, {v.strides.data(), rank}, single_inside);
+}
+
+// The library wants images in equal orders: a single channel lies as the other image's channels do, and row-major before channels in blocks.
+void tidy_images(DnnlRequest& r) {
+  const std::optional<bool> x = r.x_blocks ? std::nullopt : inside(r.x), out = r.out_blocks ? false : inside(r.out);
+  r.single_inside = x.value_or(out.value_or(true));
+  if (!r.x_blocks) tidy(r.x, r.single_inside);
+  if (r.out_blocks) return;
+  tidy(r.out, r.single_inside);
+  for (View& v : r.extras) tidy(v, r.single_inside);
 }
 
 DnnlRequest make_request(const CpuProblem& p) {
@@ -73,12 +90,10 @@ DnnlRequest make_request(const CpuProblem& p) {
   INTERNAL_CHECK(!r.out_blocks || join_rows(w), "the rows of the weight are not evenly spaced");
   r.w = library_weights(w, op);
   for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
-  if (!r.x_blocks) tidy(r.x);
-  if (!r.out_blocks) tidy(r.out);
-  for (View& v : r.extras)
-    if (!r.out_blocks) tidy(v);
+  tidy_images(r);
   r.epilogue = op.epilogue;
   r.channels_last = true;
+  r.pack_weights = true;
   r.avoid_brgemm = p.config == "jit";
   r.bias_dims = {-1};
   const Geometry g = geometry(op, r.x, r.w, r.out);

@@ -166,6 +166,8 @@ std::vector<std::vector<double>> run_tactic(const Tactic& tactic, const Problem&
   auto prepared = (*executor)->prepare(spec, args);
   EXPECT_TRUE(prepared.is_ok()) << prepared.status().message();
   if (!prepared.is_ok()) return {};
+  const auto again = (*executor)->workspace(spec, args);
+  EXPECT_TRUE(again.is_ok() && again.value() == bytes.value()) << "the workspace is another one after prepare";
   for (int times = 0; times < 2; ++times) {  // a second run must not depend on the first
     const Status status = (*prepared)->run(pointers.data(), nullptr);
     EXPECT_TRUE(status.is_ok()) << status.message();
