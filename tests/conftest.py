@@ -11,7 +11,8 @@ os.environ.setdefault("TUYERE_CACHE_DIR", tempfile.mkdtemp(prefix="tuyere-test-c
 
 import torch
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
+torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) // WORKERS)))
 
 
 def pytest_collection_modifyitems(items):

@@ -32,7 +32,7 @@ fi
 
 python_packages=(torch==2.11.0 torchvision==0.26.0 "transformers>=5,<6" "timm>=1.0" "pybind11>=2.12" "setuptools>=68,<82" wheel
   onednn-cpu-gomp==2023.2.0 onednn-devel-cpu-gomp==2023.2.0 nvidia-cudnn-frontend==1.32 "nvidia-cuda-crt>=13.0,<13.1" "nvidia-cuda-cccl>=13.0,<13.1"
-  pytest pytest-timeout expecttest safetensors hypothesis scikit-learn ruff mypy)
+  pytest pytest-timeout pytest-xdist expecttest safetensors hypothesis scikit-learn ruff mypy)
 cmake --version | python3 -c 'import re, sys; sys.exit(tuple(map(int, re.findall(r"\d+", sys.stdin.read())[:2])) < (3, 24))' || python_packages+=("cmake>=3.24,<5")
 python3 -m pip install -q "${python_packages[@]}"
 

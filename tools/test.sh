@@ -7,6 +7,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . tools/python.sh
 export CCACHE_BASEDIR="$PWD" CCACHE_NOHASHDIR=1
+jobs="$(nproc)"
+((jobs > 8)) && jobs=8 # each Python worker takes a gigabyte
 full=""
 [ "${1:-}" = "--full" ] && full=1
 
@@ -21,7 +23,7 @@ mypy
 echo "== C++"
 cmake --preset release -DTUYERE_BUILD_BINDINGS=OFF -DTUYERE_BUILD_TORCH_OP=OFF >/dev/null
 cmake --build build/release
-ctest --test-dir build/release --output-on-failure
+ctest --test-dir build/release --output-on-failure --parallel "$jobs"
 
 echo "== CUDA kernels, compiled for sm_80, sm_90a and sm_100a"
 cmake --build build/release --target tuyere-bench
@@ -33,8 +35,4 @@ else
 fi
 
 echo "== Python"
-if [ -n "$full" ]; then
-  python3 -m pytest tests -m ""
-else
-  python3 -m pytest tests
-fi
+python3 -m pytest tests -n "$jobs" --dist worksteal ${full:+-m ""}

@@ -81,11 +81,12 @@ def test_two_builds_give_the_same_bytes(tmp_path):
         "    p = tuyere.compile(model(), (torch.ones(2, 3, 8, 8),), strict=True, timing_cache=sys.argv[1], engine_cache=False)\n"
         "p.engines[0].save(sys.argv[2])\n"
     )
-    files = []
-    for k in range(3):  # the first build fills the timing cache
-        files.append(tmp_path / f"{k}.engine")
-        subprocess.run([sys.executable, "-c", script, str(tmp_path / "timing.cache"), str(files[-1]), os.path.dirname(__file__)], check=True, cwd=tmp_path)
-    assert files[1].read_bytes() == files[2].read_bytes()
+    with torch.no_grad():  # fills the timing cache
+        tuyere.compile(model(), (torch.ones(2, 3, 8, 8),), strict=True, timing_cache=tmp_path / "timing.cache", engine_cache=False)
+    files = [tmp_path / f"{k}.engine" for k in range(2)]
+    for file in files:
+        subprocess.run([sys.executable, "-c", script, str(tmp_path / "timing.cache"), str(file), os.path.dirname(__file__)], check=True, cwd=tmp_path)
+    assert files[0].read_bytes() == files[1].read_bytes()
 
 
 def test_a_gpu_that_is_absent(tmp_path):
