@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // own.pool.windows, own.adaptive_pool.windows: windows are lists of starts and counts per dim. Dense channels go together, position by position;
-// otherwise the rows of a window fold into one row, whose columns fold into the outputs. own.adaptive_pool.reduce: one position is a reduction.
+// otherwise the rows of a window fold into one row, whose columns fold into the outputs; with indices every output looks at its window.
+// own.adaptive_pool.reduce: one position is a reduction.
 #include <cmath>
 #include <numeric>
+#include <optional>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
@@ -71,10 +73,12 @@ PoolWindows windows_of(const AdaptivePool& op, const View& x, const View& out) {
 
 class WindowPool {
  public:
-  WindowPool(PoolWindows windows, const View& x, const View& out)
+  /// indices: of the outputs' row-major places among the spatial dims of x.
+  WindowPool(PoolWindows windows, const View& x, const View& out, std::optional<View> indices)
       : w_(std::move(windows)),
         x_(x),
         out_(out),
+        index_(indices),
         spatial_(static_cast<int>(w_.dims.size())),
         lead_(x.rank - spatial_),
         load_(tile_load(x.dtype, DType::F32)),
@@ -96,6 +100,8 @@ class WindowPool {
     buffers_.resize(static_cast<size_t>(threads_));
     for (Buffer& b : buffers_) {
       b.rows.resize(static_cast<size_t>(rows_));
+      b.places.resize(static_cast<size_t>(rows_));
+      b.picks.resize(static_cast<size_t>(width_));
       b.folded.resize(static_cast<size_t>(width_));
       b.results.resize(static_cast<size_t>(std::max(width_, out.shape[out.rank - 1])));
       if (!in_place()) b.loaded.resize(static_cast<size_t>(rows_ * width_));
@@ -120,6 +126,8 @@ class WindowPool {
  private:
   struct Buffer {
     std::vector<const float*> rows;
+    std::vector<int64_t> places;  // of the rows, among the dims that were collected
+    std::vector<int32_t> picks;   // rows with the largest value
     std::vector<float> loaded, folded, results;
   };
   bool in_place() const { return x_.dtype == DType::F32 && x_.strides[channels_ ? lead_ - 1 : x_.rank - 1] == 1; }
@@ -144,8 +152,13 @@ class WindowPool {
     }
     const int64_t dense = channels_ ? 1 : x_.strides[x_.rank - 1];
     for (int64_t i = 0; i < count; ++i, k.next()) {
-      int64_t at = base;
-      for (int d = 0; d < dims; ++d) at += k.index[d] * w_.dims[static_cast<size_t>(d)].step * x_.strides[lead_ + d];
+      int64_t at = base, place = 0;
+      for (int d = 0; d < dims; ++d) {
+        const int64_t inside = k.index[d] * w_.dims[static_cast<size_t>(d)].step;
+        at += inside * x_.strides[lead_ + d];
+        place = place * x_.shape[lead_ + d] + entry(d, o).start + inside;
+      }
+      b.places[static_cast<size_t>(i)] = place;
       const char* from = x + at * x_bytes_;
       if (in_place()) {
         b.rows[static_cast<size_t>(i)] = reinterpret_cast<const float*>(from);
@@ -165,8 +178,29 @@ class WindowPool {
       const int64_t n = std::min(kChannels, size_ - c), count = collect(static_cast<const char*>(ptr[0]), b, o, spatial_, c, n);
       char* place = static_cast<char*>(ptr[1]) + (to + c) * out_bytes_;
       float* result = out_.dtype == DType::F32 ? reinterpret_cast<float*>(place) : b.results.data();
-      row_functions().pool(b.rows.data(), count, w_.kind == PoolKind::max, by, result, n);
+      if (index_) {
+        pick(b, count, result, n);
+        auto* index = static_cast<int64_t*>(ptr[2]) + index_->offset(o) + c * index_->strides[lead_ - 1];
+        for (int64_t k = 0; k < n; ++k) index[k * index_->strides[lead_ - 1]] = count ? b.places[static_cast<size_t>(b.picks[static_cast<size_t>(k)])] : -1;
+      } else {
+        row_functions().pool(b.rows.data(), count, w_.kind == PoolKind::max, by, result, n);
+      }
       if (out_.dtype != DType::F32) store_(result, Patch{place, n, 1}, 1, n);
+    }
+  }
+
+  /// The largest of each column of the rows, and its row: the first one, or the last NaN.
+  static void pick(Buffer& b, int64_t count, float* best, int64_t n) {
+    int32_t* picks = b.picks.data();
+    std::fill_n(best, n, -INFINITY);
+    std::fill_n(picks, n, 0);
+    for (int32_t i = 0; i < static_cast<int32_t>(count); ++i) {
+      const float* x = b.rows[static_cast<size_t>(i)];
+      for (int64_t k = 0; k < n; ++k) {
+        const bool take = x[k] > best[k] || x[k] != x[k];
+        best[k] = take ? x[k] : best[k];
+        picks[k] = take ? i : picks[k];
+      }
     }
   }
 
@@ -174,11 +208,35 @@ class WindowPool {
     const int last = x_.rank - 1;
     const bool max = w_.kind == PoolKind::max;
     const int64_t count = collect(static_cast<const char*>(ptr[0]), b, o, spatial_ - 1, 0, size_), n = out_.shape[last];
-    const float* row = count == 1 ? b.rows[0] : b.folded.data();
-    if (count != 1) row_functions().pool(b.rows.data(), count, max, 1, b.folded.data(), size_);
-    fold_columns(row, b.results.data(), max);
-    if (!max) divide(b.results.data(), o, n);
+    if (index_) {
+      pick_columns(b, count, static_cast<int64_t*>(ptr[2]) + index_->offset(o), index_->strides[last]);
+    } else {
+      const float* row = count == 1 ? b.rows[0] : b.folded.data();
+      if (count != 1) row_functions().pool(b.rows.data(), count, max, 1, b.folded.data(), size_);
+      fold_columns(row, b.results.data(), max);
+      if (!max) divide(b.results.data(), o, n);
+    }
     store_(b.results.data(), Patch{static_cast<char*>(ptr[1]) + out_.offset(o) * out_bytes_, n * out_.strides[last], out_.strides[last]}, 1, n);
+  }
+
+  /// For every output of a row: the largest value of the window, and its place.
+  void pick_columns(Buffer& b, int64_t count, int64_t* index, int64_t stride) const {
+    const Windows& list = w_.dims.back();
+    for (size_t i = 0; i < list.entries.size(); ++i) {
+      const Windows::Entry& e = list.entries[i];
+      float best = -INFINITY;
+      int64_t at = count && e.count ? b.places[0] * size_ + e.start : -1;
+      for (int64_t row = 0; row < count; ++row) {
+        const float* x = b.rows[static_cast<size_t>(row)];
+        for (int64_t k = 0, from = e.start; k < e.count; ++k, from += list.step) {
+          if (!(x[from] > best) && x[from] == x[from]) continue;
+          best = x[from];
+          at = b.places[static_cast<size_t>(row)] * size_ + from;
+        }
+      }
+      b.results[i] = best;
+      index[static_cast<int64_t>(i) * stride] = at;
+    }
   }
 
   void fold_columns(const float* row, float* results, bool max) const {
@@ -204,6 +262,7 @@ class WindowPool {
 
   PoolWindows w_;
   View x_, out_;
+  std::optional<View> index_;
   int spatial_, lead_;
   LoadFn load_;
   StoreFn store_;
@@ -218,7 +277,8 @@ class WindowPool {
 template <class S>
 std::unique_ptr<Executable> prepare_windows(const CpuProblem& p) {
   const View x(p.args.in[0]), out(p.args.out[0]);
-  return executable(WindowPool(windows_of(attrs<S>(p), x, out), x, out));
+  const std::optional<View> indices = p.outputs() > 1 ? std::optional(View(p.args.out[1])) : std::nullopt;
+  return executable(WindowPool(windows_of(attrs<S>(p), x, out), x, out, indices));
 }
 
 std::unique_ptr<Executable> prepare_global_pool(const CpuProblem& p) {

@@ -30,7 +30,7 @@ Support global_supports(const Problem& p) {
 template <class S>
 Support windows_supports(const Problem& p) {
   REQUIRE(std::holds_alternative<S>(p.op), kOtherOperator);
-  REQUIRE(p.out.size() == 1, "no indices are kept");
+  REQUIRE(p.out.size() == 1 || p.out[1].dtype == DType::I64, "indices have 64 bits");
   REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.out[0].dtype) == DType::F32, "windows are folded in f32");
   return whole_bytes(p);
 }

@@ -207,6 +207,12 @@ const char* const kPool[] = {
     "pool kind=avg kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] count_include_pad=false ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,4,5]",
+    "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] with_indices=true | f32[2,8,9,11] -> f32[2,8,5,6], i64[2,8,5,6]",
+    "pool kind=max kernel=[3,2] stride=[2,1] pad=[1,1] dilation=[2,3] with_indices=true | f32[2,19,9,11]{1881,1,209,19} -> f32[2,19,4,10]{760,1,190,19}, "
+    "i64[2,19,4,10]",
+    "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true with_indices=true | bf16[2,8,9,11]{792,1,88,8} -> bf16[2,8,5,6], "
+    "i64[2,8,5,6]{240,1,48,8}",
+    "adaptive_pool kind=max out=[2,3] | f32[2,5,7,8]{280,56,8,1} -> f32[2,5,2,3], i64[2,5,2,3]",
 };
 const char* const kAttention[] = {
     "attention scale=0.125 | f32[2,3,70,64], f32[2,3,150,64], f32[2,3,150,64] -> f32[2,3,70,64]",

@@ -150,6 +150,8 @@ TEST(Nan, StaysInMaxPoolingAndSoftmax) {
     const auto y = run(name, "pool kind=max kernel=[2] stride=[2] pad=[0] dilation=[1] | f32[1,1,6] -> f32[1,1,3]", {kNan, 1, 2, kNan, -kInf, -kInf})[0];
     EXPECT_TRUE(std::isnan(y[0]) && std::isnan(y[1])) << name;
     EXPECT_EQ(y[2], -kInf) << name;
+    const std::string places = "pool kind=max kernel=[2] stride=[2] pad=[0] dilation=[1] with_indices=true | f32[1,1,6] -> f32[1,1,3], i64[1,1,3]";
+    EXPECT_EQ(run(name, places, {kNan, 1, 2, kNan, -kInf, -kInf})[1], (std::vector<double>{0, 3, 4})) << name;
   }
   for (const char* axis : {"0", "1"}) {  // along and across the dense dim
     const std::string problem = std::string("softmax axis=") + axis + " | f32[9,9] -> f32[9,9]";
