@@ -17,6 +17,7 @@ void bind_network(py::module_& m);  // core/network/network.h
 void bind_builder(py::module_& m);  // core/builder/builder.h
 void bind_engine(py::module_& m);   // runtime/engine
 void bind_watch(py::module_& m);    // changes of weights
+void bind_direct(py::module_& m);   // calls without the dispatcher
 
 DType dtype_from(const std::string& text);
 /// int or str (an expression).

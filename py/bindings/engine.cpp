@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "runtime/engine/engine.h"
 
-#include "py/bindings/bindings.h"
-#include "runtime/engine/registry.h"
+#include "py/bindings/objects.h"
 #include "runtime/plan/plan_json.h"
 
 namespace tuyere::python {
@@ -69,17 +68,6 @@ py::list step_list(const Plan& plan) {
   }
   return out;
 }
-
-/// An engine and the registry entry that shares its contexts with the torch op.
-class PyEngine {
- public:
-  explicit PyEngine(std::shared_ptr<EngineHandle> handle) : handle_(std::move(handle)) {}
-  EngineHandle& handle() const { return *handle_; }
-  Engine& engine() const { return handle_->engine(); }
-
- private:
-  std::shared_ptr<EngineHandle> handle_;
-};
 
 /// Keeps a Python object alive from C++.
 std::shared_ptr<const void> keep(py::object owner) {
@@ -169,21 +157,6 @@ void execute(PyEngine& self, const py::sequence& inputs, const py::sequence& out
   raise_if(status);
 }
 
-/// Tensors cross as capsules of AtenTensorHandles, as torch._C._aoti makes and takes them.
-py::list call(PyEngine& self, const py::list& inputs) {
-  std::vector<void*> handles;
-  handles.reserve(inputs.size());
-  for (const auto& input : inputs) handles.push_back(py::reinterpret_borrow<py::capsule>(input).get_pointer());
-  std::vector<void*> outputs;
-  {
-    py::gil_scoped_release release;
-    outputs = tensor_call()(self.handle(), handles);
-  }
-  py::list out;
-  for (void* output : outputs) out.append(py::capsule(output));
-  return out;
-}
-
 py::list profile(PyEngine& self, const py::sequence& inputs, const py::sequence& outputs, uintptr_t stream) {
   auto in_tensors = described(inputs), out_tensors = described(outputs);
   const auto in = refs(in_tensors), out = refs(out_tensors);
@@ -229,7 +202,6 @@ void bind_engine(py::module_& m) {
       .def("refittable", [](const PyEngine& e) { return e.engine().refittable(); })
       .def("describe_outputs", &outputs)
       .def("execute", &execute)
-      .def("call", &call, "Runs on tensors that nothing traces: what tuyere::execute does, without the dispatcher.")
       .def("profile", &profile)
       .def("refit", &refit)
       .def("share", &share)

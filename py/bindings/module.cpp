@@ -80,4 +80,5 @@ PYBIND11_MODULE(_tuyere, m) {
   bind_builder(m);
   bind_engine(m);
   bind_watch(m);
+  bind_direct(m);
 }

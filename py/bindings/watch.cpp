@@ -3,7 +3,7 @@
 // small engines do.
 #include <optional>
 
-#include "py/bindings/bindings.h"
+#include "py/bindings/objects.h"
 
 namespace tuyere::python {
 namespace {
@@ -94,11 +94,8 @@ struct Change {
 };
 using Changes = std::vector<Change>;
 
-/// The weights of an engine, where a caller finds them at each call.
-class Watch {
+class Watch : public WeightWatch {
  public:
-  virtual ~Watch() = default;
-
   void accept(const Changes& changes) {
     for (const Change& change : changes) seen_[change.position] = change.now;
   }
@@ -121,6 +118,8 @@ class ArgumentWatch : public Watch {
     for (const auto& tensor : tensors) seen_.push_back(look_at(tensor.ptr()));
   }
 
+  bool unchanged(const py::list& arguments) const override { return !changes(arguments); }
+
   std::optional<Changes> changes(const py::list& arguments) const {
     std::optional<Changes> found;
     for (size_t i = 0; i < seen_.size(); ++i) look(i, PyList_GET_ITEM(arguments.ptr(), static_cast<Py_ssize_t>(positions_.at(i))), found);
@@ -137,6 +136,8 @@ class OwnerWatch : public Watch {
   explicit OwnerWatch(const std::vector<std::pair<py::dict, py::str>>& places) : places_(places) {
     for (const auto& [owner, name] : places_) seen_.push_back(look_at(py::object(owner[name]).ptr()));
   }
+
+  bool unchanged(const py::list&) const override { return !changes(); }
 
   std::optional<Changes> changes() const {
     std::optional<Changes> found;
@@ -157,7 +158,8 @@ void bind_watch(py::module_& m) {
   py::class_<Change>(m, "WeightChange").def_readonly("position", &Change::position).def_property_readonly("tensor", [](const Change& c) {
     return referent(c.now);
   });
-  py::class_<Watch>(m, "WeightWatch").def("accept", &Watch::accept);
+  py::class_<WeightWatch>(m, "WeightWatch");
+  py::class_<Watch, WeightWatch>(m, "Watch").def("accept", &Watch::accept);
   py::class_<ArgumentWatch, Watch>(m, "ArgumentWatch")
       .def(py::init<const py::sequence&, std::vector<size_t>>())
       .def("changes", &ArgumentWatch::changes, "What changed since it was accepted, among the arguments of this call; None: nothing.");

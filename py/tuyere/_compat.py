@@ -20,11 +20,11 @@ from .decompositions import PRESERVED
 __all__ = [
     "FakeTensor",
     "FakeTensorMode",
+    "OBSERVERS",
     "SCRIPT_CLEANUP",
     "TRACING",
     "aot_autograd",
     "aot_export_module",
-    "calls_are_watched",
     "fake_input",
     "free_unbacked_symbols",
     "from_handles",
@@ -93,13 +93,8 @@ def tf32_flags():
 
 to_handles = torch._C._aoti.unsafe_alloc_void_ptrs_from_tensors  # who takes the handles frees them
 from_handles = torch._C._aoti.alloc_tensors_by_stealing_from_void_ptrs
-_modes, _profiler_on, _tracing = torch._C._len_torch_dispatch_stack, torch.autograd._profiler_enabled, torch._C._get_tracing_state
-_transforms = torch._C._functorch.peek_interpreter_stack
-
-
-def calls_are_watched():
-    """Whether something wants to see the operators that are called: modes such as FakeTensorMode, the profiler, tracers, function transforms."""
-    return _modes() > 0 or _profiler_on() or _tracing() is not None or _transforms() is not None
+# One of these is true when something wants to see the operators that are called: modes such as FakeTensorMode, the profiler, tracers, function transforms.
+OBSERVERS = [torch._C._len_torch_dispatch_stack, torch.autograd._profiler_enabled, torch._C._get_tracing_state, torch._C._functorch.peek_interpreter_stack]
 
 
 def pytree_specs(gm):

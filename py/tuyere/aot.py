@@ -154,8 +154,9 @@ class Program(torch.nn.Module):
             call = self._flat_call = self._find_flat_call()
         if call is not None:
             flat = call.flat(args, kwargs)
-            if flat is not None:
-                return call(flat)
+            results = None if flat is None else call(flat)
+            if results is not None:
+                return results
         return self.module(*args, **kwargs)
 
     def _find_flat_call(self) -> Optional[FlatCall]:

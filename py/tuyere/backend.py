@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional
 
 import torch
 
-from . import _compat, decompositions
+from . import _compat, data_writes, decompositions
 from .direct import direct_call
 from .engine import unload_with
 from .lower import Lowered, LowerSettings, lower
@@ -107,13 +107,16 @@ class _Runner:
                 tensors = [lowered.constants[n][1] for n in nodes]
                 self.watches.append(ArgumentWatch(segment.engine, segment.params, tensors, [positions[n] for n in nodes]))
         self.direct = direct_call(lowered.graph, {id(s.carrier): s.engine for s in lowered.segments})
+        if self.direct is not None:
+            self.direct.watch([w.native for w in self.watches], data_writes.aliases)
         unload_with(self, [s.carrier for s in lowered.segments])
 
     def __call__(self, args):
+        results = None if self.direct is None else self.direct(args)
+        if results is not None:
+            return results
         for watch in self.watches:
             watch.refit_if_changed(args)
-        if self.direct is not None:
-            return self.direct(args)
         return self.graph(*args)
 
 

@@ -10,7 +10,7 @@ import torch
 
 _DATA = torch.Tensor.data  # the C++ property
 _watched: Dict[int, weakref.ref] = {}  # by id()
-_aliases: Dict[int, List[Any]] = {}  # [weak parameter, alias that shares its version with all that .data returned, its version when last looked at]
+aliases: Dict[int, List[Any]] = {}  # [weak parameter, alias that shares its version with all that .data returned, its version when last looked at]
 
 
 class _Data:
@@ -24,13 +24,13 @@ class _Data:
         alias = _DATA.__get__(parameter)
         if id(parameter) not in _watched or type(alias) is not torch.Tensor or alias.is_inference():
             return alias
-        entry = _aliases.setdefault(id(parameter), [_watched[id(parameter)], alias, alias._version])
+        entry = aliases.setdefault(id(parameter), [_watched[id(parameter)], alias, alias._version])
         return entry[1].detach()
 
     def __set__(self, parameter, value):
         _DATA.__set__(parameter, value)
         if id(parameter) in _watched:
-            _aliases.pop(id(parameter), None)
+            aliases.pop(id(parameter), None)
             _bump(parameter)
 
 
@@ -45,7 +45,7 @@ def watch(tensors: Iterable[torch.Tensor]):
 
 def publish():
     """Brings what was written through aliases into the versions of the parameters. Cheap while nobody has used .data."""
-    for entry in list(_aliases.values()) if _aliases else ():
+    for entry in list(aliases.values()) if aliases else ():
         reference, alias, seen = entry
         parameter = reference()
         if parameter is not None and alias._version != seen:
@@ -60,4 +60,4 @@ def _bump(parameter):
 
 def _forget(key, _):
     _watched.pop(key, None)
-    _aliases.pop(key, None)
+    aliases.pop(key, None)

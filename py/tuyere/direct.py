@@ -7,14 +7,15 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 import torch
 from torch.utils import _pytree as pytree
 
-from . import _compat
+from . import _compat, _tuyere
 from .engine import AbsentEngine, Engine
 
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Optional[Callable[[Sequence[Any]], List[torch.Tensor]]]:
-    """A function of the flat arguments, when the graph is one engine and nothing else; else None. engines: by the id() of their carrier."""
+def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Optional[Callable[[List[Any]], Optional[List[torch.Tensor]]]]:
+    """A function of the list of flat arguments, when the graph is one engine and nothing else; else None. It returns None, having done nothing, when
+    something wants to see the operators that are called (modes, the profiler, tracers). engines: by the id() of their carrier."""
     placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
     calls = [n for n in graph.graph.nodes if n.target is torch.ops.tuyere.execute.default]
     results = next(n for n in graph.graph.nodes if n.op == "output").args[0]
@@ -27,24 +28,12 @@ def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Opti
     engine = engines.get(id(operator.attrgetter(carrier.target)(graph)))
     if engine is None or isinstance(engine, AbsentEngine):
         return None
-    return _call_of(engine, [placeholders.index(n) for n in inputs], [n.args[1] for n in results])
+    indices = [placeholders.index(n) for n in inputs], [n.args[1] for n in results]
+    return _tuyere.DirectCall(engine.native, *indices, _compat.to_handles, _compat.from_handles, _compat.OBSERVERS)
 
 
 def _is_result(node, call) -> bool:
     return isinstance(node, torch.fx.Node) and node.target is operator.getitem and node.args[0] is call
-
-
-def _call_of(engine: Engine, inputs: List[int], results: List[int]):
-    run, carrier, execute = engine.native_call, engine.carrier, torch.ops.tuyere.execute.default
-    to_handles, from_handles, is_watched = _compat.to_handles, _compat.from_handles, _compat.calls_are_watched
-    all_results = results == list(range(len(results)))
-
-    def call(args):
-        given = [args[i] for i in inputs]
-        outputs = execute(given, carrier, [], []) if is_watched() else from_handles(run(to_handles(given)))
-        return outputs if all_results and len(outputs) == len(results) else [outputs[k] for k in results]
-
-    return call
 
 
 class FlatCall:
@@ -76,7 +65,9 @@ class FlatCall:
         return args
 
     def __call__(self, flat):
-        return self._rebuild(self._call(flat))
+        """None: the call must go through the dispatcher."""
+        results = self._call(list(flat))
+        return None if results is None else self._rebuild(results)
 
 
 def _rebuild_of(out_spec):

@@ -159,9 +159,9 @@ class Engine:
         return self._handle.weight_bytes
 
     @property
-    def native_call(self):
-        """Takes and returns lists of handles (_compat.to_handles, from_handles)."""
-        return self._handle.call
+    def native(self):
+        """The engine of the bindings."""
+        return self._handle
 
     def __call__(self, *inputs: torch.Tensor) -> List[torch.Tensor]:
         outputs = self._allocate(inputs)

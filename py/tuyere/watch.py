@@ -14,17 +14,17 @@ class ArgumentWatch:
 
     def __init__(self, engine, names: Sequence[str], tensors: Sequence[torch.Tensor], positions: Sequence[int]):
         self.engine, self.names = engine, list(names)
-        self._native = _tuyere.ArgumentWatch(list(tensors), list(positions))
+        self.native = _tuyere.ArgumentWatch(list(tensors), list(positions))
         data_writes.watch(tensors)
 
     def refit_if_changed(self, arguments: List[Any]):
         data_writes.publish()
-        changes = self._native.changes(arguments)
+        changes = self.native.changes(arguments)
         if changes is not None:
             weights = {self.names[c.position]: c.tensor for c in changes}
             data_writes.watch(weights.values())
             self.engine.refit(weights)
-            self._native.accept(changes)
+            self.native.accept(changes)
 
 
 class Place:

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What several files bind.
+#pragma once
+#include <memory>
+#include <utility>
+
+#include "py/bindings/bindings.h"
+#include "runtime/engine/registry.h"
+
+namespace tuyere::python {
+
+/// An engine and the registry entry that shares its contexts with the torch op.
+class PyEngine {
+ public:
+  explicit PyEngine(std::shared_ptr<EngineHandle> handle) : handle_(std::move(handle)) {}
+  EngineHandle& handle() const { return *handle_; }
+  Engine& engine() const { return handle_->engine(); }
+
+ private:
+  std::shared_ptr<EngineHandle> handle_;
+};
+
+/// The weights of an engine, where a caller finds them at each call.
+class WeightWatch {
+ public:
+  virtual ~WeightWatch() = default;
+  /// Whether they are what was last accepted. arguments: of this call.
+  virtual bool unchanged(const py::list& arguments) const = 0;
+};
+
+}  // namespace tuyere::python
