@@ -27,17 +27,16 @@ class DirectCall {
     for (size_t i = 0; i < results_.size(); ++i) in_order_ = in_order_ && results_[i] == i;
   }
 
-  /// Weights that are looked at before each call; writes: what is not empty when somebody wrote to a weight in a way that its watch does not see.
-  void watch(std::vector<py::object> watches, const py::dict& writes) {
+  /// Weights that are looked at before each call.
+  void watch(std::vector<py::object> watches) {
     for (const py::object& each : watches) natives_.push_back(each.cast<const WeightWatch*>());
     watches_ = std::move(watches);
-    writes_ = writes;
   }
 
   /// Lists of tensors. None: something wants to see the operators that are called, or weights have changed.
   py::object operator()(const py::list& arguments) const {
     const auto active = [](const py::object& observer) { return PyObject_IsTrue(checked(PyObject_CallNoArgs(observer.ptr())).ptr()) != 0; };
-    if (std::any_of(observers_.begin(), observers_.end(), active) || (writes_ && !writes_.empty())) return py::none();
+    if (std::any_of(observers_.begin(), observers_.end(), active)) return py::none();
     if (!std::all_of(natives_.begin(), natives_.end(), [&](const WeightWatch* watch) { return watch->unchanged(arguments); })) return py::none();
     py::list given(inputs_.size());
     for (size_t i = 0; i < inputs_.size(); ++i) given[i] = arguments[inputs_[i]];
@@ -69,7 +68,6 @@ class DirectCall {
   py::object to_handles_, from_handles_;
   std::vector<py::object> observers_, watches_;
   std::vector<const WeightWatch*> natives_;  // of watches_
-  py::dict writes_;
 };
 
 }  // namespace
@@ -78,7 +76,7 @@ void bind_direct(py::module_& m) {
   py::class_<DirectCall>(m, "DirectCall")
       .def(py::init<PyEngine, std::vector<size_t>, std::vector<size_t>, const py::object&, const py::object&, std::vector<py::object>>(), py::arg("engine"),
            py::arg("inputs"), py::arg("results"), py::arg("to_handles"), py::arg("from_handles"), py::arg("observers"))
-      .def("watch", &DirectCall::watch, py::arg("watches"), py::arg("writes"))
+      .def("watch", &DirectCall::watch, py::arg("watches"))
       .def("__call__", &DirectCall::operator());
 }
 

@@ -3,6 +3,7 @@
 
 import inspect
 import json
+import operator
 import os
 import tempfile
 import zipfile
@@ -61,7 +62,7 @@ def load(path) -> "Program":
     extra = {_REPORT_FILE: "", _WEIGHTS_FILE: ""}
     exported = torch.export.load(path, extra_files=extra)
     report = Report.from_dict(json.loads(extra[_REPORT_FILE])) if extra[_REPORT_FILE] else Report()
-    module = exported.module()
+    module = exported.module(check_guards=not _is_one_engine(exported))  # an engine looks at its inputs itself, and says more
     engines = []
     for number, carrier in enumerate(_carriers(module)):
         make_unique(carrier)
@@ -72,6 +73,13 @@ def load(path) -> "Program":
     program.keep(engines)
     program.remember_weights(**json.loads(extra[_WEIGHTS_FILE] or '{"outside": {}, "optional": []}'))
     return program
+
+
+def _is_one_engine(exported) -> bool:
+    """Whether a program is one engine on tensors and nothing else."""
+    calls = [n.target for n in exported.graph.nodes if n.op == "call_function"]
+    tensors = all(isinstance(spec.arg, TensorArgument) for spec in exported.graph_signature.input_specs)
+    return calls.count(torch.ops.tuyere.execute.default) == 1 and set(calls) <= {torch.ops.tuyere.execute.default, operator.getitem} and tensors
 
 
 def _weights_path(path, number: int) -> str:

@@ -108,13 +108,15 @@ class _Runner:
                 self.watches.append(ArgumentWatch(segment.engine, segment.params, tensors, [positions[n] for n in nodes]))
         self.direct = direct_call(lowered.graph, {id(s.carrier): s.engine for s in lowered.segments})
         if self.direct is not None:
-            self.direct.watch([w.native for w in self.watches], data_writes.aliases)
+            self.direct.watch([w.native for w in self.watches])
         unload_with(self, [s.carrier for s in lowered.segments])
 
     def __call__(self, args):
-        results = None if self.direct is None else self.direct(args)
-        if results is not None:
-            return results
+        if self.direct is not None:
+            data_writes.publish()
+            results = self.direct(args)
+            if results is not None:
+                return results
         for watch in self.watches:
             watch.refit_if_changed(args)
         return self.graph(*args)

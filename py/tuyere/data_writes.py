@@ -3,14 +3,43 @@
 own. For the parameters of engines, and only for them, .data is made to leave one in the parameter's version."""
 
 import functools
+import threading
 import weakref
-from typing import Any, Dict, Iterable, List
+from typing import Dict, Iterable, Set
 
 import torch
 
 _DATA = torch.Tensor.data  # the C++ property
 _watched: Dict[int, weakref.ref] = {}  # by id()
-aliases: Dict[int, List[Any]] = {}  # [weak parameter, alias that shares its version with all that .data returned, its version when last looked at]
+_written: Dict[int, "_Aliases"] = {}  # by id(): parameters of which aliases live
+_lock = threading.RLock()  # weak references call back at any time, in the midst of the code here too
+
+
+class _Aliases:
+    """What .data of one parameter returned, while any of it lives: all have the version of `self.alias`. Views of them keep them alive."""
+
+    def __init__(self, parameter: weakref.ref, key: int, alias: torch.Tensor):
+        self.parameter, self.key, self.alias, self.seen = parameter, key, alias, alias._version
+        self.living: Set[weakref.ref] = set()
+
+    def hand_out(self) -> torch.Tensor:
+        out = self.alias.detach()
+        self.living.add(weakref.ref(out, self._is_gone))
+        return out
+
+    def publish(self):
+        """Brings what was written into the version of the parameter."""
+        parameter, version = self.parameter(), self.alias._version
+        if parameter is not None and version != self.seen:
+            self.seen = version
+            _bump(parameter)
+
+    def _is_gone(self, reference):
+        with _lock:
+            self.living.discard(reference)
+            if not self.living and _written.get(self.key) is self:
+                self.publish()
+                del _written[self.key]
 
 
 class _Data:
@@ -21,17 +50,22 @@ class _Data:
     def __get__(self, parameter, owner=None):
         if parameter is None:
             return self
-        alias = _DATA.__get__(parameter)
-        if id(parameter) not in _watched or type(alias) is not torch.Tensor or alias.is_inference():
+        alias, key = _DATA.__get__(parameter), id(parameter)
+        if key not in _watched or type(alias) is not torch.Tensor or alias.is_inference():
             return alias
-        entry = aliases.setdefault(id(parameter), [_watched[id(parameter)], alias, alias._version])
-        return entry[1].detach()
+        with _lock:
+            if key not in _written:
+                _written[key] = _Aliases(_watched[key], key, alias)
+            return _written[key].hand_out()
 
     def __set__(self, parameter, value):
+        if id(parameter) not in _watched:
+            return _DATA.__set__(parameter, value)
+        before = parameter.data_ptr()
         _DATA.__set__(parameter, value)
-        if id(parameter) in _watched:
-            aliases.pop(id(parameter), None)
-            _bump(parameter)
+        if parameter.data_ptr() != before:  # else aliases are aliases still
+            _written.pop(id(parameter), None)
+        _bump(parameter)
 
 
 def watch(tensors: Iterable[torch.Tensor]):
@@ -44,13 +78,10 @@ def watch(tensors: Iterable[torch.Tensor]):
 
 
 def publish():
-    """Brings what was written through aliases into the versions of the parameters. Cheap while nobody has used .data."""
-    for entry in list(aliases.values()) if aliases else ():
-        reference, alias, seen = entry
-        parameter = reference()
-        if parameter is not None and alias._version != seen:
-            entry[2] = alias._version
-            _bump(parameter)
+    """Brings what was written through living aliases into the versions of the parameters."""
+    if _written:
+        for aliases in list(_written.values()):
+            aliases.publish()
 
 
 def _bump(parameter):
@@ -60,4 +91,4 @@ def _bump(parameter):
 
 def _forget(key, _):
     _watched.pop(key, None)
-    aliases.pop(key, None)
+    _written.pop(key, None)

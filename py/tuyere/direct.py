@@ -2,7 +2,7 @@
 """The short way into an engine: without FX, without the dispatcher, without pytrees where arguments and results are flat."""
 
 import operator
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 from torch.utils import _pytree as pytree
@@ -13,8 +13,8 @@ from .engine import AbsentEngine, Engine
 _PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
-def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Optional[Callable[[List[Any]], Optional[List[torch.Tensor]]]]:
-    """A function of the list of flat arguments, when the graph is one engine and nothing else; else None. It returns None, having done nothing, when
+def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Any:
+    """A DirectCall of the bindings: a function of the list of flat arguments, when the graph is one engine and nothing else; else None. It returns None, having done nothing, when
     something wants to see the operators that are called (modes, the profiler, tracers). engines: by the id() of their carrier."""
     placeholders = [n for n in graph.graph.nodes if n.op == "placeholder"]
     calls = [n for n in graph.graph.nodes if n.target is torch.ops.tuyere.execute.default]

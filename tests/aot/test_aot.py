@@ -67,3 +67,16 @@ def test_aot_inductor(compiled, imports):
     with torch.no_grad():
         torch._inductor.aoti_compile_and_package(program.export(), package_path=str(folder / "model_aoti.pt2"))
     run_elsewhere(folder, f"import torch._inductor\n{imports}", "torch._inductor.aoti_load_package(sys.argv[1])", folder / "model_aoti.pt2")
+
+
+def test_a_loaded_engine_checks_its_inputs(tmp_path):
+    """One engine is called directly, without the guards of torch.export; they stay where PyTorch runs something (Net)."""
+    model, x = torch.nn.Linear(4, 3).eval(), torch.randn(2, 4)
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,), strict=True, **FAST)
+        program.save(tmp_path / "model.pt2")
+        loaded = tuyere.load(tmp_path / "model.pt2")
+        assert torch.equal(loaded(x), program(x)) and not any(n.op == "call_module" for n in loaded.module.graph.nodes)
+        for wrong, message in ((torch.randn(3, 4), "the engine needs"), (torch.randn(2, 4, dtype=torch.float64), "f64")):
+            with pytest.raises(RuntimeError, match=message):
+                loaded(wrong)

@@ -2,11 +2,13 @@
 """Changed weights are used at the next call."""
 
 import copy
+import gc
 
 import pytest
 import torch
 import tuyere
 from harness import error_of
+from tuyere import data_writes
 
 
 def small():
@@ -67,6 +69,28 @@ def test_refit_of_a_program():
         change_in_place(model)
         engine = program.engines[0]
         engine.refit({n: t for n, t in model.state_dict().items() if n in engine.refittable()})
+        assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
+
+
+def test_aliases_are_watched_while_they_live():
+    """A copy of the module reads .data and leaves nothing behind; a view of an alias is one, though the alias itself is gone."""
+    model, x = small(), torch.randn(2, 3, 6, 6)
+    with torch.no_grad():
+        program = tuyere.compile(model, (x,))
+        program(x)
+        copy.deepcopy(model)
+        assert not data_writes._written
+        row = model[4].weight.data[0]
+        gc.collect()
+        for factor in (2.0, 3.0):
+            row.mul_(factor)
+            assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
+        model[4].weight.data = model[4].weight.data  # the same memory: the view writes to the weight as before
+        row.mul_(4.0)
+        assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
+        row.mul_(5.0)
+        del row  # before the next call
+        assert not data_writes._written
         assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
 
 
