@@ -187,7 +187,7 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   workspace_ = 0;
   x_stage_ = w_stage_ = out_stage_ = {};
   const DnnlRequest& r = request_;
-  const bool x_channels_last = r.channels_last && a.staged == Staged::both && (r.x.shape[1] > 1 || r.single_inside);
+  const bool x_channels_last = r.channels_last && a.staged == Staged::both && (r.x_blocks || r.x.shape[1] > 1 || r.single_inside);
   if (a.staged != Staged::none) x_stage_ = book(r.x, a.type, x_channels_last, r.x_blocks);
   const bool packed_as_it_lies = r.pack_weights && plain(r.w) && r.w.dtype == a.type;
   if (a.staged != Staged::none && !constant_weights_ && !packed_as_it_lies) w_stage_ = book(r.w, a.type, false);
