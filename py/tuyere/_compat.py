@@ -3,9 +3,9 @@
 
 import contextlib
 import re
-import threading
 
 import torch
+from torch._dynamo import convert_frame
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.source import ConstantSource
 from torch._functorch.aot_autograd import aot_export_module
@@ -50,7 +50,9 @@ __all__ = [
     "tf32_flags",
 ]
 
-TRACING = threading.Lock()  # torch.export and its parts patch global state: one thread at a time
+TRACING = convert_frame.compile_lock  # torch.export and its parts patch global state, which Dynamo would trace: one thread at a time
+with FakeTensorMode():  # the first use in a process without a GPU replaces its device guard, which crashes when two threads do it at once
+    pass
 
 
 def _is_composite(op):
