@@ -117,9 +117,9 @@ class _Reader:
 
     def call(self, node):
         meta = node.meta.get("val")
-        if node.target is _getitem and isinstance(node.args[0], torch.fx.Node):
-            self.bind(node, self.out.value_of.get((node.args[0], node.args[1]), self.out.value_of.get(node.args[0])))
-            return
+        if node.target is _getitem and (node.args[0], node.args[1]) in self.out.value_of:
+            self.bind(node, self.out.value_of[(node.args[0], node.args[1])])
+            return  # others stay nodes: what higher-order ops return is nested, or not described
         if isinstance(meta, (torch.SymInt, int)) and not isinstance(meta, bool):
             value = self.new_value(node.name, meta)
             self.bind(node, value)

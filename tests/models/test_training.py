@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+import torch.utils.checkpoint
 import tuyere
 
 pytestmark = pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
@@ -63,6 +64,28 @@ def test_gradients(name):
     for (label, p), q in zip(model.named_parameters(), other.parameters(), strict=True):
         assert close(p.grad, q.grad, 1e-4), label
     assert [r.num_engines for r in tuyere.reports()] == [1, 1]
+
+
+class Recomputed(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.block = torch.nn.Sequential(Attention(), torch.nn.Dropout(0.5), torch.nn.Linear(16, 16), torch.nn.ReLU())
+
+    def forward(self, x):
+        return torch.utils.checkpoint.checkpoint(self.block, x, use_reentrant=False).sum(1)
+
+
+def test_activation_checkpointing():
+    """The forward pass runs again for the gradients, with the random numbers of the first time."""
+    model, x, gradients = Recomputed(), torch.randn(2, 5, 16), []
+    for backend in ("aot_eager", "tuyere"):
+        torch._dynamo.reset()
+        torch.manual_seed(3)
+        model.zero_grad()
+        torch.compile(model, backend=backend)(x).square().mean().backward()
+        gradients.append([p.grad.clone() for p in model.parameters()])
+    for want, got in zip(*gradients, strict=True):
+        assert close(got, want, 1e-4)
 
 
 def losses(model, call, images, labels, steps, autocast):
