@@ -69,12 +69,12 @@ def test_dropout_is_that_of_aot_eager():
 WORKER = """
 import copy, sys, torch, tuyere, torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from benchmarks.training import Run, adam, cnn, digits, worst_loss
+from benchmarks.training import Run, ViT, adam, digits, worst_loss
 rank, store, size = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 dist.init_process_group("gloo", init_method="file://" + store, rank=rank, world_size=size)
 torch.set_num_threads(1)
 torch.manual_seed(1)
-model = cnn()
+model = ViT()
 images, labels = digits()
 part = images[rank::size].repeat(size, 1, 1, 1), labels[rank::size].repeat(size)
 runs = []
