@@ -111,6 +111,13 @@ def _masked_scatter(self, mask, source):
     return torch.where(mask, source.reshape(-1)[place], self)
 
 
+@_replaces(aten.max_unpool2d.default)
+def _max_unpool2d(self, indices, output_size):
+    """PyTorch's, in the memory order of the input, as eager's."""
+    out = torch._decomp.decomposition_table[aten.max_unpool2d.default](self, indices, output_size)
+    return out.contiguous(memory_format=torch._prims_common.suggest_memory_format(self))
+
+
 @_replaces(aten._trilinear.default)
 def _trilinear(i1, i2, i3, expand1, expand2, expand3, sumdim, unroll_dim=1):
     """The sum over `sumdim` of the product of three tensors, each without the dimensions of its expand list."""

@@ -118,3 +118,14 @@ def test_recurrent(kind):
         torch._dynamo.reset()
         with torch._dynamo.config.patch(allow_rnn=True):
             torch.testing.assert_close(torch.compile(model, backend="tuyere")(x)[0], want)
+
+
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_unpooled_images_keep_their_memory_order(order):
+    def unpool(x, places):
+        return F.max_unpool2d(x, places, 2) + 1
+
+    x, places = F.max_pool2d(torch.randn(2, 3, 6, 4).to(memory_format=order), 2, return_indices=True)
+    got, want = torch.compile(unpool, backend="tuyere", options={"strict": True})(x, places), unpool(x, places)
+    torch.testing.assert_close(got, want)
+    assert got.stride() == want.stride()
