@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The torch.compile backend. The entry point group torch_dynamo_backends of pyproject.toml names tuyere()."""
 
+import operator
 import re
+import time
 from typing import Any, Dict, List, Optional
 
 import torch
@@ -9,8 +11,10 @@ import torch
 from . import _compat, data_writes, decompositions
 from .direct import direct_call
 from .engine import unload_with
-from .lower import Lowered, LowerSettings, lower
+from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallbacks
 from .options import Options, checked_mapping, parse_options
+from .read_fx import module_path, source_line
+from .report import Report
 from .watch import ArgumentWatch
 
 
@@ -21,7 +25,9 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
-    return compile_with(Session(gm, list(example_inputs), parse_options(given)), gm, example_inputs)
+    session = Session(gm, list(example_inputs), parse_options(given))
+    fills = _fills_of_shared_memory(gm)
+    return session.leave_to_pytorch(gm, fills) if fills else compile_with(session, gm, example_inputs)
 
 
 def compile_with(session: "Session", gm, example_inputs):
@@ -37,6 +43,18 @@ def compile_with(session: "Session", gm, example_inputs):
         return aot(gm, example_inputs)
     with _compat.keep_composite_ops():
         return aot(gm, example_inputs)
+
+
+def _fills_of_shared_memory(gm) -> List[torch.fx.Node]:
+    """In-place fills of views whose elements share memory (of expand), the only writes to such that eager allows: AOTAutograd would fill one element."""
+    return [n for n in gm.graph.nodes if (n.target in ("fill_", "zero_") or n.target is operator.setitem) and _shares_memory(n.args[0])]
+
+
+def _shares_memory(node) -> bool:
+    value = node.meta.get("example_value") if isinstance(node, torch.fx.Node) else None
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return False
+    return any(_compat.statically_known_true(stride == 0) and not _compat.statically_known_true(size <= 1) for size, stride in zip(value.shape, value.stride()))
 
 
 def _wants_grad(gm, inputs) -> bool:
@@ -64,6 +82,17 @@ class Session:
     def compile(self, gm, constants):
         with _compat.unset_fake_temporarily():  # weights and engines are real
             return boxed(_Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm))
+
+    def leave_to_pytorch(self, gm, fills):
+        """Runs the whole graph of Dynamo as it is, because of these nodes."""
+        reason = "it fills memory that several elements share, which AOTAutograd does not follow: the graph runs in eager; clone() the expanded tensor"
+        fallbacks = [(str(getattr(n.target, "__name__", n.target)), module_path(n), source_line(n), reason) for n in fills]
+        if self.options.strict:
+            refuse_fallbacks(fallbacks)
+        count = sum(n.op.startswith("call") for n in gm.graph.nodes)
+        report = Report(name=self.name, num_nodes=count, num_outside=count, fallbacks=fallbacks, precision=self.options.precision)
+        finish_report(report, self.options, time.perf_counter())
+        return gm.forward
 
     def constants(self, gm, count) -> Dict[torch.fx.Node, Any]:
         """Parameters and buffers that may be built in: known, static, and not written by the graph."""

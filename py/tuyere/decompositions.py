@@ -115,7 +115,8 @@ def _masked_scatter(self, mask, source):
 def _max_unpool2d(self, indices, output_size):
     """PyTorch's, in the memory order of the input, as eager's."""
     out = torch._decomp.decomposition_table[aten.max_unpool2d.default](self, indices, output_size)
-    return out.contiguous(memory_format=torch._prims_common.suggest_memory_format(self))
+    channels_last = self.dim() == 4 and not self.is_contiguous() and self.is_contiguous(memory_format=torch.channels_last)
+    return out.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
 @_replaces(aten._trilinear.default)

@@ -171,3 +171,20 @@ def test_depthwise_on_the_tokens_of_one_image():
     x = torch.randn(1, 64, 16)
     with torch.no_grad():
         torch.testing.assert_close(compiled(mix, strict=True)(x), mix(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_fills_of_expanded_memory(grad):
+    """Elements of an expanded tensor share memory: a fill of some is one of all."""
+
+    def fill(x):
+        y = (x * 2).expand(3, *x.shape)
+        y[1:].fill_(2)
+        return y + 1, y
+
+    x = torch.randn(4, requires_grad=grad)
+    for got, want in zip(compiled(fill)(x), fill(x), strict=True):
+        torch.testing.assert_close(got, want)
+    assert "share" in tuyere.reports()[-1].fallbacks[0][3]
+    with pytest.raises(Exception, match="share"):
+        compiled(fill, strict=True)(x)
