@@ -87,6 +87,21 @@ void bind_builder(py::module_& m) {
     return names;
   });
   m.def("library_versions", [](const std::string& target) { return library_versions(find_target(target)); });
+  m.def(
+      "problem_cost",
+      [](const std::string& text, const std::map<std::string, int64_t>& sizes) {
+        Problem problem = parse_problem(text);
+        for (const auto& [name, size] : sizes) problem.hints.set(name, size);
+        return std::pair(traffic_bytes(problem), flops(problem));
+      },
+      "(bytes, floating-point operations) of a step's problem at these sizes.");
+  m.def(
+      "target_rates",
+      [](const std::string& text) {
+        const Target target = find_target(text);
+        return std::pair(target.copy_gbps, target.tensor_tflops);
+      },
+      "What the cost model takes a machine for: (GB/s of a copy, f16 TFLOP/s of its tensor cores or vector units).");
   m.def("content_id", [](const py::bytes& data) {
     const std::string_view view = data;
     return content_id({reinterpret_cast<const std::byte*>(view.data()), view.size()});

@@ -3,14 +3,13 @@
 
 import argparse
 import json
-import statistics
 import sys
-import time
 from pathlib import Path
 
 import torch
 
 from . import Engine, doctor
+from .bench import measure, profile
 from .engine_file import EngineFile
 from .read_fx import TORCH_DTYPES
 
@@ -87,26 +86,17 @@ def run(args):
 
 
 def bench(args):
-    _, engine, inputs = _load(args)
-    cuda = inputs and inputs[0].is_cuda
-
-    def call():
-        start = time.perf_counter()
-        engine(*inputs)
-        if cuda:
-            torch.cuda.synchronize()
-        return (time.perf_counter() - start) * 1e3
-
-    for _ in range(3):
-        call()
-    times, end = [], time.perf_counter() + args.seconds
-    while len(times) < 5 or time.perf_counter() < end:
-        times.append(call())
-    print(f"{len(times)} calls: median {statistics.median(times):.3f} ms, best {min(times):.3f} ms ({engine.mode})")
-    print(f"weights {engine.weight_bytes / 1e6:.2f} MB, arena {engine.arena_bytes / 1e6:.2f} MB")
-    if args.profile:
-        for step in sorted(engine.profile(*inputs), key=lambda s: -s["micros"]):
-            print(f"  {step['micros']:9.1f} us  {step['tactic']:32s} {step['name']}")
+    file, engine, inputs = _load(args)
+    timing = measure(engine, inputs, args.seconds, args.warmup)
+    steps = profile(engine, inputs, file.sizes(_sizes(args.size))) if args.profile else []
+    memory = {"weight_bytes": engine.weight_bytes, "arena_bytes": engine.arena_bytes}
+    if args.json:
+        print(json.dumps({**timing.to_dict(), "mode": engine.mode, **memory, "steps": steps}, indent=1))
+        return
+    print(f"{timing}\nran as {engine.mode}; weights {engine.weight_bytes / 1e6:.2f} MB, arena {engine.arena_bytes / 1e6:.2f} MB")
+    for step in steps:
+        rates = f"{step['gbytes_per_s']:8.0f} GB/s {step['tflops']:8.2f} TFLOP/s {step['roofline']:5.0%}" if "roofline" in step else " " * 37
+        print(f"  {step['micros']:9.1f} us {rates}  {step['tactic']:32s} {step['name']}")
 
 
 def env(args):
@@ -143,10 +133,12 @@ def _parser():
     command = add_engine(add(run, "run an engine file once"))
     add_inputs(command)
     command.add_argument("--output", type=Path, metavar="FOLDER", help="write the outputs there as .npy")
-    command = add_engine(add(bench, "time an engine file"))
+    command = add_engine(add(bench, "time an engine file: latency, throughput, the share of host, device and transfers, energy"))
     add_inputs(command)
     command.add_argument("--seconds", type=float, default=2.0)
-    command.add_argument("--profile", action="store_true", help="also the time of each step")
+    command.add_argument("--warmup", type=float, default=0.5, help="seconds of calls that are not counted")
+    command.add_argument("--profile", action="store_true", help="also the time of each step, its rates, and its share of what the machine can do")
+    command.add_argument("--json", action="store_true", help="everything as JSON")
     add(env, "show versions, the libraries that are found here, GPUs and environment variables")
     return parser
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import tuyere
+from tuyere import bench
 from tuyere.cli import main
 
 
@@ -75,8 +76,28 @@ def test_sizes(engine_path, capsys):
 
 
 def test_bench(engine_path, capsys):
-    text = said(capsys, "bench", engine_path, "--seconds", "0.05", "--profile")
-    assert "median" in text and "arena 0.0" in text and " us  " in text
+    text = said(capsys, "bench", engine_path, "--seconds", "0.05", "--warmup", "0", "--profile")
+    assert "median" in text and "calls/s" in text and "arena 0.0" in text and "GB/s" in text
+    found = json.loads(said(capsys, "bench", engine_path, "--seconds", "0.05", "--warmup", "0", "--profile", "--json"))
+    spread = found["latency"]
+    assert 0 < spread["min"] <= spread["median"] <= spread["p90"] <= spread["p95"] <= spread["p99"] and found["enqueue"]["min"] <= spread["min"]
+    assert found["device"] is None and found["throughput"] > 0 and found["weight_bytes"] > 0
+    assert sum("roofline" in step for step in found["steps"]) > 0 and all(step["micros"] > 0 for step in found["steps"])
+
+
+def test_spread_and_warnings():
+    spread = bench.Spread.of([float(k) for k in range(100, 0, -1)])
+    assert (spread.min, spread.mean, spread.median, spread.p90, spread.p95, spread.p99) == (1, 50.5, 50.5, 90, 95, 99)
+    assert not bench._warnings([1.0] * 30)
+    assert "scatter" in bench._warnings([1.0] * 20 + [5.0] * 10)[0] and "drift" in bench._warnings([1.0] * 10 + [1.05] * 10 + [1.1] * 10)[0]
+
+
+@pytest.mark.gpu
+def test_bench_on_a_gpu():
+    x = torch.randn(256, 256, device="cuda")
+    timing = bench.measure(lambda t: t @ t, [x], seconds=0.2, warmup=0.1)
+    assert 0 < timing.device.median <= timing.latency.median and timing.upload.min > 0 and timing.download.min > 0
+    assert timing.energy is None or timing.energy > 0
 
 
 def test_env(capsys):
