@@ -11,6 +11,7 @@ _load.load()
 
 from . import (
     _tuyere,  # noqa: E402
+    bench,  # noqa: E402,F401
     fake,  # noqa: E402,F401  registers the fake kernel of tuyere::execute
 )
 from .aot import Program, compile, load  # noqa: E402
