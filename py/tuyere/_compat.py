@@ -51,8 +51,9 @@ __all__ = [
 ]
 
 TRACING = convert_frame.compile_lock  # torch.export and its parts patch global state, which Dynamo would trace: one thread at a time
-with FakeTensorMode():  # the first use in a process without a GPU replaces its device guard, which crashes when two threads do it at once
-    pass
+if torch.cuda.device_count() == 0:  # NVML counts them: asking CUDA itself, as FakeTensorMode does, would keep forked processes from using it
+    with FakeTensorMode():  # its first use in a process without a GPU replaces the device guard, which crashes when two threads do it at once
+        pass
 
 
 def _is_composite(op):

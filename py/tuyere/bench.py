@@ -41,8 +41,8 @@ class Spread:
 @dataclasses.dataclass
 class Timing:
     """latency: a single call until its results are there; enqueue: until the call returns; device: between events before and after it, None on the CPU;
-    upload, download: inputs from pinned memory and outputs to it; throughput: calls per second, one after the other without waiting; energy: joules per call
-    in that time, None where NVML does not tell."""
+    upload, download: inputs from pinned memory and outputs to it; throughput: calls per second when the host waits after every eighth; energy: joules
+    per call in that time, None where NVML does not tell."""
 
     calls: int
     latency: Spread

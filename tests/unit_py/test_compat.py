@@ -2,6 +2,8 @@
 """Private names of PyTorch are imported in one place and still mean what tuyere takes them for."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -14,6 +16,17 @@ PACKAGE = Path(_compat.__file__).parent
 def test_all_names_exist():
     for name in _compat.__all__:
         assert hasattr(_compat, name), name
+
+
+def test_import_leaves_cuda_alone():
+    """A process that asked CUDA for its devices cannot fork others that use it."""
+    script = (
+        "import torch\n"
+        "def asked():\n    raise SystemExit('CUDA was asked')\n"
+        "torch.cuda.device_count = lambda: 1\ntorch._C._cuda_getDeviceCount = asked\n"
+        "import tuyere\nassert not torch.cuda.is_initialized()\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_private_names_are_used_here_only():
