@@ -2,7 +2,7 @@
 """Drives CMake: C++ libraries go to tuyere/_lib, the Python module to tuyere/.
 
 TUYERE_PREBUILT=<folder with the .so files>: takes the libraries without Python ABI from there and compiles only py/bindings (machines without network).
-TUYERE_BUILD_DIR=<folder>: keeps the CMake build tree (default build/pip).
+TUYERE_BUILD_DIR=<folder>: keeps the CMake build tree (default build/release: the tree of the preset, which the tests share).
 """
 
 import os
@@ -21,14 +21,15 @@ LIBRARIES = ("libtuyere_runtime.so", "libtuyere_kernels_cpu.so", "libtuyere_buil
 class BuildWithCMake(build_ext):
     def build_extension(self, ext):
         output = Path(self.get_ext_fullpath(ext.name)).parent.resolve()
-        build = Path(os.environ.get("TUYERE_BUILD_DIR", ROOT / "build" / "pip")).resolve()
+        build_type = os.environ.get("TUYERE_BUILD_TYPE", "Release")
+        build = Path(os.environ.get("TUYERE_BUILD_DIR", ROOT / "build" / build_type.lower())).resolve()
         prebuilt = os.environ.get("TUYERE_PREBUILT")
-        self._configure(build, prebuilt)
+        self._configure(build, build_type, prebuilt)
         targets = ["_tuyere"] if prebuilt else ["_tuyere", "tuyere_runtime", "tuyere_kernels_cpu", "tuyere_builder", "tuyere_torch"]
         subprocess.check_call(["cmake", "--build", str(build), "--target", *targets])
         self._install(output, build, Path(prebuilt).resolve() if prebuilt else build / "lib")
 
-    def _configure(self, build, prebuilt):
+    def _configure(self, build, build_type, prebuilt):
         arguments = [
             "cmake",
             "-S",
@@ -36,7 +37,7 @@ class BuildWithCMake(build_ext):
             "-B",
             str(build),
             f"-DPython_EXECUTABLE={sys.executable}",
-            f"-DCMAKE_BUILD_TYPE={os.environ.get('TUYERE_BUILD_TYPE', 'Release')}",
+            f"-DCMAKE_BUILD_TYPE={build_type}",
         ]
         arguments += ["-DTUYERE_BUILD_TESTS=OFF"]
         if shutil.which("ninja"):

@@ -32,6 +32,9 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
+/// The caller's fault, in words that say what to do.
+inline Status invalid(std::string message) { return {Code::InvalidArgument, std::move(message)}; }
+
 /// A value or the Status that says why there is none.
 template <class T>
 class [[nodiscard]] Result {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Gathers into offline/ what a GPU machine without network needs: the C++ libraries (no Python or torch version in them), the wheels of the build tools, and
 # an install script that compiles only py/bindings, for the Python that is there. Run tools/setup.sh first.
-#   tools/gather_offline.sh [--onednn] [build folder, default build/pip]      --onednn: also the library of the CPU tactics (39 MB)
+#   tools/gather_offline.sh [--onednn] [build folder, default build/release]      --onednn: also the library of the CPU tactics (39 MB)
 # Copy the checkout with its offline/ folder; the other machine needs g++, Python headers, pip and torch >= 2.11.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,7 +12,7 @@ if [ "${1:-}" = "--onednn" ]; then
   onednn=1
   shift
 fi
-build="${1:-build/pip}"
+build="${1:-build/release}"
 rm -rf offline
 mkdir -p offline/lib offline/wheels
 for name in libtuyere_runtime.so libtuyere_kernels_cpu.so libtuyere_builder.so libtuyere_torch.so libhwy.so.1; do

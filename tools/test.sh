@@ -21,7 +21,7 @@ ruff format --check py tests tools examples benchmarks setup.py
 mypy
 
 echo "== C++"
-cmake --preset release -DTUYERE_BUILD_BINDINGS=OFF -DTUYERE_BUILD_TORCH_OP=OFF >/dev/null
+cmake --preset release -DTUYERE_BUILD_TESTS=ON >/dev/null
 cmake --build build/release
 ctest --test-dir build/release --output-on-failure --parallel "$jobs"
 

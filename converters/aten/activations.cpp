@@ -8,9 +8,9 @@ namespace tuyere {
 namespace {
 
 using V = Pw::Value;
-using Body = V (*)(Pw& p, V x);
+using ActivationBody = V (*)(Pw& p, V x);
 
-void add_activation(ConverterTable& t, const char* name, Body body) {
+void add_activation(ConverterTable& t, const char* name, ActivationBody body) {
   t.add(std::string("aten::") + name, [body](Convert& c) {
     Pw p(c, c.out_type().dtype);
     c.out(p.finish(body(p, p.in("self")), c.out_type().dtype));

@@ -10,13 +10,13 @@ namespace {
 using V = Pw::Value;
 
 /// x * alpha, without the multiplication by one.
-V scaled(Pw& p, V x, std::string_view alpha) {
+V times_alpha(Pw& p, V x, std::string_view alpha) {
   if (!p.c.has(alpha) || (p.c.is_number(alpha) && p.c.number(alpha) == 1)) return x;
   return p(Fn::mul, {x, p.in(alpha)});
 }
 
-using Body = V (*)(Pw& p);
-void add_math(ConverterTable& t, std::initializer_list<const char*> ops, Body body) {
+using BinaryBody = V (*)(Pw& p);
+void add_math(ConverterTable& t, std::initializer_list<const char*> ops, BinaryBody body) {
   for (const char* op : ops) {
     t.add(std::string("aten::") + op, [body](Convert& c) {
       Pw p(c, c.out_type().dtype);
@@ -39,12 +39,12 @@ V divide(Pw& p) {
 
 void add_sums(ConverterTable& t) {
   add_math(t, {"add.Tensor", "add.Scalar"}, [](Pw& p) {
-    V a = p.in("self"), b = scaled(p, p.in("other"), "alpha");
+    V a = p.in("self"), b = times_alpha(p, p.in("other"), "alpha");
     // Booleans add as "or", which is also what an addition and a test on non-zero give.
     return p.type() == DType::Bool ? p(Fn::logical_or, {a, b}) : p(Fn::add, {a, b});
   });
-  add_math(t, {"sub.Tensor", "sub.Scalar", "subtract.Tensor"}, [](Pw& p) { return p(Fn::sub, {p.in("self"), scaled(p, p.in("other"), "alpha")}); });
-  add_math(t, {"rsub.Tensor", "rsub.Scalar"}, [](Pw& p) { return p(Fn::sub, {p.in("other"), scaled(p, p.in("self"), "alpha")}); });
+  add_math(t, {"sub.Tensor", "sub.Scalar", "subtract.Tensor"}, [](Pw& p) { return p(Fn::sub, {p.in("self"), times_alpha(p, p.in("other"), "alpha")}); });
+  add_math(t, {"rsub.Tensor", "rsub.Scalar"}, [](Pw& p) { return p(Fn::sub, {p.in("other"), times_alpha(p, p.in("self"), "alpha")}); });
   add_math(t, {"mul.Tensor", "mul.Scalar", "multiply.Tensor"}, [](Pw& p) { return p.type() == DType::Bool ? two<Fn::logical_and>(p) : two<Fn::mul>(p); });
   add_math(t, {"div.Tensor", "div.Scalar", "div.Tensor_mode", "div.Scalar_mode", "true_divide.Tensor", "divide.Tensor"}, divide);
   add_math(t, {"floor_divide", "floor_divide.Scalar"}, two<Fn::floor_div>);
@@ -102,8 +102,8 @@ V ignore_nan(Pw& p) {
 
 void add_products(ConverterTable& t) {
   add_math(t, {"pow.Tensor_Scalar", "pow.Tensor_Tensor", "pow.Scalar"}, power);
-  add_math(t, {"addcmul"}, [](Pw& p) { return p(Fn::add, {p.in("self"), scaled(p, p(Fn::mul, {p.in("tensor1"), p.in("tensor2")}), "value")}); });
-  add_math(t, {"addcdiv"}, [](Pw& p) { return p(Fn::add, {p.in("self"), scaled(p, p(Fn::div, {p.in("tensor1"), p.in("tensor2")}), "value")}); });
+  add_math(t, {"addcmul"}, [](Pw& p) { return p(Fn::add, {p.in("self"), times_alpha(p, p(Fn::mul, {p.in("tensor1"), p.in("tensor2")}), "value")}); });
+  add_math(t, {"addcdiv"}, [](Pw& p) { return p(Fn::add, {p.in("self"), times_alpha(p, p(Fn::div, {p.in("tensor1"), p.in("tensor2")}), "value")}); });
   add_math(t, {"lerp.Scalar", "lerp.Tensor"}, [](Pw& p) { return lerp(p, p.in("weight")); });
   add_math(t, {"xlogy.Tensor", "xlogy.Scalar_Other", "xlogy.Scalar_Self"}, xlogy);
   add_math(t, {"logaddexp"}, logaddexp);

@@ -9,13 +9,14 @@ namespace {
 
 using V = Pw::Value;
 
-struct Row {
+struct ComparisonRow {
   const char* name;
   Fn fn;
 };
-constexpr Row kComparisons[] = {{"eq", Fn::eq},        {"ne", Fn::ne},   {"lt", Fn::lt},         {"le", Fn::le},      {"gt", Fn::gt},           {"ge", Fn::ge},
-                                {"not_equal", Fn::ne}, {"less", Fn::lt}, {"less_equal", Fn::le}, {"greater", Fn::gt}, {"greater_equal", Fn::ge}};
-constexpr Row kLogic[] = {{"logical_and", Fn::logical_and}, {"logical_or", Fn::logical_or}, {"logical_xor", Fn::logical_xor}};
+constexpr ComparisonRow kComparisons[] = {{"eq", Fn::eq},         {"ne", Fn::ne},      {"lt", Fn::lt},           {"le", Fn::le},
+                                          {"gt", Fn::gt},         {"ge", Fn::ge},      {"not_equal", Fn::ne},    {"less", Fn::lt},
+                                          {"less_equal", Fn::le}, {"greater", Fn::gt}, {"greater_equal", Fn::ge}};
+constexpr ComparisonRow kLogic[] = {{"logical_and", Fn::logical_and}, {"logical_or", Fn::logical_or}, {"logical_xor", Fn::logical_xor}};
 
 void add_comparison(ConverterTable& t, const std::string& op, Fn fn) {
   t.add(op, [fn](Convert& c) {
@@ -65,10 +66,10 @@ void isclose(Convert& c) {
 }  // namespace
 
 void add_compare(ConverterTable& t) {
-  for (const Row& row : kComparisons) {
+  for (const ComparisonRow& row : kComparisons) {
     for (const char* overload : {".Tensor", ".Scalar"}) add_comparison(t, std::string("aten::") + row.name + overload, row.fn);
   }
-  for (const Row& row : kLogic) add_logic(t, std::string("aten::") + row.name, row.fn);
+  for (const ComparisonRow& row : kLogic) add_logic(t, std::string("aten::") + row.name, row.fn);
   t.add("aten::logical_not", logical_not);
   add_predicate(t, "aten::isnan", false, [](Pw& p, V x) { return p(Fn::isnan, {x}); });
   add_predicate(t, "aten::isinf", false, [](Pw& p, V x) { return p(Fn::isinf, {x}); });

@@ -109,8 +109,8 @@ void aminmax(Convert& c) {
 }
 
 /// A pointwise layer of one input in f32 (f64 for f64), so that sums of short floats are taken before rounding.
-using Body = Pw::Value (*)(Pw& p, Pw::Value x, double order);
-TensorId mapped(Convert& c, TensorId x, DType type, double order, Body body) {
+using NormBody = Pw::Value (*)(Pw& p, Pw::Value x, double order);
+TensorId mapped(Convert& c, TensorId x, DType type, double order, NormBody body) {
   Pw p(c, type);
   return p.finish(body(p, p.in(x), order), type);
 }
@@ -123,7 +123,7 @@ void vector_norm(Convert& c) {
   double order = c.has(name) ? c.number(name) : 2;
   std::vector<int64_t> axes = reduced_axes(c, x);
   using V = Pw::Value;
-  auto total = [&](ReduceKind kind, Body body) { return reduce(c, kind, mapped(c, x, wide, order, body), axes, wide); };
+  auto total = [&](ReduceKind kind, NormBody body) { return reduce(c, kind, mapped(c, x, wide, order, body), axes, wide); };
   TensorId norm;
   if (std::isinf(order)) {
     norm = total(order > 0 ? ReduceKind::max : ReduceKind::min, [](Pw& p, V v, double) { return p(Fn::abs, {v}); });

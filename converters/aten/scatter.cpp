@@ -108,7 +108,7 @@ void replace_slice(Convert& c, TensorId x, TensorId src, int64_t axis, const Dim
   c.out(parts.size() == 1 ? src : c.add(Concat{axis}, parts));
 }
 
-Dim position(Dim at, const Dim& size) {
+Dim scatter_position(Dim at, const Dim& size) {
   if (at.is_const() && at.value() < 0) at = size + at;
   return at.is_const() && size.is_const() ? Dim(std::clamp<int64_t>(at.value(), 0, size.value())) : at;
 }
@@ -116,7 +116,7 @@ Dim position(Dim at, const Dim& size) {
 void slice_scatter(Convert& c) {
   TensorId x = c.tensor("self");
   int64_t axis = c.axis("dim", x);
-  Dim start = position(c.has("start") ? c.dim("start") : Dim(0), c.type(x).shape.at(axis));
+  Dim start = scatter_position(c.has("start") ? c.dim("start") : Dim(0), c.type(x).shape.at(axis));
   replace_slice(c, x, c.tensor("src"), axis, start, c.has("step") ? c.integer("step") : 1);
 }
 
@@ -124,7 +124,7 @@ void select_scatter(Convert& c) {
   TensorId x = c.tensor("self"), src = c.tensor("src");
   int64_t axis = c.axis("dim", x);
   Shape shape = c.type(x).shape;
-  Dim at = position(c.dim("index"), shape.at(axis));
+  Dim at = scatter_position(c.dim("index"), shape.at(axis));
   shape[axis] = 1;
   replace_slice(c, x, c.reshape(src, shape), axis, at, 1);
 }

@@ -8,8 +8,8 @@
 namespace tuyere {
 namespace {
 
-/// A position counted from the end when negative, kept inside 0..size where the size is known.
-Dim position(Dim at, const Dim& size) {
+/// A slice_position counted from the end when negative, kept inside 0..size where the size is known.
+Dim slice_position(Dim at, const Dim& size) {
   if (!at.is_const()) return at;
   if (at.value() < 0) at = size.is_const() ? Dim(std::max<int64_t>(at.value() + size.value(), 0)) : size + at;
   return size.is_const() && at.is_const() ? Dim(std::min(at.value(), size.value())) : at;
@@ -18,14 +18,14 @@ Dim position(Dim at, const Dim& size) {
 void select(Convert& c) {
   TensorId x = c.tensor("self");
   int64_t axis = c.axis("dim", x);
-  Dim at = position(c.dim("index"), c.type(x).shape.at(axis));
+  Dim at = slice_position(c.dim("index"), c.type(x).shape.at(axis));
   c.out(c.reshape(c.slice(x, axis, at, at + 1), c.out_type().shape));
 }
 
 void slice(Convert& c) {
   TensorId x = c.tensor("self");
   int64_t axis = c.axis("dim", x), step = c.has("step") ? c.integer("step") : 1;
-  Dim start = position(c.has("start") ? c.dim("start") : Dim(0), c.type(x).shape.at(axis));
+  Dim start = slice_position(c.has("start") ? c.dim("start") : Dim(0), c.type(x).shape.at(axis));
   const Dim& count = c.out_type().shape.at(axis);
   Dim end = count.is_const(0) ? start : start + (count - 1) * step + 1;
   c.out(c.slice(x, axis, start, end, step));
@@ -34,7 +34,7 @@ void slice(Convert& c) {
 void narrow(Convert& c) {
   TensorId x = c.tensor("self");
   int64_t axis = c.axis("dim", x);
-  Dim start = position(c.dim("start"), c.type(x).shape.at(axis));
+  Dim start = slice_position(c.dim("start"), c.type(x).shape.at(axis));
   c.out(c.slice(x, axis, start, start + c.dim("length")));
 }
 

@@ -10,14 +10,14 @@
 namespace tuyere {
 namespace {
 
-struct Row {
+struct UnaryRow {
   const char* op;
   Fn fn;
 };
 
 // A row a line.
 // clang-format off
-constexpr Row kFunctions[] = {
+constexpr UnaryRow kFunctions[] = {
     {"abs", Fn::abs},
     {"acos", Fn::acos},
     {"acosh", Fn::acosh},
@@ -53,7 +53,7 @@ constexpr Row kFunctions[] = {
     {"bitwise_not", Fn::bitwise_not},
 };
 // clang-format on
-constexpr Row kRounding[] = {{"ceil", Fn::ceil}, {"floor", Fn::floor}, {"trunc", Fn::trunc}, {"fix", Fn::trunc}, {"round", Fn::round}};
+constexpr UnaryRow kRounding[] = {{"ceil", Fn::ceil}, {"floor", Fn::floor}, {"trunc", Fn::trunc}, {"fix", Fn::trunc}, {"round", Fn::round}};
 
 void add_function(ConverterTable& t, const char* name, Fn fn) {
   t.add(std::string("aten::") + name, [fn](Convert& c) {
@@ -72,8 +72,8 @@ void add_rounding(ConverterTable& t, const char* name, Fn fn) {
   });
 }
 
-using Body = Pw::Value (*)(Pw& p, Pw::Value x);
-void add_composed(ConverterTable& t, const char* name, Body body) {
+using UnaryBody = Pw::Value (*)(Pw& p, Pw::Value x);
+void add_composed(ConverterTable& t, const char* name, UnaryBody body) {
   t.add(std::string("aten::") + name, [body](Convert& c) {
     Pw p(c, c.out_type().dtype);
     c.out(p.finish(body(p, p.in("self")), c.out_type().dtype));
@@ -126,8 +126,8 @@ void nan_to_num(Convert& c) {
 }  // namespace
 
 void add_unary(ConverterTable& t) {
-  for (const Row& row : kFunctions) add_function(t, row.op, row.fn);
-  for (const Row& row : kRounding) add_rounding(t, row.op, row.fn);
+  for (const UnaryRow& row : kFunctions) add_function(t, row.op, row.fn);
+  for (const UnaryRow& row : kRounding) add_rounding(t, row.op, row.fn);
   add_composed_functions(t);
   add_function(t, "absolute", Fn::abs);
   add_function(t, "negative", Fn::neg);

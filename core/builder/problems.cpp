@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "runtime/engine/engine.h"
+
 namespace tuyere {
 namespace {
 

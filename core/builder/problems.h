@@ -6,8 +6,8 @@
 
 namespace tuyere {
 
-/// What callers' tensors are aligned to at least, and constants in an engine file; arena buffers are 256-byte aligned.
-inline constexpr int kIoAlignment = 16, kConstantAlignment = 64, kArenaAlignment = 256;
+/// What constants are aligned to in an engine file, and buffers of the arena.
+inline constexpr int kConstantAlignment = 64, kArenaAlignment = 256;
 
 Problem make_problem(const Network& network, int body, LayerId layer, const Placement& placement, const Symbols& hints, bool deterministic);
 /// One problem per step of the placement.

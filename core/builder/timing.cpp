@@ -12,17 +12,17 @@
 namespace tuyere {
 namespace {
 
-constexpr double kBudgetMicros = 20000;  // per candidate; at least kMinRounds rounds are taken whatever they cost
-constexpr double kHopeless = 4;          // times the best: not worth more rounds; one look is enough to see that of a long step
+constexpr double kCandidateMicros = 20000;  // per candidate; at least kCandidateRounds rounds are taken whatever they cost
+constexpr double kTooSlow = 4;              // times the best: not worth more rounds; one look is enough to see that of a long step
 constexpr double kLongMicros = 1000;
-constexpr int kMinRounds = 3;
+constexpr int kCandidateRounds = 3;
 
 /// Rounds in which all candidates within `within` times the best one take turns: the closer the race, the longer it lasts.
 struct Stage {
   int rounds;
   double within;
 };
-constexpr Stage kStages[] = {{3, kHopeless}, {5, 1.5}, {12, 1.1}};
+constexpr Stage kStages[] = {{3, kTooSlow}, {5, 1.5}, {12, 1.1}};
 
 /// One candidate, prepared. sample() gives the microseconds of one run.
 class Sampler {
@@ -187,9 +187,9 @@ class Race {
     if (!runner.sampler) return;
     const double first = runner.samples[0];
     best_look_ = std::min(best_look_, first);
-    if (first > kLongMicros && first > kHopeless * best_look_) return;
+    if (first > kLongMicros && first > kTooSlow * best_look_) return;
     runner.sampler->settle(first);
-    if (first > kBudgetMicros * kMinRounds) return;  // a warm-up would cost more than it tells
+    if (first > kCandidateMicros * kCandidateRounds) return;  // a warm-up would cost more than it tells
     take(i);
     runner.samples.erase(runner.samples.begin());
   }
@@ -219,7 +219,7 @@ class Race {
   };
 
   static bool affordable(const Runner& runner) {
-    return runner.sampler && (runner.spent < kBudgetMicros || runner.samples.size() < static_cast<size_t>(kMinRounds));
+    return runner.sampler && (runner.spent < kCandidateMicros || runner.samples.size() < static_cast<size_t>(kCandidateRounds));
   }
 
   void take(size_t i) {

@@ -13,13 +13,14 @@ namespace tuyere {
 namespace {
 
 using Json = nlohmann::ordered_json;
-constexpr int kVersion = 2;
+constexpr int kCacheVersion = 2;
 
 double to_nanosecond(double micros) { return std::round(micros * 1000) / 1000; }
 
 void check_header(const Json& line) {
   USER_CHECK(line.at("tuyere") == "timing cache", "not a timing cache");
-  USER_CHECK(line.at("version").get<int>() <= kVersion, "timing cache of version " << line.at("version") << "; this library reads up to " << kVersion);
+  USER_CHECK(line.at("version").get<int>() <= kCacheVersion,
+             "timing cache of version " << line.at("version") << "; this library reads up to " << kCacheVersion);
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ void TimingCache::merge(const std::string& text) {
 }
 
 std::string TimingCache::str() const {
-  std::string text = Json{{"tuyere", "timing cache"}, {"version", kVersion}}.dump() + "\n";
+  std::string text = Json{{"tuyere", "timing cache"}, {"version", kCacheVersion}}.dump() + "\n";
   for (const auto& [name, candidates] : entries_) {
     Json timed = Json::array();
     for (const auto& [candidate, micros] : candidates) timed.push_back({{"tactic", candidate.first}, {"config", candidate.second}, {"us", micros}});

@@ -22,11 +22,6 @@ namespace {
 constexpr double kWorthIt = 4;       // bytes that the group's convolutions move for a byte copied at the border
 constexpr double kMostFilled = 1.5;  // channels after filling up, for one before; images of one pixel may take more
 
-template <class... Ts>
-bool is_any_of(const Op& op) {
-  return (std::holds_alternative<Ts>(op) || ...);
-}
-
 /// Whether finite inputs always give finite results (but for overflow).
 bool keeps_finite(const Program& program) {
   constexpr std::array kSafe = {Fn::add,       Fn::sub,      Fn::mul,  Fn::min,     Fn::max,   Fn::neg,      Fn::abs,       Fn::square,

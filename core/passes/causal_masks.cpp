@@ -15,7 +15,7 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kLargest = int64_t{64} << 20;  // bytes of any tensor that is computed
+constexpr int64_t kLargestMask = int64_t{64} << 20;  // bytes of any tensor that is computed
 
 enum class Mask { other, causal, everything };
 
@@ -35,7 +35,7 @@ class Extractor {
     auto [it, fresh] = known_.try_emplace(id, false);
     if (!fresh) return it->second;
     const Tensor& tensor = net_.tensor(id, body_);
-    if (!is_static(tensor.type.shape) || tensor.observed || bytes_of(tensor.type.dtype, numel(tensor.type.shape).value()) > kLargest) return false;
+    if (!is_static(tensor.type.shape) || tensor.observed || bytes_of(tensor.type.dtype, numel(tensor.type.shape).value()) > kLargestMask) return false;
     if (tensor.constant >= 0) return known_[id] = !net_.constants[tensor.constant].param && net_.constants[tensor.constant].data;
     const Layer* layer = net_.producer(id, body_);
     if (!layer || layer->dead || group(layer->op) == OpGroup::control) return false;

@@ -75,7 +75,7 @@ TensorId weight_factor(Network& net, const Match& m, const Layer& heavy, int bod
   return net.add1(Reshape{shape}, {m.factor}, heavy.origins, body);
 }
 
-void apply(Network& net, const Match& m, int body) {
+void fold_into_conv(Network& net, const Match& m, int body) {
   Layer heavy = net.bodies[body].layers[m.heavy];  // by value: adding layers moves the vector
   const TensorId old = net.bodies[body].layers[m.scale].outputs[0];
   const TensorId factor = weight_factor(net, m, heavy, body);
@@ -105,7 +105,7 @@ bool fold_one(Network& net, int body) {
     const Layer& layer = net.bodies[body].layers[id];
     if (constant[layer.outputs[0]] || net.uses(layer.outputs[0], body) == 0) continue;
     if (const auto m = find(net, id, constant, body)) {
-      apply(net, *m, body);
+      fold_into_conv(net, *m, body);
       return true;
     }
   }

@@ -63,7 +63,7 @@ bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape&
   return simple.has_value();
 }
 
-bool fuse(Network& net, LayerId id, int body) {
+bool fuse_into_producer(Network& net, LayerId id, int body) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
   if (own < 0 || layer.outputs.size() != 1) return false;
@@ -112,7 +112,7 @@ bool fuse_epilogue(Network& net, const PassContext&) {
         if (net.bodies[body].layers[id].dead) continue;
         const TensorId out = net.bodies[body].layers[id].outputs[0];
         if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
-        if (net.uses(out, body) > 0) changed |= fuse(net, id, body);
+        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body);
       }
     }
   }

@@ -39,7 +39,7 @@ bool may_store(const Network& net, const Layer& norm, TensorId via, int body) {
   return op && op->extra_types.empty() && op->epilogue.inputs.size() <= 1 && !net.tensor(via, body).observed;
 }
 
-bool fuse(Network& net, LayerId id, const std::vector<bool>& constant, int body) {
+bool fuse_into_consumer(Network& net, LayerId id, const std::vector<bool>& constant, int body) {
   const Layer layer = net.bodies[body].layers[id];  // by value: adding a layer moves the vector
   Op op = layer.op;
   Program* prologue = prologue_of(op);
@@ -84,7 +84,7 @@ bool fuse_prologue(Network& net, const PassContext&) {
       const std::vector<bool> constant = constant_tensors(net.bodies[body]);
       for (LayerId id : live(net, body)) {
         const TensorId out = net.bodies[body].layers[id].outputs[0];
-        if (!constant[out] && net.uses(out, body) > 0 && fuse(net, id, constant, body)) {
+        if (!constant[out] && net.uses(out, body) > 0 && fuse_into_consumer(net, id, constant, body)) {
           changed = true;
           break;
         }

@@ -19,11 +19,6 @@
 namespace tuyere {
 namespace {
 
-template <class... Ts>
-bool is_any_of(const Op& op) {
-  return (std::holds_alternative<Ts>(op) || ...);
-}
-
 class LayoutPass {
  public:
   LayoutPass(Network& net, int body, bool order_weights) : net_(net), body_(body), order_weights_(order_weights) {}

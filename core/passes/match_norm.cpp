@@ -140,7 +140,7 @@ std::optional<Affine> affine_after(const Network& net, TensorId y, Fn fn, const 
   }
 }
 
-void apply(Network& net, TensorId y, Found found, const std::vector<bool>& constant, int body) {
+void replace_by_norm(Network& net, TensorId y, Found found, const std::vector<bool>& constant, int body) {
   const Shape& shape = net.type(found.x, body).shape;
   const Shape dims(shape.end() - found.norm.axes, shape.end());
   Origins origins = net.producer(y, body)->origins;
@@ -173,7 +173,7 @@ bool match_norm(Network& net, const PassContext&) {
       const TensorId y = layer.outputs[0];
       const auto found = NormMatcher(net, body).match(y);
       if (!found || net.type(found->x, body).shape != net.type(y, body).shape) continue;
-      apply(net, y, *found, constant, body);
+      replace_by_norm(net, y, *found, constant, body);
       changed = true;
     }
   }

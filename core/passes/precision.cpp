@@ -29,11 +29,6 @@ bool is_huge(const Program& program) {
                      [](const Inst& inst) { return inst.fn == Fn::constant && is_float(inst.type) && is_huge(inst.value); });
 }
 
-template <class... Ts>
-bool is_any_of(const Op& op) {
-  return (std::holds_alternative<Ts>(op) || ...);
-}
-
 class Retype {
  public:
   /// `everywhere`: all layers, otherwise those that depend on float inputs and embeddings.

@@ -12,7 +12,7 @@
 namespace tuyere {
 namespace {
 
-constexpr size_t kMaxInputs = 12;
+constexpr size_t kMaxParts = 12;
 
 class Splitter {
  public:
@@ -41,7 +41,7 @@ class Splitter {
       start = end;
     }
     const Composed all = join(halves);
-    if (all.inputs.size() > kMaxInputs) return false;
+    if (all.inputs.size() > kMaxParts) return false;
     const std::vector<DType> types(parts_.size(), std::get<Pointwise>(here_.op).types[0]);
     const std::vector<TensorId> outputs = net_.add(Pointwise{all.program, types}, all.inputs, here_.origins, body_);
     net_.replace(here_.outputs[0], net_.add1(Concat{axis_}, outputs, here_.origins, body_), body_);

@@ -11,6 +11,12 @@ namespace tuyere {
 /// Per tensor: whether it is computed from constants only, so that work on it belongs to the weight program.
 std::vector<bool> constant_tensors(const Body& body);
 
+/// Whether the operator is one of Ts.
+template <class... Ts>
+bool is_any_of(const Op& op) {
+  return (std::holds_alternative<Ts>(op) || ...);
+}
+
 /// The only layer that reads `id`, when nothing else does (no output, not observed) and it reads it once or more; kNone otherwise.
 LayerId sole_consumer(const Network& net, TensorId id, int body);
 

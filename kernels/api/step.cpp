@@ -9,10 +9,14 @@ int64_t TensorView::numel() const {
   return count;
 }
 
-Result<int64_t> Executor::workspace(const StepSpec& spec, const PrepareArgs& args) {
+const Symbols& PrepareArgs::known_symbols() const {
   static const Symbols none;
+  return symbols ? *symbols : none;
+}
+
+Result<int64_t> Executor::workspace(const StepSpec& spec, const PrepareArgs& args) {
   int64_t bytes = 0;
-  if (spec.workspace.try_eval(args.symbols ? *args.symbols : none, &bytes)) return bytes;
+  if (spec.workspace.try_eval(args.known_symbols(), &bytes)) return bytes;
   return Status(Code::Internal, "the workspace " + spec.workspace.str() + " of a " + spec.executor + " step has no value for these shapes");
 }
 

@@ -51,6 +51,8 @@ struct PrepareArgs {
   const Symbols* symbols = nullptr;
   ConstantStore* store = nullptr;
   int device = 0;
+
+  const Symbols& known_symbols() const;  // none when `symbols` is null
 };
 
 /// A prepared step. run() must not allocate, lock, throw or synchronize. pointers: inputs, outputs, then the workspace when the spec has one.
@@ -58,6 +60,12 @@ class Executable {
  public:
   virtual ~Executable() = default;
   virtual Status run(void* const* pointers, void* stream) noexcept = 0;
+};
+
+/// A step with nothing to do, e.g. for empty tensors.
+class EmptyExecutable final : public Executable {
+ public:
+  Status run(void* const*, void*) noexcept override { return Status::ok(); }
 };
 
 /// Prepares steps of one executor. Engines look executors up by StepSpec::executor.

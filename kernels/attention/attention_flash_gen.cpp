@@ -29,7 +29,7 @@ bool reads_pairs(const View& v) {
          codegen::divisible(v.mask[1], 2) && codegen::divisible(v.mask[2], 2);
 }
 
-std::string mask_text(const View& v, mma::KernelParams& params) {
+std::string flash_mask_text(const View& v, mma::KernelParams& params) {
   if (v.mask.empty()) {
     if (scales_late(v)) return "";
     return R"CUDA(#pragma unroll
@@ -108,7 +108,7 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   const std::string epilogue_text = mma::emit_epilogue(store, params);
   codegen::Vars vars = operand_vars(v, params);
   for (const codegen::Vars& more : {shape_vars(v, target, shape), type_vars(v)}) vars.insert(vars.end(), more.begin(), more.end());
-  vars.push_back({"MASK", mask_text(v, params)});
+  vars.push_back({"MASK", flash_mask_text(v, params)});
   if (shape.splits > 1) vars.push_back({"WORKSPACE", params.pointer(v.out.position + 1, DType::F32, true)});
   vars.push_back({"STORE", codegen::fill(shape.splits > 1 ? flash_partial_text() : flash_store_text(), vars)});
   std::string body = epilogue_text + mma::tile_text() + codegen::fill(flash_text(), vars);

@@ -104,7 +104,7 @@ $MASK
 }
 )CUDA";
 
-std::string mask_text(const View& v, mma::KernelParams& params) {
+std::string generic_mask_text(const View& v, mma::KernelParams& params) {
   if (v.mask.empty()) return "";
   const std::string load = params.pointer(3, v.mask_type, false) + "[" + mask_offset(v, params, {"b", "h", "row", "key"}) + "]";
   return "      if (row < size_q && key < size_k) { " + (v.mask_type == DType::Bool ? "if (!" + load + ") x = NEG;" : "x += tg_cvt<TGA_ACC>(" + load + ");") +
@@ -124,7 +124,8 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   char scale[40];
   std::snprintf(scale, sizeof scale, "%.17e", v.scale);
   codegen::Vars vars = operand_vars(v, params);
-  vars.insert(vars.end(), {{"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"SCALE", scale}, {"MASK", mask_text(v, params)}});
+  vars.insert(vars.end(),
+              {{"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"SCALE", scale}, {"MASK", generic_mask_text(v, params)}});
   mma::KernelSource source = mma::one_launch("tg_attention", ceildiv(v.queries, 4) * v.heads * v.batch, 128, params, target);
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   return source;

@@ -9,10 +9,6 @@
 namespace tuyere::codegen {
 namespace {
 
-enum class Mode { vector, broadcast, strided };
-
-std::string number(int v) { return std::to_string(v); }
-
 const std::vector<Dim>& strides_of(const Elementwise& e, bool output, int k) { return e.space.strides[output ? e.in.size() + k : k]; }
 
 /// Whether V consecutive elements of the access lie in one aligned piece of memory.
@@ -60,9 +56,9 @@ class Writer {
     const auto sizes = chunked_sizes(e_, shape_.vec);
     const Vars vars = {{"total", kernel_.value(numel(sizes))},
                        {"block", block},
-                       {"span", number(shape_.unroll * shape_.threads)},
-                       {"U", number(shape_.unroll)},
-                       {"T", number(shape_.threads)}};
+                       {"span", std::to_string(shape_.unroll * shape_.threads)},
+                       {"U", std::to_string(shape_.unroll)},
+                       {"T", std::to_string(shape_.threads)}};
     std::string code = fill("  {\n    const idx total = $total, first = (idx)($block) * $span + threadIdx.x;\n", vars);
     for (int k = 0; k < e_.values(); ++k) code += declaration(k);
     code += fill("#pragma unroll\n    for (int u = 0; u < $U; ++u) {\n    const idx i = first + u * $T;\n    if (i < total) {\n", vars);
@@ -79,7 +75,8 @@ class Writer {
 
  private:
   std::string declaration(int k) {
-    return fill("    $s a$k[$U][$n];\n", {{"s", storage_ctype(e_.in[k].op.dtype)}, {"k", number(k)}, {"U", number(shape_.unroll)}, {"n", number(width(k))}});
+    return fill("    $s a$k[$U][$n];\n",
+                {{"s", storage_ctype(e_.in[k].op.dtype)}, {"k", std::to_string(k)}, {"U", std::to_string(shape_.unroll)}, {"n", std::to_string(width(k))}});
   }
   int width(int k) const { return mode_of(e_, false, k, shape_.vec) == Mode::broadcast ? 1 : shape_.vec; }
 
@@ -87,7 +84,7 @@ class Writer {
     std::string code;
     coords_ = split(kernel_, code, "i", sizes, "c");
     if (shape_.vec > 1) {
-      const std::string v = number(shape_.vec);
+      const std::string v = std::to_string(shape_.vec);
       code += "    const idx cv = " + coords_.back() + " * " + v + ";\n";
       coords_.back() = "cv";
       if (tail_) code += "    const int left = (int)tg_lesser((idx)" + v + ", (idx)(" + kernel_.value(e_.space.size.back()) + " - cv));\n";
@@ -103,7 +100,7 @@ class Writer {
       for (const Indirect& i : list[k].indirect) {
         if (done[i.index]) continue;
         done[i.index] = true;
-        code += fill("    idx x$i = (idx)$p[$o]; if (x$i < 0) x$i += (idx)$n;\n", {{"i", number(i.index)},
+        code += fill("    idx x$i = (idx)$p[$o]; if (x$i < 0) x$i += (idx)$n;\n", {{"i", std::to_string(i.index)},
                                                                                    {"p", pointer(kernel_, e_.in[i.index].op, false)},
                                                                                    {"o", offset(kernel_, e_.space.strides[i.index], coords_)},
                                                                                    {"n", kernel_.value(i.size)}});
@@ -114,14 +111,14 @@ class Writer {
   std::string address(bool output, int k) {
     const Access& access = output ? e_.out[k] : e_.in[k];
     std::string at = offset(kernel_, strides_of(e_, output, k), coords_);
-    for (const Indirect& i : access.indirect) at += " + x" + number(i.index) + " * (idx)" + kernel_.value(i.stride);
+    for (const Indirect& i : access.indirect) at += " + x" + std::to_string(i.index) + " * (idx)" + kernel_.value(i.stride);
     return pointer(kernel_, access.op, output) + " + " + at;
   }
 
   Vars access_vars(bool output, int k) {
     const auto& strides = strides_of(e_, output, k);
-    return {{"k", number(k)},
-            {"V", number(shape_.vec)},
+    return {{"k", std::to_string(k)},
+            {"V", std::to_string(shape_.vec)},
             {"at", address(output, k)},
             {"stride", strides.empty() ? "0" : kernel_.value(strides.back())},
             {"last", tail_ ? "tg_lesser(j, left - 1)" : "j"}};
@@ -134,15 +131,16 @@ class Writer {
     const std::string single = fill("{\n#pragma unroll\n    for (int j = 0; j < $V; ++j) a$k[u][j] = ($at)[(idx)$last * $stride]; }\n", vars);
     if (mode == Mode::strided) return "    " + single;
     const std::string wide = fill("tg_load<$V>(a$k[u], $at);\n", vars);
-    return tail_ ? "    if (left == " + number(shape_.vec) + ") " + wide + "    else " + single : "    " + wide;
+    return tail_ ? "    if (left == " + std::to_string(shape_.vec) + ") " + wide + "    else " + single : "    " + wide;
   }
 
   std::string compute() {
     std::string code;
     for (size_t k = 0; k < e_.out.size(); ++k)
-      code += fill("    $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", number(static_cast<int>(k))}, {"V", number(shape_.vec)}});
-    code += "#pragma unroll\n    for (int j = 0; j < " + number(shape_.vec) + "; ++j) {\n";
-    auto element = [&](int k) { return "a" + number(k) + "[u][" + (width(k) == 1 ? "0" : "j") + "]"; };
+      code +=
+          fill("    $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", std::to_string(static_cast<int>(k))}, {"V", std::to_string(shape_.vec)}});
+    code += "#pragma unroll\n    for (int j = 0; j < " + std::to_string(shape_.vec) + "; ++j) {\n";
+    auto element = [&](int k) { return "a" + std::to_string(k) + "[u][" + (width(k) == 1 ? "0" : "j") + "]"; };
     if (e_.program.empty()) {
       code += fill("    r0[j] = tg_copy<$s>($a);\n", {{"s", storage_ctype(e_.out[0].op.dtype)}, {"a", element(0)}});
     } else {
@@ -150,7 +148,8 @@ class Writer {
       for (int k = 0; k < e_.values(); ++k) inputs.push_back("tg_cvt<" + storage_ctype(e_.program.inputs[k]) + ">(" + element(k) + ")");
       const auto results = emit_cuda(e_.program, inputs, "t", code);
       for (size_t k = 0; k < results.size(); ++k)
-        code += fill("    r$k[j] = tg_cvt<$s>($r);\n", {{"k", number(static_cast<int>(k))}, {"s", storage_ctype(e_.out[k].op.dtype)}, {"r", results[k]}});
+        code +=
+            fill("    r$k[j] = tg_cvt<$s>($r);\n", {{"k", std::to_string(static_cast<int>(k))}, {"s", storage_ctype(e_.out[k].op.dtype)}, {"r", results[k]}});
     }
     return code + "    }\n";
   }
@@ -161,7 +160,7 @@ class Writer {
                                fill("($at)[(idx)j * $stride] = r$k[j]; }\n", vars);
     if (mode_of(e_, true, k, shape_.vec) != Mode::vector) return "    " + single;
     const std::string wide = fill("tg_store<$V>($at, r$k);\n", vars);
-    return tail_ ? "    if (left == " + number(shape_.vec) + ") " + wide + "    else " + single : "    " + wide;
+    return tail_ ? "    if (left == " + std::to_string(shape_.vec) + ") " + wide + "    else " + single : "    " + wide;
   }
 
   Kernel& kernel_;
@@ -212,7 +211,9 @@ ElementwiseShape parse_shape_config(const Config& config, const ElementwiseShape
   return {config_int(config, "vec", fallback.vec), config_int(config, "unroll", fallback.unroll), config_int(config, "threads", fallback.threads)};
 }
 
-std::string str(const ElementwiseShape& shape) { return "vec=" + number(shape.vec) + " unroll=" + number(shape.unroll) + " threads=" + number(shape.threads); }
+std::string str(const ElementwiseShape& shape) {
+  return "vec=" + std::to_string(shape.vec) + " unroll=" + std::to_string(shape.unroll) + " threads=" + std::to_string(shape.threads);
+}
 
 Dim elementwise_blocks(const Elementwise& e, const ElementwiseShape& shape) {
   return ceildiv(numel(chunked_sizes(e, shape.vec)), shape.unroll * shape.threads);

@@ -11,8 +11,6 @@
 
 namespace tuyere::codegen {
 
-enum class Mode { vector, broadcast, strided };
-
 /// Tensors 0.. of both spaces are `ops`. A vector runs along the last dim of `along`.
 struct Rows {
   Space outer, inner;

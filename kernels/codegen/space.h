@@ -16,6 +16,9 @@ struct Space {
   int rank() const { return static_cast<int>(size.size()); }
 };
 
+/// How a thread reads a tensor along its vector: at once, one element for all, or element by element.
+enum class Mode { vector, broadcast, strided };
+
 /// A tensor of the step as a kernel sees it. Strides along the space are in Space.
 struct Operand {
   int position = 0;  // in the step's pointer list

@@ -8,8 +8,6 @@
 namespace tuyere::codegen {
 namespace {
 
-std::string number(int v) { return std::to_string(v); }
-
 bool vector_along(const Space& space, int tensor, const Operand& op, int dim, int vec) {
   const auto& strides = space.strides[tensor];
   if (!strides[dim].is_const(1) || op.alignment % std::min(16, size_of(op.dtype) * vec) != 0 || !divisible(space.size[dim], vec)) return false;
@@ -36,7 +34,8 @@ class TileWriter {
     const auto names = split(kernel_, code, "(idx)blockIdx.x", sizes, "g");
     coords_.assign(e_.space.rank(), "0");
     for (size_t i = 0; i < outer_.size(); ++i) coords_[outer_[i]] = names[i];
-    code += fill("    const idx a0 = $ga * $tile, b0 = $gb * $tile;\n", {{"ga", names.back()}, {"gb", names[names.size() - 2]}, {"tile", number(plan_.tile)}});
+    code += fill("    const idx a0 = $ga * $tile, b0 = $gb * $tile;\n",
+                 {{"ga", names.back()}, {"gb", names[names.size() - 2]}, {"tile", std::to_string(plan_.tile)}});
     for (size_t k = 0; k < plan_.tiled.size(); ++k)
       if (plan_.tiled[k]) code += load_tile(static_cast<int>(k));
     kernel_.body += code + "    __syncthreads();\n" + compute();
@@ -67,10 +66,10 @@ class TileWriter {
     }
 )",
                 {{"s", storage_ctype(e_.in[k].op.dtype)},
-                 {"k", number(k)},
-                 {"tile", number(plan_.tile)},
-                 {"pitch", number(pitch)},
-                 {"V", number(plan_.vec_b)},
+                 {"k", std::to_string(k)},
+                 {"tile", std::to_string(plan_.tile)},
+                 {"pitch", std::to_string(pitch)},
+                 {"V", std::to_string(plan_.vec_b)},
                  {"na", kernel_.value(e_.space.size[plan_.a])},
                  {"nb", kernel_.value(e_.space.size[plan_.b])},
                  {"p", pointer(kernel_, e_.in[k].op, false)},
@@ -81,9 +80,9 @@ class TileWriter {
   std::string read(int k) {
     const Operand& op = e_.in[k].op;
     const Vars vars = {{"s", storage_ctype(op.dtype)},
-                       {"k", number(k)},
-                       {"V", number(plan_.vec_a)},
-                       {"pitch", number(plan_.tile + std::max(1, 4 / size_of(op.dtype)))},
+                       {"k", std::to_string(k)},
+                       {"V", std::to_string(plan_.vec_a)},
+                       {"pitch", std::to_string(plan_.tile + std::max(1, 4 / size_of(op.dtype)))},
                        {"p", pointer(kernel_, op, false)},
                        {"o", at(k, "a", "b")},
                        {"stride", kernel_.value(e_.space.strides[k][plan_.a])}};
@@ -101,22 +100,24 @@ class TileWriter {
       const idx a = a0 + al, b = b0 + bl;
       if (a < $na && b < $nb) {
 )",
-                            {{"tile", number(plan_.tile)},
-                             {"V", number(plan_.vec_a)},
+                            {{"tile", std::to_string(plan_.tile)},
+                             {"V", std::to_string(plan_.vec_a)},
                              {"na", kernel_.value(e_.space.size[plan_.a])},
                              {"nb", kernel_.value(e_.space.size[plan_.b])}});
     for (int k = 0; k < inputs; ++k) code += read(k);
     for (size_t k = 0; k < e_.out.size(); ++k)
-      code += fill("        $s r$k[$V];\n", {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", number(static_cast<int>(k))}, {"V", number(plan_.vec_a)}});
-    code += "#pragma unroll\n        for (int j = 0; j < " + number(plan_.vec_a) + "; ++j) {\n";
+      code += fill("        $s r$k[$V];\n",
+                   {{"s", storage_ctype(e_.out[k].op.dtype)}, {"k", std::to_string(static_cast<int>(k))}, {"V", std::to_string(plan_.vec_a)}});
+    code += "#pragma unroll\n        for (int j = 0; j < " + std::to_string(plan_.vec_a) + "; ++j) {\n";
     if (e_.program.empty()) {
       code += "    r0[j] = tg_copy<" + storage_ctype(e_.out[0].op.dtype) + ">(v0[j]);\n";
     } else {
       std::vector<std::string> values;
-      for (int k = 0; k < inputs; ++k) values.push_back("tg_cvt<" + storage_ctype(e_.program.inputs[k]) + ">(v" + number(k) + "[j])");
+      for (int k = 0; k < inputs; ++k) values.push_back("tg_cvt<" + storage_ctype(e_.program.inputs[k]) + ">(v" + std::to_string(k) + "[j])");
       const auto results = emit_cuda(e_.program, values, "t", code);
       for (size_t k = 0; k < results.size(); ++k)
-        code += fill("    r$k[j] = tg_cvt<$s>($r);\n", {{"k", number(static_cast<int>(k))}, {"s", storage_ctype(e_.out[k].op.dtype)}, {"r", results[k]}});
+        code +=
+            fill("    r$k[j] = tg_cvt<$s>($r);\n", {{"k", std::to_string(static_cast<int>(k))}, {"s", storage_ctype(e_.out[k].op.dtype)}, {"r", results[k]}});
     }
     code += "        }\n";
     for (size_t k = 0; k < e_.out.size(); ++k) code += store(static_cast<int>(k));
@@ -125,8 +126,8 @@ class TileWriter {
 
   std::string store(int k) {
     const size_t t = e_.in.size() + k;
-    const Vars vars = {{"k", number(k)},
-                       {"V", number(plan_.vec_a)},
+    const Vars vars = {{"k", std::to_string(k)},
+                       {"V", std::to_string(plan_.vec_a)},
                        {"p", pointer(kernel_, e_.out[k].op, true)},
                        {"o", at(t, "a", "b")},
                        {"stride", kernel_.value(e_.space.strides[t][plan_.a])}};

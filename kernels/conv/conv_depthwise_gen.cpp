@@ -11,7 +11,7 @@ namespace {
 // go down the image in strips, so that the rows that their windows share are read from L1.
 // Weights lie in shared memory as [tap][quarter of a vector][thread][4] floats: neighbouring threads read neighbouring 16 bytes, and rows of an odd number of
 // 16 bytes let eight taps of four channels be written at a time.
-constexpr const char* kKernel = R"CUDA(
+constexpr const char* kDepthwiseKernel = R"CUDA(
 typedef $T TGD_T;
 template <int VEC> TGM_DEV void tgd_load(float (&out)[VEC], const TGD_T* p, bool inside, int left) {
   if ($FULL) {
@@ -227,7 +227,7 @@ mma::KernelSource depthwise_source(const Problem& problem, const Target& target,
   const Dim blocks = v.batch * ceildiv(v.out[1], shape.rows) * ceildiv(v.out[2], shape.columns);
   mma::KernelSource source =
       mma::one_launch("tg_depthwise", ceildiv(blocks, groups * repeat) * Dim((vectors + threads_c - 1) / threads_c), kThreads, params, target);
-  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
+  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kDepthwiseKernel, vars));
   return source;
 }
 

@@ -11,7 +11,7 @@ constexpr int kVector = 4;  // channels per thread
 
 // A block copies the input under a tile of outputs into shared memory, so that the reads of wide windows do not wait for L2. A thread makes ROWS x COLS outputs
 // of VEC channels: each input vector is read once per thread, the weights of one row of the window are held in registers.
-constexpr const char* kKernel = R"CUDA(
+constexpr const char* kDepthwiseTileKernel = R"CUDA(
 typedef $T TGD_T;
 extern "C" __global__ void __launch_bounds__($THREADS) tg_depthwise(TG_PARAMS) {
   constexpr int VEC = 4, CB = $CB, CT = CB / VEC, WIDE = $WIDE, HIGH = $HIGH, ROWS = $ROWS, COLS = $COLS, KH = $KH, KW = $KW, C = $C, THREADS = $THREADS;
@@ -211,7 +211,7 @@ mma::KernelSource depthwise_tile_source(const Problem& problem, const Target& ta
   mma::KernelSource source = mma::one_launch(
       "tg_depthwise", v.batch * ceildiv(v.out[1], e.out_h) * ceildiv(v.out[2], e.out_w) * Dim(up(v.groups, tile.channels)), tile.threads(), params, target);
   source.step.launches[0].shared_bytes = static_cast<int>(shared_bytes(v, tile));
-  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
+  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kDepthwiseTileKernel, vars));
   return source;
 }
 

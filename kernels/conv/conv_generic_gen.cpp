@@ -4,7 +4,7 @@
 namespace tuyere::conv {
 namespace {
 
-constexpr const char* kKernel = R"CUDA(
+constexpr const char* kDirectKernel = R"CUDA(
 /* Where tap k of output coordinate `at` reads along one dim; false outside. */
 template <int STRIDE, int PAD, int DILATION> TGM_DEV bool tgc_place(int at, int k, int size, int& place) {
   if ($TRANSPOSED) {
@@ -81,7 +81,7 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
                         {"COORDS", coords(v, params, "pixel", "o")}};
   add_spatial_vars(v, params, 0, vars);
   mma::KernelSource source = mma::one_launch("tg_conv_direct", ceildiv(v.pixel_count() * Dim(v.groups * v.out_group), 256), 256, params, target);
-  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
+  source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kDirectKernel, vars));
   return source;
 }
 

@@ -9,8 +9,7 @@
 namespace tuyere {
 namespace {
 
-constexpr int kMaxAlignment = 256;
-constexpr int kAlignment = 16;  // bytes, of addresses and rows
+constexpr int kAttentionAlignment = 16;  // bytes, of addresses and rows
 constexpr int64_t kMaxDepth = 128;
 
 /// Strides of dims of size 1 mean nothing; cuDNN wants them to be like those of a dense tensor.
@@ -28,12 +27,12 @@ std::vector<Dim> settled_strides(const Shape& shape, const std::vector<Dim>& str
 Support operand_fits(const TensorDesc& t, DType type, const char* name) {
   REQUIRE(t.rank() == 4, std::string(name) + " is not [batch, head, row, column]");
   REQUIRE(t.dtype == type, std::string(name) + " is not of the queries' type");
-  REQUIRE(t.alignment >= kAlignment, std::string(name) + " is not aligned to 16 bytes");
+  REQUIRE(t.alignment >= kAttentionAlignment, std::string(name) + " is not aligned to 16 bytes");
   REQUIRE(t.strides[3].is_const(1), std::string(name) + " has columns that are not contiguous");
   for (int d = 0; d < 3; ++d) {
     if (t.shape[d].is_const(1)) continue;
     const int64_t stride = t.strides[d].value();
-    REQUIRE(stride > 0 && stride % (kAlignment * 8 / bits(type)) == 0, std::string(name) + " has strides that are not multiples of 16 bytes");
+    REQUIRE(stride > 0 && stride % (kAttentionAlignment * 8 / bits(type)) == 0, std::string(name) + " has strides that are not multiples of 16 bytes");
   }
   const int64_t depth = t.shape[3].value();
   REQUIRE(depth % 8 == 0 && depth <= kMaxDepth, "head size is not a multiple of 8 up to 128");

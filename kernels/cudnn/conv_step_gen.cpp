@@ -10,8 +10,6 @@
 namespace tuyere {
 namespace {
 
-constexpr int kMaxAlignment = 256;
-
 bool is_storage(DType type) { return type == DType::F16 || type == DType::BF16 || type == DType::F32; }
 
 bool one_per_channel(const TensorDesc& t, const TensorDesc& out) {

@@ -14,9 +14,9 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kAlignment = 256;
+constexpr int64_t kTensorAlignment = 256;
 
-int64_t aligned(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+int64_t aligned(int64_t bytes) { return (bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment; }
 
 /// "form=split eng=41 k2=0 version=91900": the engine's words and the rest apart.
 struct ParsedConfig {

@@ -16,6 +16,9 @@ void add_cudnn_matmul_tactics(TacticList& list);
 /// "cudnn.attention".
 void add_cudnn_attention_tactics(TacticList& list);
 
+/// Alignments above this tell cuDNN nothing more, bytes.
+constexpr int kMaxAlignment = 256;
+
 /// How the epilogue is computed: in the convolution's graph, or by a kernel of our own afterwards.
 enum class ConvForm { fused, split };
 struct ConvForms {

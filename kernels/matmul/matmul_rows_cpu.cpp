@@ -11,7 +11,7 @@ namespace tuyere::cpu {
 namespace {
 
 constexpr int64_t kColumns = 1024;  // of one weighted sum: the result stays in the first cache
-constexpr int kDepth = 8;           // rows that one weighted sum joins before they meet the result, which also keeps rounding errors apart
+constexpr int kRowsDepth = 8;       // rows that one weighted sum joins before they meet the result, which also keeps rounding errors apart
 
 // The matrix b as [depth, columns].
 struct Matrix {
@@ -35,7 +35,7 @@ class FewRows {
     values_.resize(static_cast<size_t>(rows_ * b_.depth));
     result_.resize(static_cast<size_t>(rows_ * b_.columns));
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(b_.depth * b_.columns * (rows_ + 3) / 4), std::max<int64_t>(1, b_.columns / 16)));
-    loaded_stride_ = b_.type == DType::F32 ? 0 : b_.along_depth() ? kGroup * b_.depth : kColumns * kDepth;
+    loaded_stride_ = b_.type == DType::F32 ? 0 : b_.along_depth() ? kGroup * b_.depth : kColumns * kRowsDepth;
     loaded_.resize(static_cast<size_t>(loaded_stride_ * threads_));
     make_finish(op, p);
   }
@@ -96,11 +96,11 @@ class FewRows {
   }
 
   void add_rows(const void* b, int64_t begin, int64_t end, float* buffer) {
-    std::array<const float*, kDepth + 1> rows;
-    std::array<float, kDepth + 1> weights;
+    std::array<const float*, kRowsDepth + 1> rows;
+    std::array<float, kRowsDepth + 1> weights;
     for (int64_t m = 0; m < rows_; ++m) std::fill_n(result_.data() + m * b_.columns + begin, end - begin, 0.0f);
-    for (int64_t k = 0; k < b_.depth; k += kDepth) {
-      const auto count = static_cast<int>(std::min<int64_t>(kDepth, b_.depth - k));
+    for (int64_t k = 0; k < b_.depth; k += kRowsDepth) {
+      const auto count = static_cast<int>(std::min<int64_t>(kRowsDepth, b_.depth - k));
       for (int64_t first = begin; first < end; first += kColumns) {
         const int64_t n = std::min(kColumns, end - first);
         int64_t stride = 0;

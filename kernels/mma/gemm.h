@@ -10,6 +10,8 @@
 
 namespace tuyere::mma {
 
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 /// "tile=128x128x32 stages=3 warps=2x2 splitk=1". bk in elements. FFMA tiles have 16 x 16 threads and no warps.
 struct Tile {
   int bm = 128, bn = 128, bk = 32, stages = 3, warps_m = 2, warps_n = 2, splits = 1;

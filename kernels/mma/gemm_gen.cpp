@@ -10,7 +10,7 @@
 namespace tuyere::mma {
 namespace {
 
-constexpr const char* kFrame = R"CUDA(
+constexpr const char* kGemmFrame = R"CUDA(
 struct tgm_loaders {
   TgmLoadA a;
   TgmLoadB b;
@@ -181,7 +181,7 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
   vars.push_back({"STORE", split ? codegen::fill(kSplitStore, vars)
                                  : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n % TGM_V == 0 ? TGM_V : size_n - n);"});
   std::string body =
-      text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kFrame, vars);
+      text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kGemmFrame, vars);
   KernelSource source = one_launch("tg_gemm", ceildiv(m, t.bm) * ceildiv(n, t.bn) * batch * Dim(t.splits), t.threads(), params, target);
   source.step.launches[0].shared_bytes = t.shared_bytes(size_of(text.dtype));
   if (split) {

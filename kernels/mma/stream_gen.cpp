@@ -10,7 +10,7 @@ namespace tuyere::mma {
 namespace {
 
 // Stage i of the pipeline is the block's i-th tile of rows; the weights are copied with the first.
-constexpr const char* kFrame = R"CUDA(
+constexpr const char* kStreamFrame = R"CUDA(
 struct tgm_rows {
   TgmLoadA a;
   unsigned smem;
@@ -74,8 +74,6 @@ constexpr int kOwnRegisters = 72;    // beside the accumulators
 constexpr double kLatency = 0.8e-6;  // of memory under load, seconds
 constexpr int64_t kFewestRows = 4096;
 
-int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 int tile_bytes(const StreamSize& size, const StreamShape& shape) { return shape.rows * size.bk() * size.element; }
 int shared_bytes(const StreamSize& size, const StreamShape& shape) {
   return size.bn() * size.bk() * size.element + shape.stages * tile_bytes(size, shape) + shape.warps * 16 * (size.chunk() + 8) * 4;
@@ -115,9 +113,9 @@ std::string defines(const StreamText& text) {
 
 }  // namespace
 
-int StreamSize::bk() const { return static_cast<int>(up(k * element, 32) * 32 / element); }
-int StreamSize::chunk() const { return static_cast<int>(up(up(n, up(n, kChunk)), 16) * 16); }
-int StreamSize::bn() const { return static_cast<int>(up(n, chunk()) * chunk()); }
+int StreamSize::bk() const { return static_cast<int>(ceil_div(k * element, 32) * 32 / element); }
+int StreamSize::chunk() const { return static_cast<int>(ceil_div(ceil_div(n, ceil_div(n, kChunk)), 16) * 16); }
+int StreamSize::bn() const { return static_cast<int>(ceil_div(n, chunk()) * chunk()); }
 
 StreamShape parse_stream(const Config& config) {
   auto number = [&](const char* key) { return config_ints(config, key)[0]; };
@@ -138,7 +136,7 @@ double estimate_stream(const StreamSize& size, const StreamShape& shape, const T
   const double warps = shape.blocks * shape.warps / 16.0;
   const double share = static_cast<double>(size.k) / (size.k + size.n);  // of the traffic that is loads
   const double reached = std::min({1.0, loads / std::max(share, 0.1), warps});
-  const double waves = static_cast<double>(up(size.m, shape.rows)) / (sms * shape.blocks);
+  const double waves = static_cast<double>(ceil_div(size.m, shape.rows)) / (sms * shape.blocks);
   const double math = 2.0 * size.m * size.bn() * size.bk() / tensor;
   return 4e-6 + std::max(size.bytes / (0.9 * bandwidth * reached), math) * std::ceil(waves) / waves;
 }
@@ -169,7 +167,7 @@ KernelSource stream_source(const StreamText& text, KernelParams& params, bool wi
                               {"B_ROW", params.offset(text.b.row)},
                               {"W_CONSTANT", text.constant_weights ? "true" : "false"},
                               {"COORDS", text.store_coords}};
-  const std::string body = text.epilogue + tile_text() + defines(text) + mma_core_text() + loaders + codegen::fill(kFrame, vars);
+  const std::string body = text.epilogue + tile_text() + defines(text) + mma_core_text() + loaders + codegen::fill(kStreamFrame, vars);
   KernelSource source = one_launch("tg_stream", min(ceildiv(text.m, text.shape.rows), Dim(int64_t{multiprocessors(target)} * text.shape.blocks)),
                                    32 * text.shape.warps, params, target);
   source.step.launches[0].shared_bytes = shared_bytes(size, text.shape);

@@ -8,8 +8,6 @@
 namespace tuyere::mma {
 namespace {
 
-int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 struct Machine {
   double flops_per_sm, bytes_per_s, l2_bytes_per_s;
   int sms;
@@ -75,8 +73,8 @@ Tile parse_tile(const Config& config, bool simt) {
 
 double estimate(const GemmSize& size, const Tile& tile, const Target& target) {
   const Machine m = machine(target, tile.simt, size.element);
-  const int64_t blocks = up(size.m, tile.bm) * up(size.n, tile.bn) * size.batch * tile.splits;
-  const int64_t k_tiles = up(up(size.k, tile.bk), tile.splits);
+  const int64_t blocks = ceil_div(size.m, tile.bm) * ceil_div(size.n, tile.bn) * size.batch * tile.splits;
+  const int64_t k_tiles = ceil_div(ceil_div(size.k, tile.bk), tile.splits);
   const int registers = tile.threads() * std::min(255, tile.bm * tile.bn / tile.threads() + 64);
   const int resident = std::max(1, std::min({m.shared_bytes / (tile.shared_bytes(size.element) + 1024), 65536 / registers, 2048 / tile.threads()}));
   // Shared-memory reads per multiply: small warp tiles starve the tensor cores.
@@ -89,7 +87,7 @@ double estimate(const GemmSize& size, const Tile& tile, const Target& target) {
   const int64_t per_wave = int64_t(m.sms) * resident;
   const int64_t full_waves = blocks / per_wave, rest = blocks % per_wave;
   double compute = full_waves * std::max(tile_seconds * resident, latency);
-  if (rest) compute += std::max(tile_seconds * up(rest, m.sms), latency);
+  if (rest) compute += std::max(tile_seconds * ceil_div(rest, m.sms), latency);
   const double l2 = double(blocks) * (tile.bm + tile.bn) * tile.bk * k_tiles * size.element / m.l2_bytes_per_s;
   double seconds = std::max({compute, l2, size.bytes / m.bytes_per_s}) + 2e-6;
   if (tile.splits > 1) seconds += 3e-6 + 8.0 * tile.splits * size.m * size.n * size.batch / m.l2_bytes_per_s;
@@ -102,7 +100,7 @@ std::vector<Config> tile_configs(const GemmSize& size, const Target& target, boo
   auto consider = [&](Tile tile) {
     if (!simt && size.element == 4) tile.bk /= 2;
     if (tile.shared_bytes(size.element) > m.shared_bytes) return;
-    const int64_t k_tiles = up(size.k, tile.bk), blocks = up(size.m, tile.bm) * up(size.n, tile.bn) * size.batch;
+    const int64_t k_tiles = ceil_div(size.k, tile.bk), blocks = ceil_div(size.m, tile.bm) * ceil_div(size.n, tile.bn) * size.batch;
     for (int splits : {1, 2, 3, 4, 6, 8, 12, 16, 32}) {
       if (splits > 1 && (!size.may_split || k_tiles < 4 * splits || blocks * splits > 4 * m.sms)) break;
       tile.splits = splits;

@@ -63,7 +63,7 @@ std::optional<bool> inside(const View& v) {
   return channels_inside({v.shape.data(), rank}, {v.strides.data(), rank});
 }
 
-void tidy(View& v, bool single_inside) {
+void tidy_conv(View& v, bool single_inside) {
   const auto rank = static_cast<size_t>(v.rank);
   tidy_image({v.shape.data(), rank}, {v.strides.data(), rank}, single_inside);
 }
@@ -72,13 +72,13 @@ void tidy(View& v, bool single_inside) {
 void tidy_images(DnnlRequest& r) {
   const std::optional<bool> x = r.x_blocks ? std::nullopt : inside(r.x), out = r.out_blocks ? false : inside(r.out);
   r.single_inside = x.value_or(out.value_or(true));
-  if (!r.x_blocks) tidy(r.x, r.single_inside);
+  if (!r.x_blocks) tidy_conv(r.x, r.single_inside);
   if (r.out_blocks) return;
-  tidy(r.out, r.single_inside);
-  for (View& v : r.extras) tidy(v, r.single_inside);
+  tidy_conv(r.out, r.single_inside);
+  for (View& v : r.extras) tidy_conv(v, r.single_inside);
 }
 
-DnnlRequest make_request(const CpuProblem& p) {
+DnnlRequest conv_request(const CpuProblem& p) {
   const auto& op = attrs<Conv>(p);
   DnnlRequest r;
   r.x = View(p.args.in[0]);
@@ -106,15 +106,15 @@ DnnlRequest make_request(const CpuProblem& p) {
   return r;
 }
 
-bool is_empty(const CpuProblem& p) { return p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0; }
+bool is_empty_conv(const CpuProblem& p) { return p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0; }
 
 }  // namespace
 
-int64_t workspace_onednn_conv(const CpuProblem& p) { return is_empty(p) ? 0 : DnnlGemm(make_request(p), p).workspace_bytes(); }
+int64_t workspace_onednn_conv(const CpuProblem& p) { return is_empty_conv(p) ? 0 : DnnlGemm(conv_request(p), p).workspace_bytes(); }
 
 std::unique_ptr<Executable> prepare_onednn_conv(const CpuProblem& p) {
-  if (is_empty(p)) return prepare_kernel("reference.conv", p);
-  return DnnlGemm(make_request(p), p).prepare(p);
+  if (is_empty_conv(p)) return prepare_kernel("reference.conv", p);
+  return DnnlGemm(conv_request(p), p).prepare(p);
 }
 
 }  // namespace tuyere::cpu

@@ -45,7 +45,7 @@ void merge(View& v, int d) {
 }
 
 // Strides of a size-1 dim never matter; the library wants them consistent all the same.
-void tidy(View& v) {
+void tidy_matrix(View& v) {
   for (int d = 0; d < v.rank; ++d) {
     if (v.shape[d] == 1) v.strides[d] = d + 1 < v.rank ? std::max<int64_t>(1, v.strides[d + 1] * v.shape[d + 1]) : 1;
   }
@@ -76,7 +76,7 @@ void collapse(DnnlRequest& r) {
   }
 }
 
-DnnlRequest make_request(const CpuProblem& p) {
+DnnlRequest matmul_request(const CpuProblem& p) {
   const auto& op = attrs<MatMul>(p);
   DnnlRequest r;
   r.out = View(p.args.out[0]);
@@ -85,7 +85,7 @@ DnnlRequest make_request(const CpuProblem& p) {
   for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
   r.epilogue = op.epilogue;
   collapse(r);
-  for (View* v : {&r.x, &r.w, &r.out}) tidy(*v);
+  for (View* v : {&r.x, &r.w, &r.out}) tidy_matrix(*v);
   r.channel = r.out.rank - 1;
   r.bias_dims.assign(r.out.rank, 1);
   r.bias_dims.back() = -1;
@@ -95,15 +95,15 @@ DnnlRequest make_request(const CpuProblem& p) {
   return r;
 }
 
-bool is_empty(const CpuProblem& p) { return p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0; }
+bool is_empty_matmul(const CpuProblem& p) { return p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0; }
 
 }  // namespace
 
-int64_t workspace_onednn_matmul(const CpuProblem& p) { return is_empty(p) ? 0 : DnnlGemm(make_request(p), p).workspace_bytes(); }
+int64_t workspace_onednn_matmul(const CpuProblem& p) { return is_empty_matmul(p) ? 0 : DnnlGemm(matmul_request(p), p).workspace_bytes(); }
 
 std::unique_ptr<Executable> prepare_onednn_matmul(const CpuProblem& p) {
-  if (is_empty(p)) return prepare_kernel("reference.matmul", p);
-  return DnnlGemm(make_request(p), p).prepare(p);
+  if (is_empty_matmul(p)) return prepare_kernel("reference.matmul", p);
+  return DnnlGemm(matmul_request(p), p).prepare(p);
 }
 
 }  // namespace tuyere::cpu

@@ -69,11 +69,6 @@ class HostCopy final : public Executable {
   void (*copy_)(std::byte*, const std::byte*, const Axis&);
 };
 
-class Nothing final : public Executable {
- public:
-  Status run(void* const*, void*) noexcept override { return Status::ok(); }
-};
-
 bool is_row_major(const TensorView& view) { return view.strides == contiguous_strides(view.shape); }
 
 class CopyExecutor final : public Executor {
@@ -84,7 +79,7 @@ class CopyExecutor final : public Executor {
     if (in.dtype != out.dtype || in.shape != out.shape) return Status(Code::DataLoss, "a copy step needs equal types and shapes");
     if (args.device >= 0) return Status(Code::Unsupported, "copy steps of a GPU plan must be kernels");
     if (out.shape.size() > kMaxRank) return Status(Code::Unsupported, "a copy of more than 16 dimensions");
-    if (out.numel() == 0) return std::unique_ptr<Executable>(std::make_unique<Nothing>());
+    if (out.numel() == 0) return std::unique_ptr<Executable>(std::make_unique<EmptyExecutable>());
     if (bits(in.dtype) < 8) return packed_copy(in, out);
     return strided_copy(in, out, bits(in.dtype) / 8);
   }

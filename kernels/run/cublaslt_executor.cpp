@@ -12,7 +12,7 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kMaxWorkspace = int64_t{32} << 20;
+constexpr int64_t kMatmulWorkspace = int64_t{32} << 20;
 constexpr size_t kAlgoBytes = sizeof(cublasLtMatmulAlgo_t);
 
 std::string hex_of(const cublasLtMatmulAlgo_t& algo) {
@@ -54,7 +54,7 @@ Result<Algo> choose(const CublasLt& lt, cublasLtHandle_t handle, const LtStep& s
       return chosen;
     }
   }
-  TRY_ASSIGN(const auto found, matmul.heuristic(handle, kMaxWorkspace, 1));
+  TRY_ASSIGN(const auto found, matmul.heuristic(handle, kMatmulWorkspace, 1));
   chosen.algo = found[0].algo;
   chosen.workspace = static_cast<int64_t>(found[0].workspaceSize);
   return chosen;
@@ -103,12 +103,7 @@ struct Ready {
   Algo algo;
 };
 
-const Symbols& symbols_of(const PrepareArgs& args) {
-  static const Symbols none;
-  return args.symbols ? *args.symbols : none;
-}
-
-std::string cache_key(const StepSpec& spec, const LtSizes& s, int device) {
+std::string matmul_key(const StepSpec& spec, const LtSizes& s, int device) {
   std::string key = std::to_string(device);
   for (int64_t size :
        {s.m, s.n, s.k, s.batch, s.a.row, s.a.column, s.a.batch, s.b.row, s.b.column, s.b.batch, s.c.row, s.c.column, s.c.batch, s.d.row, s.d.column, s.d.batch})
@@ -145,12 +140,12 @@ class LtExecutor final : public Executor {
   Result<Ready> make_ready(const StepSpec& spec, const PrepareArgs& args) {
     Ready ready;
     TRY_ASSIGN(ready.step, parse_lt_step(spec.attrs));
-    TRY_ASSIGN(ready.sizes, lt_sizes(ready.step, symbols_of(args)));
+    TRY_ASSIGN(ready.sizes, lt_sizes(ready.step, args.known_symbols()));
     if (ready.sizes.empty()) return ready;
     TRY_ASSIGN(const CublasLt* lt, cublaslt());
     TRY_ASSIGN(ready.handle, lt->handle(args.device));
     TRY_ASSIGN(ready.matmul, LtMatmul::make(*lt, ready.step, ready.sizes));
-    const std::string key = cache_key(spec, ready.sizes, args.device);
+    const std::string key = matmul_key(spec, ready.sizes, args.device);
     if (std::shared_ptr<const Algo> known = chosen_.find(key)) {
       ready.algo = *known;
       return ready;
@@ -179,7 +174,7 @@ Result<std::vector<LtAlgorithm>> lt_algorithms(const LtStep& step, const Symbols
   TRY_ASSIGN(const LtSizes sizes, lt_sizes(step, symbols));
   if (sizes.empty()) return std::vector<LtAlgorithm>{};
   TRY_ASSIGN(std::unique_ptr<LtMatmul> matmul, LtMatmul::make(*lt, step, sizes));
-  TRY_ASSIGN(const auto found, matmul->heuristic(handle, kMaxWorkspace, count));
+  TRY_ASSIGN(const auto found, matmul->heuristic(handle, kMatmulWorkspace, count));
   std::vector<LtAlgorithm> algorithms;
   for (const cublasLtMatmulHeuristicResult_t& result : found)
     algorithms.push_back({hex_of(result.algo), static_cast<int64_t>(result.workspaceSize), lt->number});

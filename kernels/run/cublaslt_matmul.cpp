@@ -30,16 +30,16 @@ Result<cublasLtEpilogue_t> epilogue_of(const LtStep& step) {
   return Status(Code::Unsupported, "cuBLASLt has no activation '" + step.act + "'");
 }
 
-Status value_of(const Dim& dim, const Symbols& symbols, int64_t* out) {
+Status matrix_size(const Dim& dim, const Symbols& symbols, int64_t* out) {
   if (dim.try_eval(symbols, out)) return Status::ok();
   return {Code::Internal, "the size " + dim.str() + " has no value for these shapes"};
 }
 
 Status strides_of(const LtMatrix& matrix, const Symbols& symbols, LtSizes::Matrix* out) {
   if (matrix.position < 0) return Status::ok();
-  TRY(value_of(matrix.strides[0], symbols, &out->row));
-  TRY(value_of(matrix.strides[1], symbols, &out->column));
-  return value_of(matrix.strides[2], symbols, &out->batch);
+  TRY(matrix_size(matrix.strides[0], symbols, &out->row));
+  TRY(matrix_size(matrix.strides[1], symbols, &out->column));
+  return matrix_size(matrix.strides[2], symbols, &out->batch);
 }
 
 Status bad_strides(const char* matrix) {
@@ -50,10 +50,10 @@ Status bad_strides(const char* matrix) {
 
 Result<LtSizes> lt_sizes(const LtStep& step, const Symbols& symbols) {
   LtSizes sizes;
-  TRY(value_of(step.m, symbols, &sizes.m));
-  TRY(value_of(step.n, symbols, &sizes.n));
-  TRY(value_of(step.k, symbols, &sizes.k));
-  TRY(value_of(step.batch, symbols, &sizes.batch));
+  TRY(matrix_size(step.m, symbols, &sizes.m));
+  TRY(matrix_size(step.n, symbols, &sizes.n));
+  TRY(matrix_size(step.k, symbols, &sizes.k));
+  TRY(matrix_size(step.batch, symbols, &sizes.batch));
   TRY(strides_of(step.a, symbols, &sizes.a));
   TRY(strides_of(step.b, symbols, &sizes.b));
   TRY(strides_of(step.c, symbols, &sizes.c));

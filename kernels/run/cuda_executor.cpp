@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kFirstWithClusters = 9;  // compute capability of clusters and programmatic launches
 
-Status value_of(const Dim& dim, const Symbols& symbols, int64_t* out) {
+Status launch_size(const Dim& dim, const Symbols& symbols, int64_t* out) {
   if (dim.try_eval(symbols, out)) return Status::ok();
   return {Code::Internal, "the launch size " + dim.str() + " has no value for these shapes"};
 }
@@ -48,8 +48,7 @@ class CudaExecutor final : public Executor {
 }  // namespace
 
 Result<CudaLaunch> CudaLaunch::make(const CudaDriver& driver, const KernelLaunch& launch, const StepSpec& spec, const PrepareArgs& args, size_t pointers) {
-  static const Symbols none;
-  const Symbols& symbols = args.symbols ? *args.symbols : none;
+  const Symbols& symbols = args.known_symbols();
   CudaLaunch made;
   made.driver_ = &driver;
   made.name_ = launch.kernel;
@@ -64,8 +63,8 @@ Status CudaLaunch::init_set(const KernelLaunch& launch, const Symbols& symbols, 
   is_set_ = true;
   position_ = launch.args[0].pointer;
   int64_t offset = 0, bytes = 0;
-  TRY(value_of(launch.args[0].value, symbols, &offset));
-  TRY(value_of(launch.args[1].value, symbols, &bytes));
+  TRY(launch_size(launch.args[0].value, symbols, &offset));
+  TRY(launch_size(launch.args[1].value, symbols, &bytes));
   offset_ = static_cast<uint64_t>(offset);
   bytes_ = static_cast<uint64_t>(std::max<int64_t>(bytes, 0));
   empty_ = bytes_ == 0;
@@ -76,7 +75,7 @@ Status CudaLaunch::init_kernel(const KernelLaunch& launch, const StepSpec& spec,
   if (launch.blob < 0 || static_cast<size_t>(launch.blob) >= spec.blobs.size() || !spec.blobs[launch.blob] || spec.blobs[launch.blob]->empty())
     return {Code::DataLoss, "kernel " + launch.kernel + " has no code"};
   int64_t grid[3];
-  for (int i = 0; i < 3; ++i) TRY(value_of(launch.grid[i], symbols, &grid[i]));
+  for (int i = 0; i < 3; ++i) TRY(launch_size(launch.grid[i], symbols, &grid[i]));
   empty_ = std::any_of(grid, grid + 3, [](int64_t size) { return size <= 0; });
   if (empty_) return Status::ok();
   if (grid[0] > 0x7fffffff || grid[1] > 65535 || grid[2] > 65535)

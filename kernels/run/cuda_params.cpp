@@ -9,7 +9,7 @@
 namespace tuyere {
 namespace {
 
-Status evaluate(const Dim& dim, const Symbols& symbols, int64_t* out) {
+Status argument_value(const Dim& dim, const Symbols& symbols, int64_t* out) {
   if (dim.try_eval(symbols, out)) return Status::ok();
   return {Code::Internal, "kernel argument " + dim.str() + " has no value for these shapes"};
 }
@@ -74,7 +74,7 @@ Status CudaParams::add(const KernelArg& arg, size_t slot, const Symbols& symbols
   if (addressed && (arg.pointer < 0 || static_cast<size_t>(arg.pointer) >= pointers))
     return {Code::DataLoss, "kernel argument " + std::to_string(slot) + " names tensor " + std::to_string(arg.pointer) + " of " + std::to_string(pointers)};
   int64_t value = 0;
-  if (arg.kind != KernelArg::Kind::f32) TRY(evaluate(arg.value, symbols, &value));
+  if (arg.kind != KernelArg::Kind::f32) TRY(argument_value(arg.value, symbols, &value));
   switch (arg.kind) {
     case KernelArg::Kind::pointer:
       pointers_.push_back({slot, arg.pointer, static_cast<uint64_t>(value)});
@@ -110,14 +110,14 @@ Status CudaParams::add_map(const KernelArg& arg, size_t slot, const Symbols& sym
   map->swizzle = *swizzle;
   map->steps.assign(rank, 1);
   int64_t value = 0;
-  TRY(evaluate(arg.value, symbols, &value));
+  TRY(argument_value(arg.value, symbols, &value));
   map->offset = static_cast<uint64_t>(value);
   for (const Dim& dim : arg.dims) {
-    TRY(evaluate(dim, symbols, &value));
+    TRY(argument_value(dim, symbols, &value));
     map->dims.push_back(static_cast<cuuint64_t>(value));
   }
   for (const Dim& stride : arg.strides) {
-    TRY(evaluate(stride, symbols, &value));
+    TRY(argument_value(stride, symbols, &value));
     map->strides.push_back(static_cast<cuuint64_t>(value));
   }
   for (int size : arg.box) map->box.push_back(static_cast<cuuint32_t>(size));

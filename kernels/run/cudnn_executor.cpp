@@ -19,7 +19,7 @@ PlanCache<const CudnnPlan>& plans() {
   return *cache;
 }
 
-std::string cache_key(CudnnStep step, const CudnnSizes& sizes, int device) {
+std::string plan_key(CudnnStep step, const CudnnSizes& sizes, int device) {
   std::string key = std::to_string(device);
   for (const CudnnSizes::Tensor& tensor : sizes.tensors)
     for (const std::vector<int64_t>* list : {&tensor.dims, &tensor.strides})
@@ -30,7 +30,7 @@ std::string cache_key(CudnnStep step, const CudnnSizes& sizes, int device) {
 
 /// The device must be current.
 Result<PlanPtr> find_plan(const CudnnStep& step, const CudnnSizes& sizes, int device, bool strict) {
-  const std::string key = cache_key(step, sizes, device);
+  const std::string key = plan_key(step, sizes, device);
   if (PlanPtr known = plans().find(key)) return known;
   TRY_ASSIGN(const Cudnn* api, cudnn());
   TRY_ASSIGN(const cudnnHandle_t handle, api->handle(device));
@@ -87,24 +87,14 @@ class CudnnExecutable final : public Executable {
   CudnnDescriptor pack_;
 };
 
-class Nothing final : public Executable {
- public:
-  Status run(void* const*, void*) noexcept override { return Status::ok(); }
-};
-
-const Symbols& symbols_of(const PrepareArgs& args) {
-  static const Symbols none;
-  return args.symbols ? *args.symbols : none;
-}
-
 class CudnnExecutor final : public Executor {
  public:
   Result<std::unique_ptr<Executable>> prepare(const StepSpec& spec, const PrepareArgs& args) override {
     CudaContextScope scope(args.device);
     TRY(scope.status());
     TRY_ASSIGN(const CudnnStep step, parse_cudnn_step(spec.attrs));
-    TRY_ASSIGN(const CudnnSizes sizes, concrete_sizes(step, symbols_of(args)));
-    if (sizes.empty()) return std::unique_ptr<Executable>(new Nothing);
+    TRY_ASSIGN(const CudnnSizes sizes, concrete_sizes(step, args.known_symbols()));
+    if (sizes.empty()) return std::unique_ptr<Executable>(new EmptyExecutable);
     const size_t workspace_at = args.in.size() + args.out.size();
     for (const CudnnTensor& tensor : step.tensors)
       if (tensor.position >= static_cast<int>(workspace_at)) return Status(Code::DataLoss, "a cudnn step names tensor " + std::to_string(tensor.position));
@@ -122,7 +112,7 @@ class CudnnExecutor final : public Executor {
     CudaContextScope scope(args.device);
     TRY(scope.status());
     TRY_ASSIGN(const CudnnStep step, parse_cudnn_step(spec.attrs));
-    TRY_ASSIGN(const CudnnSizes sizes, concrete_sizes(step, symbols_of(args)));
+    TRY_ASSIGN(const CudnnSizes sizes, concrete_sizes(step, args.known_symbols()));
     if (sizes.empty()) return int64_t{0};
     TRY_ASSIGN(const PlanPtr plan, find_plan(step, sizes, args.device, false));
     return plan->workspace;

@@ -101,7 +101,7 @@ Status add_pointwise(const Cudnn& api, CudnnGraph& graph, const CudnnPointwise& 
   return Status::ok();
 }
 
-Status evaluate(const std::vector<Dim>& dims, const Symbols& symbols, std::vector<int64_t>* out) {
+Status evaluate_all(const std::vector<Dim>& dims, const Symbols& symbols, std::vector<int64_t>* out) {
   for (const Dim& dim : dims) {
     int64_t value = 0;
     if (!dim.try_eval(symbols, &value)) return {Code::Internal, "the size " + dim.str() + " has no value for these shapes"};
@@ -150,8 +150,8 @@ Result<CudnnSizes> concrete_sizes(const CudnnStep& step, const Symbols& symbols)
   CudnnSizes sizes;
   for (const CudnnTensor& tensor : step.tensors) {
     CudnnSizes::Tensor t;
-    TRY(evaluate(tensor.dims, symbols, &t.dims));
-    TRY(evaluate(tensor.strides, symbols, &t.strides));
+    TRY(evaluate_all(tensor.dims, symbols, &t.dims));
+    TRY(evaluate_all(tensor.strides, symbols, &t.strides));
     if (!step.attention) canonical_strides(t.dims, t.strides);
     sizes.tensors.push_back(std::move(t));
   }

@@ -10,7 +10,7 @@ namespace tuyere {
 namespace {
 
 constexpr int64_t kMaxKnobs = 64;  // more than any engine has
-constexpr int64_t kMaxWorkspace = int64_t{2} << 30;
+constexpr int64_t kPlanWorkspace = int64_t{2} << 30;
 
 /// An engine configuration with what it refers to.
 struct Choice {
@@ -106,7 +106,7 @@ Status finish(const Cudnn& api, cudnnHandle_t handle, CudnnPlan& plan, Choice ch
   TRY(made.finalize("cuDNN plan"));
   int64_t workspace = 0;
   TRY(made.get(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &workspace).status());
-  if (workspace > kMaxWorkspace) return {Code::Unsupported, "the cuDNN plan needs " + std::to_string(workspace) + " bytes of workspace"};
+  if (workspace > kPlanWorkspace) return {Code::Unsupported, "the cuDNN plan needs " + std::to_string(workspace) + " bytes of workspace"};
   plan.parts = std::move(choice.parts);
   plan.config = std::move(choice.config);
   plan.plan = std::move(made);

@@ -11,7 +11,7 @@
 namespace tuyere::python {
 namespace {
 
-py::bytes to_python(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+py::bytes to_bytes(const std::vector<std::byte>& bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
 /// Progress callbacks come from the builder without the GIL. An exception of the callback (Ctrl-C) cancels and is raised by build().
 ProgressFn wrap_progress(const py::object& callback, std::exception_ptr& raised) {
@@ -42,7 +42,7 @@ py::tuple build_engine(const Network& network, BuilderConfig config, const py::o
   }
   if (raised) std::rethrow_exception(raised);
   config.progress = {};
-  return py::make_tuple(to_python(built.bytes), to_json(built.report), to_python(built.weights), built.weights_path);
+  return py::make_tuple(to_bytes(built.bytes), to_json(built.report), to_bytes(built.weights), built.weights_path);
 }
 
 void bind_config(py::module_& m) {

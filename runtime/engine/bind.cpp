@@ -9,8 +9,6 @@
 namespace tuyere {
 namespace {
 
-Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; }
-
 std::string list_text(std::span<const int64_t> values) {
   std::string text = "[";
   for (size_t i = 0; i < values.size(); ++i) text += (i ? "," : "") + std::to_string(values[i]);

@@ -14,6 +14,7 @@
 using tuyere::Code;
 using tuyere::Context;
 using tuyere::Engine;
+using tuyere::invalid;
 using tuyere::IoSlot;
 using tuyere::PlanBody;
 using tuyere::PlanIo;
@@ -46,7 +47,7 @@ int report(const Status& status) {
 }
 
 template <class F>
-int guarded(F body) {
+int guarded_call(F body) {
   try {
     return report(body());
   } catch (const std::bad_alloc&) {
@@ -55,8 +56,6 @@ int guarded(F body) {
     return report({Code::Internal, error.what()});
   }
 }
-
-Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; }
 
 /// A pointer argument by its name in c_api.h.
 struct Given {
@@ -151,14 +150,14 @@ Status prepare(tuyere_context& context) {
 const char* tuyere_last_error(void) { return last_error.c_str(); }
 
 int tuyere_engine_load(const char* path, int device, tuyere_engine** engine) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     TRY(need({{"path", path}, {"engine", engine}}));
     return wrap(Engine::load(std::string(path), {.device = device}), engine);
   });
 }
 
 int tuyere_engine_load_memory(const void* data, size_t bytes, int device, tuyere_engine** engine) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     TRY(need({{"data", data}, {"engine", engine}}));
     return wrap(Engine::load(std::span(static_cast<const std::byte*>(data), bytes), nullptr, {.device = device}), engine);
   });
@@ -180,7 +179,7 @@ int tuyere_engine_output(const tuyere_engine* engine, int index, tuyere_io* io) 
 }
 
 int tuyere_context_create(tuyere_engine* engine, tuyere_context** context) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     TRY(need({{"engine", engine}, {"context", context}}));
     TRY_ASSIGN(std::unique_ptr<Context> made, engine->engine->create_context());
     *context = new tuyere_context{engine->engine, std::move(made), tuned_shapes(engine->engine->body()), {}, {}, {}, {}};
@@ -200,7 +199,7 @@ int tuyere_context_set_shape(tuyere_context* context, int input, const int64_t* 
 }
 
 int tuyere_context_prepare(tuyere_context* context) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     TRY(need({{"context", context}}));
     return prepare(*context);
   });
@@ -220,7 +219,7 @@ int tuyere_context_execute(tuyere_context* context, void* const* inputs, void* c
   const PlanBody& body = context->engine->body();
   if (context->inputs.size() != body.inputs.size() || context->outputs.size() != body.outputs.size())
     return report(invalid("tuyere_context_prepare was not called"));
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     if (!context->inputs.empty()) TRY(need({{"inputs", inputs}}));
     if (!context->outputs.empty()) TRY(need({{"outputs", outputs}}));
     for (size_t i = 0; i < context->inputs.size(); ++i) context->input_refs[i].data = inputs[i];
@@ -230,7 +229,7 @@ int tuyere_context_execute(tuyere_context* context, void* const* inputs, void* c
 }
 
 int tuyere_allocate(tuyere_engine* engine, int64_t bytes, void** data) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     TRY(need({{"engine", engine}, {"data", data}}));
     if (bytes < 0 || bytes > kMostBytes) return invalid("cannot allocate " + std::to_string(bytes) + " bytes");
     const int64_t size = std::max<int64_t>(bytes + 63, 64) / 64 * 64;
@@ -252,7 +251,7 @@ void tuyere_release(tuyere_engine* engine, void* data) {
 }
 
 int tuyere_copy(tuyere_engine* engine, void* to, const void* from, int64_t bytes) {
-  return guarded([&]() -> Status {
+  return guarded_call([&]() -> Status {
     if (bytes == 0) return Status::ok();
     TRY(need({{"engine", engine}, {"to", to}, {"from", from}}));
     if (bytes < 0) return invalid("cannot copy " + std::to_string(bytes) + " bytes");

@@ -2,14 +2,6 @@
 #include "runtime/engine/constants.h"
 
 namespace tuyere {
-namespace {
-
-constexpr int64_t kDeviceAlignment = 256;
-
-int64_t align(int64_t bytes) { return (bytes + kDeviceAlignment - 1) / kDeviceAlignment * kDeviceAlignment; }
-
-}  // namespace
-
 std::shared_ptr<PackStore::Entry> PackStore::entry(const std::string& key) {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Entry>& found = entries_[key];
@@ -69,7 +61,7 @@ Status upload(ConstantSet& set, const ConstantSet* previous, const Plan& plan, i
       continue;
     }
     missing[name] = bytes;
-    total += align(bytes);
+    total += align_memory(bytes);
   }
   TRY_ASSIGN(Memory allocated, Memory::allocate(total, device, api));
   const auto memory = std::make_shared<Memory>(std::move(allocated));
@@ -78,7 +70,7 @@ Status upload(ConstantSet& set, const ConstantSet* previous, const Plan& plan, i
     std::byte* place = memory->data() + offset;
     if (bytes) TRY(api->copy_now(device, place, set.host.at(name).data, bytes));
     set.device[name] = {place, memory};
-    offset += align(bytes);
+    offset += align_memory(bytes);
   }
   return Status::ok();
 }

@@ -7,10 +7,6 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kAlignment = 256;
-
-int64_t align(int64_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
 /// A body prepared for one set of input shapes.
 class SubBody {
  public:
@@ -130,18 +126,18 @@ class WhileStep final : public Executable {
         return {Code::DataLoss, "engine file: a loop's state changes its type"};
       offsets_.push_back(state_bytes_);
       extents_.push_back(loop_.outputs()[i].extent);
-      state_bytes_ += align(extents_[i]);
+      state_bytes_ += align_memory(extents_[i]);
     }
     in_.resize(count_);
     out_.resize(count_);
     return Status::ok();
   }
-  int64_t workspace() const { return kAlignment + 2 * state_bytes_ + std::max(cond_.arena_bytes(), loop_.arena_bytes()); }
+  int64_t workspace() const { return kMemoryAlignment + 2 * state_bytes_ + std::max(cond_.arena_bytes(), loop_.arena_bytes()); }
 
   Status run(void* const* pointers, void* stream) noexcept override {
     auto* base = static_cast<std::byte*>(pointers[2 * count_]);
-    std::byte* state[2] = {base + kAlignment, base + kAlignment + state_bytes_};
-    std::byte* arena = base + kAlignment + 2 * state_bytes_;
+    std::byte* state[2] = {base + kMemoryAlignment, base + kMemoryAlignment + state_bytes_};
+    std::byte* arena = base + kMemoryAlignment + 2 * state_bytes_;
     void* condition[1] = {base};
     std::copy(pointers, pointers + count_, in_.begin());
     for (int next = 0;; next ^= 1) {

@@ -8,9 +8,6 @@ namespace {
 
 constexpr size_t kMaxGraphs = 16;
 constexpr int kMissesBeforeStaging = 4;
-constexpr int64_t kStagingAlignment = 256;
-
-int64_t align(int64_t bytes) { return (bytes + kStagingAlignment - 1) / kStagingAlignment * kStagingAlignment; }
 
 /// Writing back whole spans is right only when a view has no gaps.
 bool is_dense(const IoSlot& slot) { return slot.extent == bytes_of(slot.view.dtype, slot.view.numel()); }
@@ -151,14 +148,14 @@ Status GraphCache::capture(Prepared& prepared, Runner& runner, Part& part, void*
 Status GraphCache::stage(Prepared& prepared, Runner& runner, void* stream, void* capture_stream) {
   if (!staging_.data()) {
     int64_t total = 0;
-    for (const IoSlot& slot : prepared.inputs) total += align(slot.extent);
-    for (const IoSlot& slot : prepared.outputs) total += align(slot.extent);
+    for (const IoSlot& slot : prepared.inputs) total += align_memory(slot.extent);
+    for (const IoSlot& slot : prepared.outputs) total += align_memory(slot.extent);
     TRY_ASSIGN(staging_, Memory::allocate(total, device_, api_, stream));
     std::byte* at = staging_.data();
     staged_inputs_.clear();
     staged_outputs_.clear();
-    for (const IoSlot& slot : prepared.inputs) staged_inputs_.push_back(at), at += align(slot.extent);
-    for (const IoSlot& slot : prepared.outputs) staged_outputs_.push_back(at), at += align(slot.extent);
+    for (const IoSlot& slot : prepared.inputs) staged_inputs_.push_back(at), at += align_memory(slot.extent);
+    for (const IoSlot& slot : prepared.outputs) staged_outputs_.push_back(at), at += align_memory(slot.extent);
   }
   TRY_ASSIGN(staged_, capture(prepared, runner, staged_inputs_.data(), staged_outputs_.data(), capture_stream));
   return Status::ok();

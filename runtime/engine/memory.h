@@ -11,6 +11,10 @@
 
 namespace tuyere {
 
+/// What shares one allocation starts at multiples of this.
+constexpr int64_t kMemoryAlignment = 256;
+inline int64_t align_memory(int64_t bytes) { return (bytes + kMemoryAlignment - 1) / kMemoryAlignment * kMemoryAlignment; }
+
 class Memory {
  public:
   Memory() = default;

@@ -10,8 +10,6 @@ namespace {
 
 constexpr uintptr_t kSharedAlignment = 64;  // what the builder counts on for constants
 
-Status invalid(const std::string& text) { return {Code::InvalidArgument, text}; }
-
 /// Same dtype, same shape, row-major.
 Status check_value(const std::string& name, const TensorRef& value, const PlanConstant& constant) {
   const std::string what = "parameter '" + name + "'";
@@ -140,7 +138,7 @@ Status missing_parameters(const ConstantSet& set) {
 }
 
 template <class F>
-Status guarded(F body) {
+Status guarded_refit(F body) {
   try {
     return body();
   } catch (const std::bad_alloc&) {
@@ -166,7 +164,7 @@ Result<PlanConstant> on_host(const Engine::Impl& impl, const ConstantSet& set, c
 
 Status first_constants(const std::shared_ptr<Engine>& engine, std::shared_ptr<ConstantSet> set, std::span<const SharedWeight> shared) {
   Engine::Impl& impl = engine->impl();
-  return guarded([&]() -> Status {
+  return guarded_refit([&]() -> Status {
     const DeviceScope scope(impl.api, impl.device);
     TRY(scope.status());
     for (const SharedWeight& weight : shared) {
@@ -195,7 +193,7 @@ Status first_constants(const std::shared_ptr<Engine>& engine, std::shared_ptr<Co
 }
 
 Status Engine::share(std::span<const SharedWeight> weights, void* stream) {
-  return guarded([&]() -> Status {
+  return guarded_refit([&]() -> Status {
     const std::lock_guard lock(impl_->refit_mutex);
     const std::shared_ptr<const ConstantSet> current = impl_->constants();
     auto next = std::make_shared<ConstantSet>();

@@ -8,7 +8,7 @@
 namespace tuyere {
 namespace {
 
-Status in_step(const PlanStep& step, int index, const Status& status) {
+Status in_running_step(const PlanStep& step, int index, const Status& status) {
   return {status.code(),
           "step " + std::to_string(index) + " '" + step.name + "'" + (step.tactic.empty() ? "" : " (" + step.tactic + ")") + ": " + status.message()};
 }
@@ -58,7 +58,7 @@ Status Runner::run_step(Prepared& prepared, size_t index, void* stream) noexcept
   Status status = step.code->run(prepared.pointers.data() + step.first_pointer, stream);
   if (status.is_ok()) [[likely]]
     return status;
-  return in_step(body_.steps[index], static_cast<int>(index), status);
+  return in_running_step(body_.steps[index], static_cast<int>(index), status);
 }
 
 Status Runner::run(Prepared& prepared, Range range, void* stream) noexcept {

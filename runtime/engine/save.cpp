@@ -59,7 +59,7 @@ Result<EngineFile> without_weights(const Engine::Impl& impl, const std::string& 
 }
 
 template <class F>
-Status guarded(F body) {
+Status guarded_save(F body) {
   try {
     return body();
   } catch (const std::exception& error) {
@@ -70,7 +70,7 @@ Status guarded(F body) {
 }  // namespace
 
 Status Engine::save(const std::string& path, const std::string& weights) const {
-  return guarded([&]() -> Status {
+  return guarded_save([&]() -> Status {
     const std::string built = meta(impl_->plan, "weights");
     const std::string mode = !weights.empty() ? weights : built.empty() ? "engine" : built == "shared" ? "separate" : built;
     if (mode != "engine" && mode != "separate" && mode != "shared")
@@ -92,7 +92,7 @@ Status Engine::save(const std::string& path, const std::string& weights) const {
 }
 
 Status Engine::save_weights(const std::string& path) const {
-  return guarded([&]() -> Status {
+  return guarded_save([&]() -> Status {
     TRY_ASSIGN(const PlanConstants values, collect(*impl_, true));
     return write_whole(path, write_weights(values, meta(impl_->plan, "weights_id")));
   });

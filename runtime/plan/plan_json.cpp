@@ -9,39 +9,39 @@
 namespace tuyere {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr const char* kBufferKinds[] = {"input", "output", "constant", "arena"};
 
-Json dim_json(const Dim& dim) { return dim.is_const() ? Json(dim.value()) : Json(dim.str()); }
+OrderedJson dim_json(const Dim& dim) { return dim.is_const() ? OrderedJson(dim.value()) : OrderedJson(dim.str()); }
 
-Json dims_json(const std::vector<Dim>& dims) {
-  Json list = Json::array();
+OrderedJson dims_json(const std::vector<Dim>& dims) {
+  OrderedJson list = OrderedJson::array();
   for (const Dim& dim : dims) list.push_back(dim_json(dim));
   return list;
 }
 
 /// Attributes are kept as JSON when that gives back the same text, otherwise as a string.
-Json attrs_json(const std::string& attrs) {
-  Json parsed = Json::parse(attrs, nullptr, false);
+OrderedJson attrs_json(const std::string& attrs) {
+  OrderedJson parsed = OrderedJson::parse(attrs, nullptr, false);
   if (parsed.is_object() && parsed.dump() == attrs) return parsed;
   return attrs;
 }
 
 template <class T>
-void put(Json& json, const char* key, const T& value, const T& unset) {
+void put(OrderedJson& json, const char* key, const T& value, const T& unset) {
   if (value != unset) json[key] = value;
 }
 
-Json buffer_json(const PlanBuffer& buffer) {
-  Json json = {{"kind", kBufferKinds[static_cast<int>(buffer.kind)]}, {"bytes", dim_json(buffer.bytes)}};
+OrderedJson buffer_json(const PlanBuffer& buffer) {
+  OrderedJson json = {{"kind", kBufferKinds[static_cast<int>(buffer.kind)]}, {"bytes", dim_json(buffer.bytes)}};
   put(json, "index", buffer.index, -1);
   put(json, "constant", buffer.constant, {});
   return json;
 }
 
-Json tensor_json(const PlanTensor& tensor) {
-  Json json;
+OrderedJson tensor_json(const PlanTensor& tensor) {
+  OrderedJson json;
   put(json, "name", tensor.name, {});
   json["dtype"] = name(tensor.dtype);
   json["shape"] = dims_json(tensor.shape);
@@ -52,14 +52,14 @@ Json tensor_json(const PlanTensor& tensor) {
   return json;
 }
 
-Json step_json(const PlanStep& step) {
-  Json json = {{"executor", step.spec.executor}};
+OrderedJson step_json(const PlanStep& step) {
+  OrderedJson json = {{"executor", step.spec.executor}};
   put(json, "name", step.name, {});
   json["in"] = step.in;
   json["out"] = step.out;
   if (!step.spec.attrs.empty()) json["attrs"] = attrs_json(step.spec.attrs);
   if (!step.spec.blobs.empty()) {
-    Json blobs = Json::array();
+    OrderedJson blobs = OrderedJson::array();
     for (const Bytes& blob : step.spec.blobs) blobs.push_back(blob ? blob_hash(*blob) : std::string());
     json["blobs"] = blobs;
   }
@@ -77,16 +77,16 @@ Json step_json(const PlanStep& step) {
   return json;
 }
 
-Json io_json(const PlanIo& io) {
-  Json json = {{"name", io.name}, {"tensor", io.tensor}};
+OrderedJson io_json(const PlanIo& io) {
+  OrderedJson json = {{"name", io.name}, {"tensor", io.tensor}};
   put(json, "mutated", io.mutated, false);
   put(json, "aliases_input", io.aliases_input, -1);
   put(json, "data_dependent", io.data_dependent, false);
   return json;
 }
 
-Json symbol_json(const PlanSymbol& symbol) {
-  Json json = {{"name", symbol.name}, {"input", symbol.input}, {"dim", symbol.dim}, {"expr", dim_json(symbol.expr)}};
+OrderedJson symbol_json(const PlanSymbol& symbol) {
+  OrderedJson json = {{"name", symbol.name}, {"input", symbol.input}, {"dim", symbol.dim}, {"expr", dim_json(symbol.expr)}};
   put(json, "min", symbol.min, int64_t{0});
   put(json, "max", symbol.max, INT64_MAX);
   put(json, "opt", symbol.opt, int64_t{0});
@@ -94,13 +94,13 @@ Json symbol_json(const PlanSymbol& symbol) {
 }
 
 template <class T>
-Json list_json(const std::vector<T>& items, Json (*one)(const T&)) {
-  Json list = Json::array();
+OrderedJson list_json(const std::vector<T>& items, OrderedJson (*one)(const T&)) {
+  OrderedJson list = OrderedJson::array();
   for (const T& item : items) list.push_back(one(item));
   return list;
 }
 
-Json body_json(const PlanBody& body) {
+OrderedJson body_json(const PlanBody& body) {
   return {{"symbols", list_json(body.symbols, symbol_json)}, {"inputs", list_json(body.inputs, io_json)},       {"outputs", list_json(body.outputs, io_json)},
           {"buffers", list_json(body.buffers, buffer_json)}, {"tensors", list_json(body.tensors, tensor_json)}, {"steps", list_json(body.steps, step_json)}};
 }
@@ -201,7 +201,7 @@ Status newer(const Plan& plan) {
 }  // namespace
 
 std::string to_json(const Plan& plan, int indent) {
-  Json json = {{"version", plan.version}, {"target", plan.target}, {"device_name", plan.device_name}};
+  OrderedJson json = {{"version", plan.version}, {"target", plan.target}, {"device_name", plan.device_name}};
   put(json, "weight_body", plan.weight_body, -1);
   if (!plan.profiles.empty()) json["profiles"] = plan.profiles;
   json["meta"] = plan.meta;
@@ -210,7 +210,7 @@ std::string to_json(const Plan& plan, int indent) {
 }
 
 Result<Plan> parse_plan(std::string_view text, const FindBlob& find_blob) {
-  const Json root = Json::parse(text, nullptr, false);
+  const OrderedJson root = OrderedJson::parse(text, nullptr, false);
   if (!root.is_object()) return Status(Code::DataLoss, "engine file: the plan is not a JSON object");
   try {
     const PlanReader json(root, "plan");

@@ -33,7 +33,7 @@ void add_entry(std::string& header, const std::string& name, DType type, const s
             std::to_string(begin) + "," + std::to_string(end) + "]}";
 }
 
-Status damaged(const std::string& what) { return {Code::DataLoss, "engine file: " + what}; }
+Status damaged_file(const std::string& what) { return {Code::DataLoss, "engine file: " + what}; }
 
 struct Entry {
   int64_t begin = 0, end = 0;
@@ -41,31 +41,31 @@ struct Entry {
 };
 
 Status read_metadata(const Json& json, std::map<std::string, std::string>& metadata) {
-  if (!json.is_object()) return damaged("__metadata__ is not an object");
+  if (!json.is_object()) return damaged_file("__metadata__ is not an object");
   for (const auto& [key, value] : json.items()) {
-    if (!value.is_string()) return damaged("metadata '" + key + "' is not a string");
+    if (!value.is_string()) return damaged_file("metadata '" + key + "' is not a string");
     metadata[key] = value.get<std::string>();
   }
   return Status::ok();
 }
 
-bool is_size(const Json& value) { return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX); }
+bool is_byte_count(const Json& value) { return value.is_number_unsigned() && value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX); }
 
-Status read_tensor(const std::string& name, const Json& json, Tensor& tensor, Entry& entry) {
+Status read_entry(const std::string& name, const Json& json, Tensor& tensor, Entry& entry) {
   const std::string where = "tensor '" + name + "': ";
   if (!json.is_object() || json.size() != 3 || !json.contains("dtype") || !json.contains("shape") || !json.contains("data_offsets"))
-    return damaged(where + "needs dtype, shape and data_offsets");
+    return damaged_file(where + "needs dtype, shape and data_offsets");
   const Json &dtype = json["dtype"], &shape = json["shape"], &offsets = json["data_offsets"];
   const std::optional<DType> type = dtype.is_string() ? parse_safetensors_dtype(dtype.get_ref<const std::string&>()) : std::nullopt;
-  if (!type) return damaged(where + "unknown dtype " + dtype.dump());
+  if (!type) return damaged_file(where + "unknown dtype " + dtype.dump());
   tensor.dtype = *type;
-  if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_size)) return damaged(where + "bad shape");
+  if (!shape.is_array() || !std::all_of(shape.begin(), shape.end(), is_byte_count)) return damaged_file(where + "bad shape");
   tensor.shape = shape.get<std::vector<int64_t>>();
-  if (!offsets.is_array() || offsets.size() != 2 || !is_size(offsets[0]) || !is_size(offsets[1])) return damaged(where + "bad data_offsets");
+  if (!offsets.is_array() || offsets.size() != 2 || !is_byte_count(offsets[0]) || !is_byte_count(offsets[1])) return damaged_file(where + "bad data_offsets");
   entry.begin = offsets[0].get<int64_t>();
   entry.end = offsets[1].get<int64_t>();
   const int64_t bytes = tensor_bytes(tensor.dtype, tensor.shape);
-  if (bytes < 0 || entry.end < entry.begin || entry.end - entry.begin != bytes) return damaged(where + "its data_offsets do not fit its shape");
+  if (bytes < 0 || entry.end < entry.begin || entry.end - entry.begin != bytes) return damaged_file(where + "its data_offsets do not fit its shape");
   return Status::ok();
 }
 
@@ -74,24 +74,26 @@ Status check_cover(std::vector<Entry>& entries, int64_t size) {
   std::sort(entries.begin(), entries.end(), [](const Entry& a, const Entry& b) { return std::tie(a.begin, a.end) < std::tie(b.begin, b.end); });
   int64_t at = 0;
   for (const Entry& entry : entries) {
-    if (entry.begin != at) return damaged("tensor '" + *entry.name + "': its data overlaps another tensor or follows a hole");
+    if (entry.begin != at) return damaged_file("tensor '" + *entry.name + "': its data overlaps another tensor or follows a hole");
     at = entry.end;
   }
-  if (size >= 0 && at > size) return damaged("truncated: " + std::to_string(at) + " bytes of tensors are announced, " + std::to_string(size) + " are there");
-  if (size >= 0 && at < size) return damaged(std::to_string(size - at) + " bytes at the end belong to no tensor");
+  if (size >= 0 && at > size)
+    return damaged_file("truncated: " + std::to_string(at) + " bytes of tensors are announced, " + std::to_string(size) + " are there");
+  if (size >= 0 && at < size) return damaged_file(std::to_string(size - at) + " bytes at the end belong to no tensor");
   return Status::ok();
 }
 
 Result<Json> read_header(std::span<const std::byte> bytes, int64_t* length) {
-  if (bytes.size() < kLengthBytes) return damaged("truncated: shorter than its 8-byte length");
+  if (bytes.size() < kLengthBytes) return damaged_file("truncated: shorter than its 8-byte length");
   uint64_t announced = 0;
   for (int i = 0; i < kLengthBytes; ++i) announced |= static_cast<uint64_t>(bytes[i]) << (8 * i);
-  if (announced > static_cast<uint64_t>(kMaxHeader)) return damaged("not an engine file, or a damaged one (header length " + std::to_string(announced) + ")");
-  if (announced > bytes.size() - kLengthBytes) return damaged("truncated: the header has " + std::to_string(announced) + " bytes");
+  if (announced > static_cast<uint64_t>(kMaxHeader))
+    return damaged_file("not an engine file, or a damaged one (header length " + std::to_string(announced) + ")");
+  if (announced > bytes.size() - kLengthBytes) return damaged_file("truncated: the header has " + std::to_string(announced) + " bytes");
   *length = static_cast<int64_t>(announced);
   const char* text = reinterpret_cast<const char*>(bytes.data()) + kLengthBytes;
   Json header = Json::parse(text, text + announced, nullptr, false);
-  if (!header.is_object()) return damaged("the header is not a JSON object");
+  if (!header.is_object()) return damaged_file("the header is not a JSON object");
   return header;
 }
 
@@ -155,7 +157,7 @@ Result<File> read(std::span<const std::byte> bytes, bool header_only) {
     auto [place, inserted] = file.tensors.try_emplace(name);
     Entry entry;
     entry.name = &place->first;
-    TRY(read_tensor(name, json, place->second, entry));
+    TRY(read_entry(name, json, place->second, entry));
     entries.push_back(entry);
   }
   TRY(check_cover(entries, header_only ? -1 : static_cast<int64_t>(data.size())));
@@ -163,7 +165,7 @@ Result<File> read(std::span<const std::byte> bytes, bool header_only) {
     if (header_only) break;
     const std::span<const std::byte> content = data.subspan(entry.begin, entry.end - entry.begin);
     if (entry.name->starts_with(kPad) && std::any_of(content.begin(), content.end(), [](std::byte b) { return b != std::byte{}; }))
-      return damaged("the padding '" + *entry.name + "' is not zero");
+      return damaged_file("the padding '" + *entry.name + "' is not zero");
     file.tensors[*entry.name].data = content;
   }
   std::erase_if(file.tensors, [](const auto& item) { return item.first.starts_with(kPad); });

@@ -14,11 +14,11 @@ std::string values_text(const Symbols& symbols) {
   return text.empty() ? text : text + ")";
 }
 
-Status bad(const std::string& what, const Symbols& symbols) { return {Code::InvalidArgument, what + values_text(symbols)}; }
+Status bad_size(const std::string& what, const Symbols& symbols) { return {Code::InvalidArgument, what + values_text(symbols)}; }
 
 Status eval_dim(const Dim& dim, const Symbols& symbols, int64_t low, const std::string& what, int64_t* out) {
-  if (!dim.try_eval(symbols, out)) return bad(what + ": cannot evaluate '" + dim.str() + "'", symbols);
-  if (*out < low || *out > kMaxBytes) return bad(what + ": '" + dim.str() + "' is " + std::to_string(*out) + ", which is out of range", symbols);
+  if (!dim.try_eval(symbols, out)) return bad_size(what + ": cannot evaluate '" + dim.str() + "'", symbols);
+  if (*out < low || *out > kMaxBytes) return bad_size(what + ": '" + dim.str() + "' is " + std::to_string(*out) + ", which is out of range", symbols);
   return Status::ok();
 }
 
@@ -33,7 +33,7 @@ Status eval_tensor(const PlanTensor& tensor, const Symbols& symbols, TensorView&
   }
   __int128 count = 1;
   for (int64_t dim : view.shape)
-    if ((count *= dim) > kMaxBytes) return bad(what + " has too many elements", symbols);
+    if ((count *= dim) > kMaxBytes) return bad_size(what + " has too many elements", symbols);
   return eval_dim(tensor.offset, symbols, 0, what, offset);
 }
 
@@ -63,8 +63,8 @@ Result<BodySizes> eval_sizes(const PlanBody& body, const Symbols& symbols) {
   for (size_t i = 0; i < body.tensors.size(); ++i) {
     const TensorView& view = sizes.tensors[i];
     if (!view_fits(view.dtype, view.shape, view.strides, sizes.offsets[i], sizes.buffer_bytes[body.tensors[i].buffer]))
-      return bad("tensor '" + body.tensors[i].name + "' leaves its buffer of " + std::to_string(sizes.buffer_bytes[body.tensors[i].buffer]) + " bytes",
-                 symbols);
+      return bad_size("tensor '" + body.tensors[i].name + "' leaves its buffer of " + std::to_string(sizes.buffer_bytes[body.tensors[i].buffer]) + " bytes",
+                      symbols);
     sizes.offsets[i] = sizes.offsets[i] * bits(view.dtype) / 8;
   }
   return sizes;

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kMaxRank = 16, kMaxStreams = 16, kMaxEvents = 65536;
 
-Status bad(const std::string& where, const std::string& what) { return {Code::DataLoss, "engine file: " + where + ": " + what}; }
+Status bad_plan(const std::string& where, const std::string& what) { return {Code::DataLoss, "engine file: " + where + ": " + what}; }
 
 template <class T>
 bool in_range(int index, const std::vector<T>& items) {
@@ -39,7 +39,7 @@ class BodyCheck {
   }
 
  private:
-  Status fail(const std::string& item, const std::string& what) const { return bad(where_ + " " + item, what); }
+  Status fail(const std::string& item, const std::string& what) const { return bad_plan(where_ + " " + item, what); }
 
   Status known_symbols(const std::string& item, const Dim& dim) const {
     std::vector<std::string> names;
@@ -189,7 +189,7 @@ class BodyCheck {
 
 /// A profile has the inputs and outputs of the program.
 Status check_profile(const Plan& plan, int number) {
-  if (number < 1 || !in_range(number, plan.bodies) || number == plan.weight_body) return bad("plan", "no such profile");
+  if (number < 1 || !in_range(number, plan.bodies) || number == plan.weight_body) return bad_plan("plan", "no such profile");
   const PlanBody &program = plan.bodies[0], &profile = plan.bodies[number];
   const auto same = [&](const std::vector<PlanIo>& a, const std::vector<PlanIo>& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](const PlanIo& x, const PlanIo& y) {
@@ -199,26 +199,26 @@ Status check_profile(const Plan& plan, int number) {
     });
   };
   if (same(program.inputs, profile.inputs) && same(program.outputs, profile.outputs)) return Status::ok();
-  return bad("profile body " + std::to_string(number), "its inputs or outputs differ from the program's");
+  return bad_plan("profile body " + std::to_string(number), "its inputs or outputs differ from the program's");
 }
 
 Status check_weight_io(const PlanBody& body, const PlanIo& io, const std::string& constant, const PlanConstants& constants) {
   const std::string where = "weight program '" + io.name + "'";
   auto found = constants.find(constant);
-  if (found == constants.end()) return bad(where, "'" + constant + "' is missing");
+  if (found == constants.end()) return bad_plan(where, "'" + constant + "' is missing");
   const PlanTensor& tensor = body.tensors[io.tensor];
-  if (tensor.dtype != found->second.dtype || to_ints(tensor.shape) != found->second.shape) return bad(where, "its type differs from '" + constant + "'");
-  if (to_ints(tensor.strides) != contiguous_strides(found->second.shape)) return bad(where, "must be row-major");
+  if (tensor.dtype != found->second.dtype || to_ints(tensor.shape) != found->second.shape) return bad_plan(where, "its type differs from '" + constant + "'");
+  if (to_ints(tensor.strides) != contiguous_strides(found->second.shape)) return bad_plan(where, "must be row-major");
   return Status::ok();
 }
 
 Status check_weight_body(const Plan& plan, const PlanConstants& constants) {
   const PlanBody& body = plan.bodies[plan.weight_body];
-  if (!body.symbols.empty()) return bad("weight program", "has symbolic sizes");
+  if (!body.symbols.empty()) return bad_plan("weight program", "has symbolic sizes");
   for (const PlanIo& io : body.inputs) TRY(check_weight_io(body, io, "param/" + io.name, constants));
   for (const PlanIo& io : body.outputs) TRY(check_weight_io(body, io, io.name, constants));
   for (const PlanStep& step : body.steps)
-    if (step.spec.executor != "cpu" && step.spec.executor != "copy") return bad("weight program", "step '" + step.name + "' does not run on the CPU");
+    if (step.spec.executor != "cpu" && step.spec.executor != "copy") return bad_plan("weight program", "step '" + step.name + "' does not run on the CPU");
   return Status::ok();
 }
 
@@ -249,8 +249,8 @@ int64_t view_extent(DType dtype, std::span<const int64_t> shape, std::span<const
 }
 
 Status validate_plan(const Plan& plan, const PlanConstants* constants) {
-  if (plan.bodies.empty()) return bad("plan", "no body");
-  if (plan.weight_body != -1 && (plan.weight_body < 1 || !in_range(plan.weight_body, plan.bodies))) return bad("plan", "no such weight program");
+  if (plan.bodies.empty()) return bad_plan("plan", "no body");
+  if (plan.weight_body != -1 && (plan.weight_body < 1 || !in_range(plan.weight_body, plan.bodies))) return bad_plan("plan", "no such weight program");
   for (size_t i = 0; i < plan.bodies.size(); ++i) TRY(BodyCheck(plan, static_cast<int>(i), constants).run());
   for (int profile : plan.profiles) TRY(check_profile(plan, profile));
   if (plan.weight_body >= 0 && constants) TRY(check_weight_body(plan, *constants));

@@ -53,7 +53,7 @@ StableIValue box_list(const Json& arg, const std::vector<Tensor>& in, const std:
   return reinterpret_cast<StableIValue>(list);
 }
 
-void run(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
+void run_hosted(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
   Json list = Json::parse(args), results;
   size_t returns = static_cast<size_t>(num_out);
   if (list.is_object()) {  // some results are no outputs
@@ -76,7 +76,7 @@ const char* call_hosted(void*, const char* op, const char* overload, const char*
                         void*) {
   static thread_local std::string error;
   try {
-    run(op, overload, args, in, num_in, out, num_out);
+    run_hosted(op, overload, args, in, num_in, out, num_out);
     return nullptr;
   } catch (const std::exception& e) {
     error = std::string("hosted op ") + op + ": " + e.what();

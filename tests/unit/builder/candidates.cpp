@@ -32,7 +32,7 @@ class Fake final : public Tactic {
   int count_;
 };
 
-struct LevelTest : testing::Test {
+struct LevelTest : ::testing::Test {
   void SetUp() override {
     tactics.push_back(std::make_unique<Fake>("own.a", 20));
     tactics.push_back(std::make_unique<Fake>("cudnn.b", 10));

@@ -8,10 +8,6 @@
 namespace tuyere {
 namespace {
 
-const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
-constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
-
-TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
 /// [b,h,s,d] stored as [b,s,h,d].
 TensorDesc packed(DType type, const char* shape) {
   TensorDesc t = dense(type, shape);
@@ -21,7 +17,7 @@ TensorDesc packed(DType type, const char* shape) {
 
 using attention::FlashShape;
 
-struct Case {
+struct AttentionCase {
   const char* name;
   std::vector<TensorDesc> in, out;
   bool causal;
@@ -32,7 +28,7 @@ struct Case {
 
 constexpr FlashShape kGeneric{0, 0, 0, 0, 1, false};
 
-std::vector<Case> plain_cases() {
+std::vector<AttentionCase> plain_cases() {
   return {
       {"plain", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, {32, 32, 2}, {}},
       {"causal_grouped", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,32]")}, {packed(B, "[2,4,40,32]")}, true, {16, 32, 1}, {}},
@@ -57,7 +53,7 @@ std::vector<Case> plain_cases() {
   };
 }
 
-std::vector<Case> masked_cases() {
+std::vector<AttentionCase> masked_cases() {
   return {
       {"bool_mask",
        {dense(H, "[2,2,20,40]"), dense(H, "[2,2,70,40]"), dense(H, "[2,2,70,24]"), dense(DType::Bool, "[2,1,1,70]")},
@@ -86,11 +82,12 @@ std::vector<Case> masked_cases() {
   };
 }
 
-std::vector<Case> other_cases() {
-  std::vector<Case> all;
+std::vector<AttentionCase> other_cases() {
+  std::vector<AttentionCase> all;
   all.push_back({"unaligned", {packed(H, "[1,1,9,8]"), packed(H, "[1,1,12,8]"), packed(H, "[1,1,12,8]")}, {packed(H, "[1,1,9,8]")}, false, {16, 32, 1}, {}});
   for (TensorDesc& t : all.back().in) t.alignment = 2;
-  Case symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, {64, 64, 4}, {}};
+  AttentionCase symbolic{"symbolic", {packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]"), packed(H, "[b,2,s,64]")}, {packed(H, "[b,2,s,64]")}, true, {64, 64, 4},
+                         {}};
   symbolic.hints.set("b", 1), symbolic.hints.set("s", 70);
   all.push_back(symbolic);
   symbolic.name = "symbolic_split", symbolic.shape = {32, 32, 2, 2, 3}, symbolic.causal = false;
@@ -110,13 +107,13 @@ std::vector<Case> other_cases() {
   return all;
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all = plain_cases();
-  for (const std::vector<Case>& more : {masked_cases(), other_cases()}) all.insert(all.end(), more.begin(), more.end());
+std::vector<AttentionCase> attention_cases() {
+  std::vector<AttentionCase> all = plain_cases();
+  for (const std::vector<AttentionCase>& more : {masked_cases(), other_cases()}) all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
-Problem problem(const Case& c) {
+Problem problem(const AttentionCase& c) {
   Problem p;
   Attention op;
   op.scale = c.scale;
@@ -128,22 +125,22 @@ Problem problem(const Case& c) {
   return p;
 }
 
-mma::KernelSource generate(const Case& c) {
+mma::KernelSource generate(const AttentionCase& c) {
   const Problem p = problem(c);
   return c.shape.queries ? attention::flash_source(p, kHopper, c.shape) : attention::generic_source(p, kHopper);
 }
 
-class AttentionKernel : public ::testing::TestWithParam<Case> {};
+class AttentionKernel : public ::testing::TestWithParam<AttentionCase> {};
 
 TEST_P(AttentionKernel, MatchesReference) { EXPECT_EQ(testing::check_attention(problem(GetParam()), generate(GetParam())), ""); }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, AttentionKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, AttentionKernel, ::testing::ValuesIn(testing::sample(attention_cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
 
 std::vector<testing::NamedSource> testing::attention_sources() {
   std::vector<NamedSource> sources;
-  for (const Case& c : cases()) sources.push_back({std::string("attention ") + c.name, generate(c)});
+  for (const AttentionCase& c : attention_cases()) sources.push_back({std::string("attention ") + c.name, generate(c)});
   return sources;
 }
 

@@ -8,10 +8,6 @@
 namespace tuyere {
 namespace {
 
-const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
-constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
-
-TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
 /// Dim 1 innermost.
 TensorDesc last(DType type, const char* shape) {
   TensorDesc t = dense(type, shape);
@@ -22,7 +18,7 @@ TensorDesc last(DType type, const char* shape) {
   return t;
 }
 
-struct Case {
+struct ConvCase {
   const char* name;
   const char* op;
   std::vector<TensorDesc> in, out;
@@ -31,7 +27,7 @@ struct Case {
   int multiprocessors = 132;
 };
 
-std::vector<Case> cases() {
+std::vector<ConvCase> conv_cases() {
   const char* silu = "epilogue={silu(add(i0:f32, i1:f32))}";
   static std::vector<std::string> keep;
   auto op = [&](const std::string& text) {
@@ -41,7 +37,7 @@ std::vector<Case> cases() {
   };
   const std::string unit = "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] ",
                     same = "stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] ";
-  std::vector<Case> all;
+  std::vector<ConvCase> all;
   all.push_back({"same3x3",
                  op(same + silu),
                  {last(H, "[2,16,7,9]"), last(H, "[24,16,3,3]"), dense(H, "[24,1,1]")},
@@ -75,13 +71,13 @@ std::vector<Case> cases() {
                  "stream rows=64 warps=4 stages=4 blocks=1",
                  {},
                  1});
-  Case streamed{"stream_symbolic",
-                op(unit + std::string(silu)),
-                {last(H, "[n,16,h,9]"), dense(H, "[32,16,1,1]"), dense(H, "[32,1,1]")},
-                {last(H, "[n,32,h,9]")},
-                "stream rows=128 warps=8 stages=3 blocks=2",
-                {},
-                1};
+  ConvCase streamed{"stream_symbolic",
+                    op(unit + std::string(silu)),
+                    {last(H, "[n,16,h,9]"), dense(H, "[32,16,1,1]"), dense(H, "[32,1,1]")},
+                    {last(H, "[n,32,h,9]")},
+                    "stream rows=128 warps=8 stages=3 blocks=2",
+                    {},
+                    1};
   streamed.multiprocessors = 1, streamed.hints.set("n", 2), streamed.hints.set("h", 5);
   all.push_back(streamed);
   all.push_back({"stem",
@@ -127,12 +123,12 @@ std::vector<Case> cases() {
                  "tile=64x64x32 stages=3 warps=2x2 splitk=1",
                  {}});
   all.push_back({"simt", op(same), {last(F, "[1,12,7,7]"), last(F, "[20,12,3,3]")}, {last(F, "[1,20,7,7]")}, "simt tile=64x32x16 stages=4 splitk=1", {}});
-  Case symbolic{"symbolic",
-                op(same + silu),
-                {last(H, "[n,8,h,9]"), last(H, "[16,8,3,3]"), dense(H, "[16,1,1]")},
-                {last(H, "[n,16,h,9]")},
-                "tile=64x16x64 stages=5 warps=4x1 splitk=1",
-                {}};
+  ConvCase symbolic{"symbolic",
+                    op(same + silu),
+                    {last(H, "[n,8,h,9]"), last(H, "[16,8,3,3]"), dense(H, "[16,1,1]")},
+                    {last(H, "[n,16,h,9]")},
+                    "tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                    {}};
   symbolic.hints.set("n", 2), symbolic.hints.set("h", 5);
   all.push_back(symbolic);
   all.push_back({"depthwise3",
@@ -220,7 +216,7 @@ std::vector<Case> cases() {
   return all;
 }
 
-Problem problem(const Case& c) {
+Problem problem(const ConvCase& c) {
   Problem p;
   p.op = parse_op(c.op);
   std::get<Conv>(p.op).type = c.out[0].dtype;
@@ -228,7 +224,7 @@ Problem problem(const Case& c) {
   return p;
 }
 
-mma::KernelSource generate_plain(const Case& c, const Problem& p) {
+mma::KernelSource generate_plain(const ConvCase& c, const Problem& p) {
   const std::string config = c.config;
   if (config == "generic") return conv::generic_source(p, kHopper);
   Target target = kHopper;
@@ -240,27 +236,27 @@ mma::KernelSource generate_plain(const Case& c, const Problem& p) {
 }
 
 /// As make() compiles it.
-mma::KernelSource generate(const Case& c, const Problem& p) {
+mma::KernelSource generate(const ConvCase& c, const Problem& p) {
   mma::KernelSource source = generate_plain(c, p);
   source.text.insert(0, codegen::rough_text(p));
   return source;
 }
 
-class ConvKernel : public ::testing::TestWithParam<Case> {};
+class ConvKernel : public ::testing::TestWithParam<ConvCase> {};
 
 TEST_P(ConvKernel, MatchesReference) {
-  const Case& c = GetParam();
+  const ConvCase& c = GetParam();
   const Problem p = problem(c);
   EXPECT_EQ(testing::check_conv(p, generate(c, p)), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, ConvKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, ConvKernel, ::testing::ValuesIn(testing::sample(conv_cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
 
 std::vector<testing::NamedSource> testing::conv_sources() {
   std::vector<NamedSource> sources;
-  for (const Case& c : cases()) sources.push_back({std::string("conv ") + c.name, generate(c, problem(c))});
+  for (const ConvCase& c : conv_cases()) sources.push_back({std::string("conv ") + c.name, generate(c, problem(c))});
   return sources;
 }
 

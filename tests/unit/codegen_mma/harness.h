@@ -11,6 +11,14 @@
 #include "kernels/mma/gemm.h"
 #include "tests/emulator/emulator.h"
 
+namespace tuyere {
+
+inline const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
+inline constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
+inline TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
+
+}  // namespace tuyere
+
 namespace tuyere::testing {
 
 /// Storage of one strided tensor between guard zones of NaN bytes.

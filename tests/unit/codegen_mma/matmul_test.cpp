@@ -8,8 +8,6 @@
 namespace tuyere {
 namespace {
 
-const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
-
 TensorDesc strided(DType type, const std::string& shape, std::vector<Dim> strides, int alignment = 256) {
   TensorDesc t = desc(type, parse_shape(shape));
   t.strides = std::move(strides);
@@ -17,7 +15,7 @@ TensorDesc strided(DType type, const std::string& shape, std::vector<Dim> stride
   return t;
 }
 
-struct Case {
+struct MatMulCase {
   const char* name;
   Problem problem;
   const char* config;  // of the tile, "gemv ..." or "generic"
@@ -39,12 +37,8 @@ MatMul op(bool trans_a, bool trans_b, const char* epilogue = "", bool tf32 = fal
   return m;
 }
 
-TensorDesc dense(DType type, const char* shape) { return desc(type, parse_shape(shape)); }
-
-constexpr DType H = DType::F16, B = DType::BF16, F = DType::F32;
-
-std::vector<Case> cases() {
-  std::vector<Case> all;
+std::vector<MatMulCase> matmul_cases() {
+  std::vector<MatMulCase> all;
   const char* gelu = "gelu_erf(add(i0:f32, i1:f32))";
   const char* two = "i0:f32, i1:f32, i2:f32 -> v3 = add(i0, i1); v4 = add(v3, i2); v5 = relu(v4); v5, v4";
   all.push_back({"both_k_major", product(op(false, true), {dense(H, "[72,96]"), dense(H, "[80,96]")}, {dense(H, "[72,80]")}),
@@ -95,18 +89,18 @@ std::vector<Case> cases() {
       {"generic_f64", product(op(false, false), {dense(DType::F64, "[2,20,37]"), dense(DType::F64, "[37,70]")}, {dense(DType::F64, "[2,20,70]")}), "generic"});
   all.push_back(
       {"generic_int", product(op(true, false), {dense(DType::I32, "[20,37]"), dense(DType::I32, "[20,7]")}, {dense(DType::I32, "[37,7]")}), "generic"});
-  Case symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}),
-                "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
+  MatMulCase symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}),
+                      "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
   symbolic.problem.hints.set("b", 3), symbolic.problem.hints.set("s", 11);
   all.push_back(symbolic);
-  Case batch{"symbolic_batch", product(op(false, false), {dense(H, "[b,20,s]"), dense(H, "[b,s,24]")}, {dense(H, "[b,20,24]")}),
-             "tile=32x32x64 stages=4 warps=2x2 splitk=1"};
+  MatMulCase batch{"symbolic_batch", product(op(false, false), {dense(H, "[b,20,s]"), dense(H, "[b,s,24]")}, {dense(H, "[b,20,24]")}),
+                   "tile=32x32x64 stages=4 warps=2x2 splitk=1"};
   batch.problem.hints.set("b", 2), batch.problem.hints.set("s", 13);
   all.push_back(batch);
   return all;
 }
 
-mma::KernelSource generate_plain(const Case& c) {
+mma::KernelSource generate_plain(const MatMulCase& c) {
   const std::string config = c.config;
   if (config == "generic") return matmul::generic_source(c.problem, kHopper);
   if (config.rfind("gemv", 0) == 0)
@@ -117,23 +111,23 @@ mma::KernelSource generate_plain(const Case& c) {
 }
 
 /// As make() compiles it.
-mma::KernelSource generate(const Case& c) {
+mma::KernelSource generate(const MatMulCase& c) {
   mma::KernelSource source = generate_plain(c);
   source.text.insert(0, codegen::rough_text(c.problem));
   return source;
 }
 
-class MatMulKernel : public ::testing::TestWithParam<Case> {};
+class MatMulKernel : public ::testing::TestWithParam<MatMulCase> {};
 
 TEST_P(MatMulKernel, MatchesReference) { EXPECT_EQ(testing::check_matmul(GetParam().problem, generate(GetParam())), ""); }
 
-INSTANTIATE_TEST_SUITE_P(Emulated, MatMulKernel, ::testing::ValuesIn(testing::sample(cases())), [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Emulated, MatMulKernel, ::testing::ValuesIn(testing::sample(matmul_cases())), [](const auto& info) { return info.param.name; });
 
 }  // namespace
 
 std::vector<testing::NamedSource> testing::matmul_sources() {
   std::vector<NamedSource> sources;
-  for (const Case& c : cases()) sources.push_back({std::string("matmul ") + c.name, generate(c)});
+  for (const MatMulCase& c : matmul_cases()) sources.push_back({std::string("matmul ") + c.name, generate(c)});
   return sources;
 }
 

@@ -13,11 +13,10 @@
 #include "kernels/jit/nvrtc.h"
 #include "kernels/matmul/matmul_tactics.h"
 #include "kernels/mma/gemm.h"
+#include "tests/unit/codegen_mma/harness.h"
 
 namespace tuyere {
 namespace {
-
-const Target kHopper{Target::Kind::Cuda, 90, 132, "", 50 << 20, 3000, 989, 0, false};
 
 /// Generates the first configurations of all tactics for one problem; returns how many tactics support it.
 int generate_all(const Problem& p, const TacticList& tactics, bool compile) {

@@ -9,13 +9,13 @@
 namespace tuyere {
 namespace {
 
-struct Case {
+struct RefusalCase {
   const char* node;
   const char* reason;
 };
 
 TEST(Refusals, SayWhy) {
-  const Case cases[] = {
+  const RefusalCase cases[] = {
       {"%z: f32[2] = aten::nothing_like_it(self=%x)", "no converter for aten::nothing_like_it"},
       {"%z: f32[2] = aten::add_.Tensor(self=%x, other=%x, alpha=1) !mutates", "no converter for aten::add_.Tensor"},
       {"%z: f32[2] = aten::relu(self=%x) !mutates", "aten::relu writes to an argument"},
@@ -33,7 +33,7 @@ TEST(Refusals, SayWhy) {
       {"%z: f32[2] = aten::roll(self=%x, shifts=[1, 2], dims=[])", "roll of the flattened tensor by 2 shifts"},
       {"%z: f32[2] = aten::empty_like(self=%x)\nreturn %z", "uninitialized memory is an output"},
   };
-  for (const Case& c : cases) {
+  for (const RefusalCase& c : cases) {
     std::string reason = refusal(std::string("graph \"g\"\n%x: f32[2] = input\n%m: bool[2] = input\n%i: i64[2] = input\n") + c.node + "\n");
     EXPECT_EQ(reason.substr(0, std::string(c.reason).size()), c.reason) << c.node;
   }

@@ -7,13 +7,13 @@
 namespace tuyere {
 namespace {
 
-struct Case {
+struct RowCase {
   const char* name;
   const char* source;
   const char* network;
 };
 
-const Case kCases[] = {
+const RowCase kCases[] = {
     {"add_alpha",
      R"(graph "g"
 %x: f16[n,8] = input
@@ -399,7 +399,7 @@ return reshape_1
 )"},
 };
 
-class Rows : public testing::TestWithParam<Case> {};
+class Rows : public testing::TestWithParam<RowCase> {};
 
 TEST_P(Rows, Convert) { EXPECT_EQ(converted(GetParam().source), GetParam().network); }
 

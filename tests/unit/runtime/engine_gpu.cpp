@@ -76,7 +76,7 @@ EngineFile gpu_plan(const std::string& target) {
   return file;
 }
 
-class EngineGpu : public testing::Test {
+class EngineGpu : public ::testing::Test {
  protected:
   void SetUp() override {
     auto found = cuda_device();
