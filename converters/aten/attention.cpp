@@ -45,7 +45,14 @@ struct Request {
   bool causal = false;
 };
 
-TensorId attend(Convert& c, Request request) {
+double scale_of(const Convert& c, const Dim& head_size) {
+  if (c.has("scale")) return c.number("scale");
+  USER_CHECK(head_size.is_const(), "the head size " << head_size << " is symbolic");
+  return 1 / std::sqrt(static_cast<double>(head_size.value()));
+}
+
+/// The result, and the logsumexp where it is wanted.
+std::vector<TensorId> attend(Convert& c, Request request, bool logsumexp = false) {
   TensorId q = c.tensor("query"), k = rank4(c, c.tensor("key")), v = rank4(c, c.tensor("value"));
   const Shape shape = c.type(q).shape;
   if (request.mask) request.mask = mask4(c, *request.mask, shape);
@@ -53,16 +60,14 @@ TensorId attend(Convert& c, Request request) {
   const Dim batch = c.type(q).shape[0], head_size = c.type(q).shape[3];
   k = with_batch(c, k, batch);
   v = with_batch(c, v, batch);
-  Attention op{.causal = request.causal, .has_mask = request.mask.has_value(), .type = c.out_type().dtype};
-  if (c.has("scale")) {
-    op.scale = c.number("scale");
-  } else {
-    USER_CHECK(head_size.is_const(), "the head size " << head_size << " is symbolic");
-    op.scale = 1 / std::sqrt(static_cast<double>(head_size.value()));
-  }
+  Attention op{.scale = scale_of(c, head_size), .causal = request.causal, .has_mask = request.mask.has_value()};
+  op.logsumexp = logsumexp;
+  op.type = c.out_type().dtype;
   std::vector<TensorId> inputs{q, k, v};
   if (request.mask) inputs.push_back(*request.mask);
-  return c.reshape(c.add(op, inputs), c.out_type().shape);
+  std::vector<TensorId> out = c.add_n(op, inputs);
+  out[0] = c.reshape(out[0], c.out_type().shape);
+  return out;
 }
 
 Request request_of(Convert& c, std::string_view mask) {
@@ -70,13 +75,35 @@ Request request_of(Convert& c, std::string_view mask) {
   return {c.maybe_tensor(mask), c.has("is_causal") && c.boolean("is_causal")};
 }
 
-void sdpa(Convert& c) { c.out(attend(c, request_of(c, "attn_mask"))); }
+void sdpa(Convert& c) { c.out(attend(c, request_of(c, "attn_mask"))[0]); }
 
 /// The fused ops also give what their backward needs.
 void fused(Convert& c) {
   for (int k = 1; k < static_cast<int>(c.node.outputs.size()); ++k)
     USER_CHECK(!c.used(k), "output " << k << " (logsumexp or random state) of the attention is used");
-  c.out(attend(c, request_of(c, c.has("attn_mask") ? "attn_mask" : "attn_bias")));
+  c.out(attend(c, request_of(c, c.has("attn_mask") ? "attn_mask" : "attn_bias"))[0]);
+}
+
+/// On the CPU the logsumexp is an output of our own kernel.
+void fused_on_cpu(Convert& c) {
+  const bool training = c.used(1);
+  USER_CHECK(!training || c.type(c.tensor("query")).dtype != DType::F64, "the logsumexp of attention in f64 is used");
+  const std::vector<TensorId> out = attend(c, request_of(c, "attn_mask"), training);
+  c.out(out[0]);
+  if (training) c.out(out[1], 1);
+}
+
+void fused_on_cpu_backward(Convert& c) {
+  const Request request = request_of(c, "attn_mask");
+  std::vector<TensorId> inputs;
+  for (const char* name : {"grad_out", "query", "key", "value", "out", "logsumexp"}) inputs.push_back(c.tensor(name));
+  const TensorType q = c.type(inputs[1]);
+  USER_CHECK(q.shape.size() == 4, "attention on a tensor of rank " << q.shape.size());
+  USER_CHECK(q.dtype != DType::F64, "the gradient of attention in f64");
+  AttentionGradient op{.scale = scale_of(c, q.shape[3]), .causal = request.causal, .has_mask = request.mask.has_value(), .type = c.out_type().dtype};
+  if (request.mask) inputs.push_back(mask4(c, *request.mask, q.shape));
+  const std::vector<TensorId> out = c.add_n(op, inputs);
+  for (int k = 0; k < 3; ++k) c.out(out[static_cast<size_t>(k)], k);
 }
 
 }  // namespace
@@ -84,9 +111,11 @@ void fused(Convert& c) {
 void add_attention(ConverterTable& t) {
   t.add("aten::scaled_dot_product_attention", sdpa);
   add_each(t,
-           {"aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_efficient_attention",
-            "aten::_scaled_dot_product_cudnn_attention", "aten::_scaled_dot_product_fused_attention_overrideable", "aten::_scaled_dot_product_attention_math"},
+           {"aten::_scaled_dot_product_flash_attention", "aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_cudnn_attention",
+            "aten::_scaled_dot_product_fused_attention_overrideable", "aten::_scaled_dot_product_attention_math"},
            fused);
+  t.add("aten::_scaled_dot_product_flash_attention_for_cpu", fused_on_cpu);
+  t.add("aten::_scaled_dot_product_flash_attention_for_cpu_backward", fused_on_cpu_backward);
 }
 
 }  // namespace tuyere

@@ -7,8 +7,8 @@
 namespace tuyere {
 namespace {
 
-/// The norm of x with the node's optional weight and bias.
-TensorId normalize(Convert& c, Norm norm, TensorId x) {
+/// The norm of x with the node's optional weight and bias; further outputs are its statistics.
+std::vector<TensorId> normalize_all(Convert& c, Norm norm, TensorId x) {
   std::vector<TensorId> inputs{x};
   for (const char* name : {"weight", "bias"}) {
     std::optional<TensorId> tensor = c.maybe_tensor(name);
@@ -17,8 +17,9 @@ TensorId normalize(Convert& c, Norm norm, TensorId x) {
     inputs.push_back(*tensor);
   }
   norm.type = c.out_type().dtype;
-  return c.add(norm, inputs);
+  return c.add_n(norm, inputs);
 }
+TensorId normalize(Convert& c, const Norm& norm, TensorId x) { return normalize_all(c, norm, x)[0]; }
 
 void check_statistics(const Convert& c) {
   for (int k = 1; k < static_cast<int>(c.node.outputs.size()); ++k) USER_CHECK(!c.used(k), "the statistics of the normalization are used (training)");
@@ -28,6 +29,38 @@ void layer_norm(Convert& c) {
   check_statistics(c);
   Norm norm{.kind = NormKind::layer, .axes = static_cast<int64_t>(c.list("normalized_shape").size()), .eps = c.number("eps")};
   c.out(normalize(c, norm, c.tensor("input")));
+}
+
+/// Kernels for what training needs of a layer norm are for f32 and shorter floats on the CPU; elsewhere it is decomposed before it gets here.
+void check_training(const Convert& c, DType type) {
+  const std::string& device = c.graph.values.at(c.node.outputs[0]).device;
+  USER_CHECK(device == "cpu" && compute_type(type) == DType::F32,
+             "the statistics of the normalization are used (training), in " << name(type) << " on " << device);
+}
+
+void native_layer_norm(Convert& c) {
+  const TensorId x = c.tensor("input");
+  Norm norm{.kind = NormKind::layer, .axes = static_cast<int64_t>(c.list("normalized_shape").size()), .eps = c.number("eps")};
+  norm.statistics = c.used(1) || c.used(2);
+  if (norm.statistics) check_training(c, c.type(x).dtype);
+  const std::vector<TensorId> out = normalize_all(c, norm, x);
+  c.out(out[0]);
+  for (int k = 1; k < static_cast<int>(out.size()); ++k)
+    if (c.used(k)) c.out(c.cast(out[static_cast<size_t>(k)], c.out_type(k).dtype), k);
+}
+
+void native_layer_norm_backward(Convert& c) {
+  const TensorId x = c.tensor("input");
+  check_training(c, c.type(x).dtype);
+  LayerNormGradient op{.axes = static_cast<int64_t>(c.list("normalized_shape").size()), .has_weight = c.has("weight")};
+  op.parameters = c.used(1) || c.used(2);
+  op.type = c.type(x).dtype;
+  if (op.parameters) op.parameter_type = c.out_type(c.used(1) ? 1 : 2).dtype;
+  std::vector<TensorId> inputs{c.tensor("grad_out"), x, c.cast(c.tensor("mean"), DType::F32), c.cast(c.tensor("rstd"), DType::F32)};
+  if (op.has_weight) inputs.push_back(c.tensor("weight"));
+  const std::vector<TensorId> out = c.add_n(op, inputs);
+  for (int k = 0; k < 3; ++k)
+    if (c.used(k)) c.out(out[static_cast<size_t>(k)], k);
 }
 
 void rms_norm(Convert& c) {
@@ -78,7 +111,9 @@ void batch_norm(Convert& c) {
 }  // namespace
 
 void add_norms(ConverterTable& t) {
-  add_each(t, {"aten::layer_norm", "aten::native_layer_norm"}, layer_norm);
+  t.add("aten::layer_norm", layer_norm);
+  t.add("aten::native_layer_norm", native_layer_norm);
+  t.add("aten::native_layer_norm_backward", native_layer_norm_backward);
   add_each(t, {"aten::rms_norm", "aten::_fused_rms_norm"}, rms_norm);
   t.add("aten::group_norm", group_norm);
   t.add("aten::native_group_norm", native_group_norm);

@@ -25,8 +25,9 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
+  if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
   if (is_any_of<Pool, AdaptivePool, Resize>(op)) return Access::image;
-  if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
+  if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, LayerNormGradient, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
   return Access::row_major;
 }
 
@@ -50,7 +51,7 @@ bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& st
 }
 
 bool writes_slices(const Op& op) {
-  return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, Pool, AdaptivePool, Attention, Concat, Pad, Flip, Gather, Resize>(op);
+  return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, Pool, AdaptivePool, Attention, AttentionGradient, Concat, Pad, Flip, Gather, Resize>(op);
 }
 
 bool keeps_order(const Op& op) { return is_any_of<Conv, Pool, AdaptivePool, Resize>(op); }

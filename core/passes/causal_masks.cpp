@@ -129,8 +129,8 @@ bool causal_masks(Network& net, const PassContext& context) {
       Attention plain = *attention;
       plain.has_mask = false;
       plain.causal = attention->causal || it->second == Mask::causal;
-      const TensorId out = net.add1(plain, {layer.inputs[0], layer.inputs[1], layer.inputs[2]}, layer.origins, body);
-      net.replace(layer.outputs[0], out, body);
+      const std::vector<TensorId> out = net.add(plain, {layer.inputs[0], layer.inputs[1], layer.inputs[2]}, layer.origins, body);
+      for (size_t k = 0; k < out.size(); ++k) net.replace(layer.outputs[k], out[k], body);
       changed = true;
     }
     if (changed) net.sort(body);

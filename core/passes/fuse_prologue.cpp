@@ -43,7 +43,7 @@ bool fuse_into_consumer(Network& net, LayerId id, const std::vector<bool>& const
   const Layer layer = net.bodies[body].layers[id];  // by value: adding a layer moves the vector
   Op op = layer.op;
   Program* prologue = prologue_of(op);
-  if (!prologue || !prologue->empty()) return false;
+  if (!prologue || !prologue->empty() || layer.outputs.size() != 1) return false;
   const TensorId via = layer.inputs[0];
   const Layer* producer = net.producer(via, body);
   if (!producer || constant[via] || producer->outputs.size() != 1) return false;

@@ -129,9 +129,10 @@ class Retype {
 
   /// Reads any float type: pointwise programs and statistics compute in f32 whatever they load.
   static bool reads_any(const Op& op, int slot) {
-    if (is_any_of<Pointwise, Softmax, Reduce, Cumulate>(op)) return true;
+    if (is_any_of<Pointwise, Softmax, Reduce, Cumulate, LayerNormGradient>(op)) return true;
     if (is_any_of<MatMul, Conv>(op)) return slot >= 2;
     if (std::holds_alternative<Attention>(op)) return slot >= 3;
+    if (std::holds_alternative<AttentionGradient>(op)) return slot >= 5;
     if (const auto* norm = std::get_if<Norm>(&op)) return slot == 0 || !norm->prologue.empty();
     return false;
   }

@@ -44,6 +44,7 @@ struct Flops {
   double operator()(const ArgReduce&) const { return in0; }
   double operator()(const Softmax& op) const { return out0 * (5 + steps(op.prologue)); }
   double operator()(const Norm& op) const { return out0 * (7 + steps(op.prologue) + steps(op.epilogue)); }
+  double operator()(const LayerNormGradient&) const { return out0 * 14; }
   double operator()(const MatMul& op) const {
     if (p.in.empty()) return 0;
     int64_t k = from_end(p.dims(p.in[0]), op.trans_a ? 2 : 1);
@@ -61,6 +62,13 @@ struct Flops {
     std::vector<int64_t> q = p.dims(p.in[0]), v = p.dims(p.in[2]);
     double pairs = static_cast<double>(product(q)) / static_cast<double>(std::max<int64_t>(from_end(q, 1), 1)) * static_cast<double>(from_end(v, 2));
     double work = pairs * (2.0 * static_cast<double>(from_end(q, 1) + from_end(v, 1)) + 5);
+    return op.causal ? work / 2 : work;
+  }
+  double operator()(const AttentionGradient& op) const {
+    if (p.in.size() < 4) return 0;
+    std::vector<int64_t> q = p.dims(p.in[1]), v = p.dims(p.in[3]);
+    double pairs = static_cast<double>(product(q)) / static_cast<double>(std::max<int64_t>(from_end(q, 1), 1)) * static_cast<double>(from_end(v, 2));
+    double work = pairs * (6.0 * static_cast<double>(from_end(q, 1)) + 4.0 * static_cast<double>(from_end(v, 1)) + 8);
     return op.causal ? work / 2 : work;
   }
   double operator()(const Pool& op) const { return out0 * static_cast<double>(product(op.kernel)); }

@@ -80,19 +80,30 @@ struct Softmax {
 /// Normalization. layer, rms: over the last `axes` dimensions; weight and bias have that shape. group: x [N,C,...], `groups` groups of channels, weight and
 /// bias [C]. Inputs: the prologue's (or x), weight if has_weight, bias if has_bias, then the epilogue's beyond input 0. x = prologue output 0; the prologue's
 /// further outputs are stored as outputs 1.. (residual sums). Output 0 = epilogue(norm(x) * weight + bias). Statistics in f32. `type`: dtype of output 0;
-/// `extra_types`: of the further outputs.
+/// `extra_types`: of the further outputs. `statistics` (layer): the last two outputs are the f32 means and 1 / sqrt(variance + eps), sizes 1 where reduced.
 struct Norm {
   NormKind kind = NormKind::layer;
   int64_t axes = 1;
   int64_t groups = 1;
   double eps = 1e-5;
-  bool has_weight = false, has_bias = false;
+  bool has_weight = false, has_bias = false, statistics = false;
   DType type = DType::F32;
   std::vector<DType> extra_types;
   Program prologue, epilogue;
   TUYERE_FIELDS(Norm, field("kind", &Norm::kind), field("axes", &Norm::axes), field("groups", &Norm::groups), field("eps", &Norm::eps),
-                field("has_weight", &Norm::has_weight), field("has_bias", &Norm::has_bias), field("type", &Norm::type),
+                field("has_weight", &Norm::has_weight), field("has_bias", &Norm::has_bias), field("statistics", &Norm::statistics), field("type", &Norm::type),
                 field("extra_types", &Norm::extra_types), field("prologue", &Norm::prologue), field("epilogue", &Norm::epilogue))
+};
+
+/// Gradients of a layer norm over the last `axes` dimensions. Inputs: dy, x, the norm's means and 1 / sqrt(variance + eps) (f32, sizes 1 where reduced), weight
+/// if has_weight. Outputs: dx; with `parameters` those of weight and bias, of `parameter_type`. Sums in f32 and wider.
+struct LayerNormGradient {
+  int64_t axes = 1;
+  bool has_weight = false, parameters = false;
+  DType type = DType::F32, parameter_type = DType::F32;
+  TUYERE_FIELDS(LayerNormGradient, field("axes", &LayerNormGradient::axes), field("has_weight", &LayerNormGradient::has_weight),
+                field("parameters", &LayerNormGradient::parameters), field("type", &LayerNormGradient::type),
+                field("parameter_type", &LayerNormGradient::parameter_type))
 };
 
 /// epilogue(op(a) @ op(b), extra...), batch dimensions broadcast; a [..., M, K], b [..., K, N] after the optional transposes of the last two dims.
@@ -141,13 +152,22 @@ struct AdaptivePool {
 
 /// softmax(scale * q @ k^T + mask) @ v. q [B,H,Sq,D], k [B,Hkv,Skv,D], v [B,Hkv,Skv,Dv], H a multiple of Hkv; any strides with D innermost.
 /// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]. causal: key j allowed for query i when j <= i (upper
-/// left).
+/// left). logsumexp: output 1 is log(sum(exp(scores))) of each row, f32 [B,H,Sq]; -inf where nothing may be attended.
 struct Attention {
+  double scale = 1.0;
+  bool causal = false, has_mask = false, logsumexp = false;
+  DType type = DType::F32;
+  TUYERE_FIELDS(Attention, field("scale", &Attention::scale), field("causal", &Attention::causal), field("has_mask", &Attention::has_mask),
+                field("logsumexp", &Attention::logsumexp), field("type", &Attention::type))
+};
+
+/// Gradients of Attention. Inputs: dout, q, k, v, out, logsumexp, and the mask if has_mask. Outputs: dq, dk, dv, of `type`.
+struct AttentionGradient {
   double scale = 1.0;
   bool causal = false, has_mask = false;
   DType type = DType::F32;
-  TUYERE_FIELDS(Attention, field("scale", &Attention::scale), field("causal", &Attention::causal), field("has_mask", &Attention::has_mask),
-                field("type", &Attention::type))
+  TUYERE_FIELDS(AttentionGradient, field("scale", &AttentionGradient::scale), field("causal", &AttentionGradient::causal),
+                field("has_mask", &AttentionGradient::has_mask), field("type", &AttentionGradient::type))
 };
 
 struct Reshape {

@@ -2,28 +2,19 @@
 // own.attention.tile: blocks of queries against blocks of keys with running maxima and sums; scores never leave the cache.
 #include <cmath>
 
-#include "kernels/cpu/cpu_kernel.h"
+#include "kernels/attention/attention_heads.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/row_functions.h"
 #include "kernels/cpu/small_gemm.h"
 #include "kernels/cpu/transpose.h"
-#include "kernels/cpu/views.h"
-#include "kernels/pointwise/tile_convert.h"
 
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kQueries = 96, kKeys = 128;  // 96: a multiple of the register block's rows
-constexpr int64_t kFewQueries = 3;             // below, keys are not worth transposing
+constexpr int64_t kFewQueries = 3;  // below, keys are not worth transposing
 
 struct Buffers {
-  std::vector<float> q, k, keys, v, scores, out, mask, top, sum;
-};
-
-// Rows of f32 values: in place where the tensor has them, otherwise converted into a buffer.
-struct Rows {
-  const float* data;
-  int64_t stride;
+  std::vector<float> q, k, keys, v, scores, out, top, sum;
 };
 
 class TileAttention {
@@ -39,10 +30,8 @@ class TileAttention {
         padded_(padded_columns(width_)),
         out_slot_(p.inputs()) {
     share_ = k_.shape[1] ? q_.shape[1] / k_.shape[1] : 1;
-    if (op.has_mask) {
-      mask_ = View(p.args.in[3]).broadcast_to(4, Ix{q_.shape[0], q_.shape[1], q_.shape[2], k_.shape[2]});
-      load_mask_ = tile_load(mask_.dtype, DType::F32);
-    }
+    if (op.has_mask) mask_ = ScoreMask(p.args.in[3], 3, q_, k_);
+    if (op.logsumexp) logsumexp_ = View(p.args.out[1]);
     load_q_ = tile_load(q_.dtype, DType::F32);
     load_k_ = tile_load(k_.dtype, DType::F32);
     load_v_ = tile_load(v_.dtype, DType::F32);
@@ -56,10 +45,9 @@ class TileAttention {
       b.q.resize(static_cast<size_t>(kQueries * depth_));
       b.k.resize(static_cast<size_t>(kKeys * depth_));
       b.keys.resize(static_cast<size_t>(kKeys * depth_));
-      b.v.resize(static_cast<size_t>(kKeys * padded_));
+      b.v.resize(static_cast<size_t>(kKeys * width_ + kGemmColumns));
       b.scores.resize(kQueries * kKeys);
       b.out.resize(static_cast<size_t>(kQueries * padded_));
-      b.mask.resize(kKeys);
       b.top.resize(kQueries);
       b.sum.resize(kQueries);
     }
@@ -72,19 +60,14 @@ class TileAttention {
   }
 
  private:
-  static Patch patch(const View& v, const void* data, int64_t batch, int64_t head, int64_t row, int row_dim, int col_dim) {
-    const int64_t offset = batch * v.strides[0] + head * v.strides[1] + row * v.strides[2];
-    return {static_cast<const char*>(data) + offset * (bits(v.dtype) / 8), v.strides[row_dim], v.strides[col_dim]};
-  }
-
   void run_block(void* const* ptr, Buffers& b, int64_t task) {
     const int64_t first = task % blocks_ * kQueries, head = task / blocks_ % q_.shape[1], batch = task / blocks_ / q_.shape[1];
     const int64_t m = std::min(kQueries, q_.shape[2] - first);
-    load_q_(patch(q_, ptr[0], batch, head, first, 2, 3), b.q.data(), m, depth_);
+    load_q_(head_rows(q_, ptr[0], batch, head, first), b.q.data(), m, depth_);
     row_functions().shift_scale(b.q.data(), m * depth_, 0, static_cast<float>(op_.scale), b.q.data());
-    std::fill(b.out.begin(), b.out.end(), 0.0f);
-    std::fill(b.top.begin(), b.top.end(), -INFINITY);
-    std::fill(b.sum.begin(), b.sum.end(), 0.0f);
+    std::fill_n(b.out.data(), m * padded_, 0.0f);
+    std::fill_n(b.top.data(), m, -INFINITY);
+    std::fill_n(b.sum.data(), m, 0.0f);
     const int64_t keys = op_.causal ? std::min(k_.shape[2], first + m) : k_.shape[2];
     for (int64_t key = 0; key < keys; key += kKeys) {
       const int64_t n = std::min(kKeys, keys - key);
@@ -93,19 +76,25 @@ class TileAttention {
       const Rows values = value_rows(ptr, b, batch, head / share_, key, n);
       small_gemm(b.scores.data(), kKeys, values.data, values.stride, b.out.data(), padded_, m, padded_, n, true);
     }
+    // Rows move together as they are scaled: nothing that is still to be read is written.
     for (int64_t i = 0; i < m; ++i) {
-      float* row = b.out.data() + i * padded_;
-      row_functions().shift_scale(row, width_, 0, b.sum[i] > 0 || b.sum[i] != b.sum[i] ? 1 / b.sum[i] : 0, row);
+      const float scale = b.sum[i] > 0 || b.sum[i] != b.sum[i] ? 1 / b.sum[i] : 0;
+      row_functions().shift_scale(b.out.data() + i * padded_, width_, 0, scale, b.out.data() + i * width_);
     }
-    const Patch to = patch(out_, ptr[out_slot_], batch, head, first, 2, 3);
-    if (padded_ == width_) return store_(b.out.data(), to, m, width_);
-    for (int64_t i = 0; i < m; ++i) store_(b.out.data() + i * padded_, patch(out_, ptr[out_slot_], batch, head, first + i, 2, 3), 1, width_);
+    store_(b.out.data(), head_rows(out_, ptr[out_slot_], batch, head, first), m, width_);
+    if (op_.logsumexp) store_logsumexp(ptr, b, batch, head, first, m);
+  }
+
+  void store_logsumexp(void* const* ptr, const Buffers& b, int64_t batch, int64_t head, int64_t first, int64_t m) const {
+    const Ix& strides = logsumexp_.strides;
+    float* to = static_cast<float*>(ptr[out_slot_ + 1]) + batch * strides[0] + head * strides[1] + first * strides[2];
+    for (int64_t i = 0; i < m; ++i) to[i * strides[2]] = b.top[i] + std::log(b.sum[i]);
   }
 
   // scores[i, j] = scaled query i . key j
   void score(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t m, int64_t n) const {
     Rows keys{b.k.data(), depth_};
-    const Patch source = patch(k_, ptr[1], batch, head, key, 2, 3);
+    const Patch source = head_rows(k_, ptr[1], batch, head, key);
     if (k_.dtype == DType::F32 && source.col_stride == 1) {
       keys = {static_cast<const float*>(source.data), source.row_stride};
     } else {
@@ -121,44 +110,28 @@ class TileAttention {
   }
 
   Rows value_rows(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
-    const Patch source = patch(v_, ptr[2], batch, head, key, 2, 3);
-    if (padded_ == width_) {
-      if (v_.dtype == DType::F32 && source.col_stride == 1) return {static_cast<const float*>(source.data), source.row_stride};
-      load_v_(source, b.v.data(), n, width_);
-    } else {
-      for (int64_t j = 0; j < n; ++j) load_v_(patch(v_, ptr[2], batch, head, key + j, 2, 3), b.v.data() + j * padded_, 1, width_);
-    }
-    return {b.v.data(), padded_};
+    const Patch source = head_rows(v_, ptr[2], batch, head, key);
+    if (padded_ == width_ && v_.dtype == DType::F32 && source.col_stride == 1) return {static_cast<const float*>(source.data), source.row_stride};
+    load_v_(source, b.v.data(), n, width_);
+    return {b.v.data(), width_};  // columns past the width are those of the next row, and the products with them unused
   }
 
   // Masks row i of the scores, turns it into weights under the running maximum and rescales what was summed so far.
   void update_row(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t query, int64_t i, int64_t key, int64_t n) const {
     float* row = b.scores.data() + i * kKeys;
-    if (op_.has_mask) apply_mask(ptr, b, batch, head, query, key, n, row);
-    if (op_.causal) {
-      for (int64_t j = std::max<int64_t>(0, query + 1 - key); j < n; ++j) row[j] = -INFINITY;
-    }
+    if (op_.has_mask) mask_.apply(ptr, batch, head, query, key, n, row);
+    if (op_.causal) mask_later_keys(query, key, n, row);
     const RowFunctions& f = row_functions();
     const float keep = f.online_softmax(row, n, &b.top[i], &b.sum[i]);
     if (keep != 1.0f && key > 0) f.shift_scale(b.out.data() + i * padded_, padded_, 0, keep, b.out.data() + i * padded_);
   }
 
-  void apply_mask(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t query, int64_t key, int64_t n, float* row) const {
-    Patch at = patch(mask_, ptr[3], batch, head, query, 2, 3);
-    at.data = static_cast<const char*>(at.data) + key * mask_.strides[3] * (bits(mask_.dtype) / 8);
-    load_mask_(at, b.mask.data(), 1, n);
-    if (mask_.dtype == DType::Bool) {
-      for (int64_t j = 0; j < n; ++j) row[j] = b.mask[j] != 0 ? row[j] : -INFINITY;
-    } else {
-      for (int64_t j = 0; j < n; ++j) row[j] += b.mask[j];
-    }
-  }
-
   Attention op_;
-  View q_, k_, v_, out_, mask_;
+  View q_, k_, v_, out_, logsumexp_;
+  ScoreMask mask_;
   int64_t depth_, width_, padded_, share_ = 1, blocks_ = 0, tasks_ = 0;
   int out_slot_, threads_ = 1;
-  LoadFn load_q_ = nullptr, load_k_ = nullptr, load_v_ = nullptr, load_mask_ = nullptr;
+  LoadFn load_q_ = nullptr, load_k_ = nullptr, load_v_ = nullptr;
   StoreFn store_ = nullptr;
   std::vector<Buffers> buffers_;
 };
@@ -167,6 +140,9 @@ std::unique_ptr<Executable> prepare_attention(const CpuProblem& p) { return exec
 
 }  // namespace
 
-void add_attention_kernels(CpuKernelTable& table) { table.push_back({"own.attention.tile", prepare_attention}); }
+void add_attention_kernels(CpuKernelTable& table) {
+  table.push_back({"own.attention.tile", prepare_attention});
+  add_attention_gradient_kernels(table);
+}
 
 }  // namespace tuyere::cpu

@@ -12,6 +12,7 @@ namespace {
 
 Support attention_shape(const Problem& p) {
   REQUIRE(std::holds_alternative<Attention>(p.op), kOtherOperator);
+  REQUIRE(!std::get<Attention>(p.op).logsumexp, "the logsumexp is wanted");
   for (int i = 0; i < 3; ++i) {
     REQUIRE(p.in[i].rank() == 4, "operands are not [B,H,S,D]");
     REQUIRE(p.in[i].shape[3].is_const(), "symbolic head size");

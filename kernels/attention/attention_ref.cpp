@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
 
+#include "kernels/attention/attention_heads.h"
 #include "kernels/cpu/reference.h"
 
 namespace tuyere::cpu {
 namespace {
 
 struct RefAttention {
-  View q, k, v, out, mask;
+  View q, k, v, out, mask, logsumexp;
   Attention op;
   int64_t share;  // query heads per key head
   std::vector<double> scores;
@@ -16,6 +17,7 @@ struct RefAttention {
     INTERNAL_CHECK(q.rank == 4 && k.rank == 4 && v.rank == 4, "attention needs rank 4");
     share = k.shape[1] ? q.shape[1] / k.shape[1] : 1;
     scores.resize(static_cast<size_t>(k.shape[2]));
+    if (op.logsumexp) logsumexp = View(p.args.out[1]);
     if (op.has_mask) mask = View(p.args.in[3]).broadcast_to(4, Ix{q.shape[0], q.shape[1], q.shape[2], k.shape[2]});
   }
 
@@ -42,6 +44,7 @@ struct RefAttention {
         for (int64_t j = 0; j < k.shape[2]; ++j) total += scores[j] / (sum == 0 ? 1 : sum) * v.load(ptr[2], {row[0], row[1] / share, j, d});
         out.store(result, {row[0], row[1], row[2], d}, total);
       }
+      if (op.logsumexp) logsumexp.store(ptr[op.has_mask ? 5 : 4], {row[0], row[1], row[2]}, top + std::log(sum));
     });
   }
 };
@@ -50,6 +53,9 @@ std::unique_ptr<Executable> prepare_attention(const CpuProblem& p) { return exec
 
 }  // namespace
 
-void add_attention_references(CpuKernelTable& table) { table.push_back({"reference.attention", prepare_attention}); }
+void add_attention_references(CpuKernelTable& table) {
+  table.push_back({"reference.attention", prepare_attention});
+  add_attention_gradient_references(table);
+}
 
 }  // namespace tuyere::cpu

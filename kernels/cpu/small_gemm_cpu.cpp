@@ -18,7 +18,7 @@ constexpr int kVectors = HWY_TARGET == HWY_AVX3 ? 4 : 2;
 
 struct Block {
   const float* a;
-  int64_t lda;
+  int64_t a_row, a_column;
   const float* b;
   int64_t ldb;
   float* c;
@@ -38,7 +38,7 @@ HWY_INLINE void multiply_block(const Block& t) {
     hn::Vec<D> row[N];
     for (int j = 0; j < N; ++j) row[j] = hn::LoadU(d, t.b + k * t.ldb + j * lanes);
     for (int i = 0; i < M; ++i) {
-      const auto value = hn::Set(d, t.a[i * t.lda + k]);
+      const auto value = hn::Set(d, t.a[i * t.a_row + k * t.a_column]);
       for (int j = 0; j < N; ++j) sums[i][j] = hn::MulAdd(value, row[j], sums[i][j]);
     }
   }
@@ -59,7 +59,7 @@ template <int N>
 HWY_INLINE void multiply_rows(Block t, int64_t m) {
   for (; m >= kRows; m -= kRows) {
     multiply_block<kRows, N>(t);
-    t.a += kRows * t.lda;
+    t.a += kRows * t.a_row;
     t.c += kRows * t.ldc;
   }
   multiply_rest<kRows - 1, N>(t, m);
@@ -77,7 +77,10 @@ HWY_INLINE void multiply_columns(Block t, int64_t m, int64_t n) {
 }
 
 void gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  multiply_columns<kVectors>({a, lda, b, ldb, c, ldc, k, accumulate}, m, n);
+  multiply_columns<kVectors>({a, lda, 1, b, ldb, c, ldc, k, accumulate}, m, n);
+}
+void gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
+  multiply_columns<kVectors>({a, 1, lda, b, ldb, c, ldc, k, accumulate}, m, n);
 }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
@@ -86,8 +89,12 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tuyere::cpu {
 HWY_EXPORT(gemm);
+HWY_EXPORT(gemm_transposed);
 void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
   HWY_DYNAMIC_DISPATCH(gemm)(a, lda, b, ldb, c, ldc, m, n, k, accumulate);
+}
+void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
+  HWY_DYNAMIC_DISPATCH(gemm_transposed)(a, lda, b, ldb, c, ldc, m, n, k, accumulate);
 }
 }  // namespace tuyere::cpu
 #endif

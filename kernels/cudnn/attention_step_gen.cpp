@@ -66,6 +66,7 @@ Support bias_fits(const TensorDesc& mask, DType type) {
 Support cudnn_attention_fits(const Problem& p) {
   const Attention* op = std::get_if<Attention>(&p.op);
   REQUIRE(op, kOtherOperator);
+  REQUIRE(!op->logsumexp, "the logsumexp is wanted");
   REQUIRE(p.is_static(), "symbolic sizes: a plan would be compiled for every shape");
   REQUIRE(!codegen::is_empty(p), "no elements");
   const DType type = p.in[0].dtype;

@@ -68,8 +68,8 @@ NormProblem make_problem(const Norm& op, const CpuProblem& p) {
   const auto shaped = [&](const View& v) { return group ? split_channels(v, op.groups) : v; };
   r.space = shaped(x);
   const int prologue = op.prologue.empty() ? 1 : static_cast<int>(op.prologue.inputs.size());
-  for (int k = 1; k < p.outputs(); ++k) r.first.add(shaped(View(p.args.out[k])), p.inputs() + k);
-  r.stores = p.outputs() - 1;
+  r.stores = stored_outputs(op, p);
+  for (int k = 1; k <= r.stores; ++k) r.first.add(shaped(View(p.args.out[k])), p.inputs() + k);
   for (int k = 0; k < prologue; ++k) r.first.add(shaped(View(p.args.in[k]).broadcast_to(x)), k);
   r.second.add(r.space, p.inputs());
   int next = prologue;
@@ -77,6 +77,7 @@ NormProblem make_problem(const Norm& op, const CpuProblem& p) {
     r.second.add(shaped(group ? channel_view(p.args.in[next], x) : View(p.args.in[next]).broadcast_to(x)), next);
   }
   for (; next < p.inputs(); ++next) r.second.add(shaped(View(p.args.in[next]).broadcast_to(x)), next);
+  for (int k = 1 + r.stores; k < p.outputs(); ++k) r.statistics.add(View(p.args.out[k]).broadcast_to(x), p.inputs() + k);
   const int split = group ? 2 : x.rank - static_cast<int>(op.axes);
   for (int d = split; d < r.space.rank; ++d) r.in_row[d] = true;
   return r;
@@ -89,6 +90,7 @@ class TileNorm {
         second_(n.second),
         stores_count_(n.stores),
         rms_(op.kind == NormKind::rms),
+        statistics_(op.statistics),
         eps_(op.eps),
         space_(n.space, joined(n), n.in_row),
         prologue_(op.prologue, n.first.types(n.stores, n.first.count()), {}),
@@ -111,7 +113,9 @@ class TileNorm {
  private:
   static Operands joined(const NormProblem& n) {
     Operands all = n.first;
-    for (int k = 0; k < n.second.count(); ++k) all.add(n.second.views[k], n.second.slots[k]);
+    for (const Operands* more : {&n.second, &n.statistics}) {
+      for (int k = 0; k < more->count(); ++k) all.add(more->views[k], more->slots[k]);
+    }
     return all;
   }
   static std::vector<DType> finish_types(const NormProblem& n) {
@@ -130,6 +134,10 @@ class TileNorm {
     const float mean = rms_ ? 0.0f : static_cast<float>(f.sum(row, n) / static_cast<double>(n));
     const double variance = f.sum_squared_difference(row, n, mean) / static_cast<double>(n);
     const double scale = 1 / std::sqrt(variance + eps_);
+    if (statistics_) {
+      *static_cast<float*>(const_cast<void*>(data[first_.count() + second_.count()])) = mean;
+      *static_cast<float*>(const_cast<void*>(data[first_.count() + second_.count() + 1])) = static_cast<float>(scale);
+    }
     f.shift_scale(row, n, mean, static_cast<float>(scale), row);
     write_row(data.data(), thread, row);
   }
@@ -164,7 +172,7 @@ class TileNorm {
 
   Operands first_, second_;
   int stores_count_;
-  bool rms_;
+  bool rms_, statistics_;
   double eps_;
   RowSpace space_;
   TileProgram prologue_, finish_;
@@ -186,6 +194,9 @@ std::unique_ptr<Executable> prepare_norm(const CpuProblem& p) {
 
 }  // namespace
 
-void add_norm_kernels(CpuKernelTable& table) { table.push_back({"own.norm.tile", prepare_norm}); }
+void add_norm_kernels(CpuKernelTable& table) {
+  table.push_back({"own.norm.tile", prepare_norm});
+  add_norm_gradient_kernels(table);
+}
 
 }  // namespace tuyere::cpu

@@ -10,14 +10,18 @@ namespace tuyere::cpu {
 
 struct NormProblem {
   View space;
-  Operands first;   // further outputs (residual sums), then the prologue's inputs
-  Operands second;  // output 0, then weight, bias, extras
+  Operands first;       // further outputs (residual sums), then the prologue's inputs
+  Operands second;      // output 0, then weight, bias, extras
+  Operands statistics;  // means and scales, or none
   std::array<bool, kMaxRank> in_row{};
   int stores = 0;
 };
 
 /// How many of the step's inputs belong to the prologue.
 inline int prologue_inputs(const Norm& op) { return op.prologue.empty() ? 1 : static_cast<int>(op.prologue.inputs.size()); }
+
+/// How many outputs the prologue gives beyond the normalized one.
+inline int stored_outputs(const Norm& op, const CpuProblem& p) { return p.outputs() - 1 - (op.statistics ? 2 : 0); }
 
 /// x [N, C, ...] as [N, G, C/G, ...]; a dim of size 1 (broadcast) splits into two of stride 0.
 View split_channels(const View& v, int64_t groups);
@@ -54,5 +58,9 @@ class NormWeights {
 std::unique_ptr<Executable> prepare_flat_norm(const Norm& op, const CpuProblem& p);
 /// Groups of a channels-last tensor: all channels of a position at once. Null when the strides do not fit.
 std::unique_ptr<Executable> prepare_channel_norm(const Norm& op, const CpuProblem& p);
+
+/// The gradients of layer norms.
+void add_norm_gradient_kernels(CpuKernelTable& table);
+void add_norm_gradient_references(CpuKernelTable& table);
 
 }  // namespace tuyere::cpu

@@ -20,6 +20,7 @@ class NormTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target& target) const override {
     REQUIRE(std::holds_alternative<Norm>(problem.op), kOtherOperator);
+    REQUIRE(!std::get<Norm>(problem.op).statistics, "the statistics are wanted");
     if (is_empty(problem)) return Support::yes();
     return restrictions(norm_form(problem), problem, target);
   }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/cpu/reference.h"
+#include "kernels/norm/norm_cpu.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -50,7 +51,7 @@ struct RefNorm {
   View weight, bias;
   int weight_slot = -1, bias_slot = -1, inputs = 0;
   RefEpilogue epilogue;
-  std::vector<View> out;
+  std::vector<View> out, statistics;
   double eps;
   bool rms;
 
@@ -66,7 +67,8 @@ struct RefNorm {
     if (op.has_bias) bias_slot = next++;
     if (op.has_weight) weight = parameter(p.args.in[weight_slot], x.shape(), op.kind == NormKind::group);
     if (op.has_bias) bias = parameter(p.args.in[bias_slot], x.shape(), op.kind == NormKind::group);
-    for (const TensorView& t : p.args.out) out.emplace_back(t);
+    for (int k = 0; k < 1 + stored_outputs(op, p); ++k) out.emplace_back(p.args.out[k]);
+    for (int k = 1 + stored_outputs(op, p); k < p.outputs(); ++k) statistics.push_back(View(p.args.out[k]).broadcast_to(x.shape()));
   }
 
   void operator()(void* const* ptr) {
@@ -81,6 +83,7 @@ struct RefNorm {
         squares += d * d;
       });
       const double scale = 1 / std::sqrt(squares / count + eps);
+      for (size_t k = 0; k < statistics.size(); ++k) statistics[k].store(ptr[static_cast<size_t>(inputs) + out.size() + k], o, k == 0 ? mean : scale);
       for_each_index(rank, rows.inner, [&](const Ix& i) { finish(ptr, rows.at(o, i), mean, scale); });
     });
   }
@@ -99,6 +102,9 @@ std::unique_ptr<Executable> prepare_norm(const CpuProblem& p) { return executabl
 
 }  // namespace
 
-void add_norm_references(CpuKernelTable& table) { table.push_back({"reference.norm", prepare_norm}); }
+void add_norm_references(CpuKernelTable& table) {
+  table.push_back({"reference.norm", prepare_norm});
+  add_norm_gradient_references(table);
+}
 
 }  // namespace tuyere::cpu

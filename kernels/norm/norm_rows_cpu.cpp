@@ -5,6 +5,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/row_functions.h"
 #include "kernels/norm/norm_cpu.h"
+#include "kernels/norm/norm_lanes.h"
 
 namespace tuyere::cpu {
 
@@ -39,7 +40,7 @@ namespace {
 
 struct FlatProblem {
   View space;
-  Operands operands;  // further outputs, the prologue's inputs, output 0, the epilogue's further inputs
+  Operands operands;  // further outputs, the prologue's inputs, output 0, the epilogue's further inputs, means and scales
   std::array<bool, kMaxRank> in_row{};
   int stores, prologue, segments = 0;  // segments: channels of a group, 0: weights run along the row
 };
@@ -51,11 +52,12 @@ FlatProblem make_flat_problem(const Norm& op, const CpuProblem& p, int first_ext
   const auto shaped = [&](const View& v) { return group ? split_channels(v, op.groups) : v; };
   r.space = shaped(x);
   r.prologue = prologue_inputs(op);
-  r.stores = p.outputs() - 1;
-  for (int k = 1; k < p.outputs(); ++k) r.operands.add(shaped(View(p.args.out[k])), p.inputs() + k);
+  r.stores = stored_outputs(op, p);
+  for (int k = 1; k <= r.stores; ++k) r.operands.add(shaped(View(p.args.out[k])), p.inputs() + k);
   for (int k = 0; k < r.prologue; ++k) r.operands.add(shaped(View(p.args.in[k]).broadcast_to(x)), k);
   r.operands.add(r.space, p.inputs());
   for (int k = first_extra; k < p.inputs(); ++k) r.operands.add(shaped(View(p.args.in[k]).broadcast_to(x)), k);
+  for (int k = 1 + r.stores; k < p.outputs(); ++k) r.operands.add(View(p.args.out[k]).broadcast_to(x), p.inputs() + k);
   const int split = group ? 2 : x.rank - static_cast<int>(op.axes);
   for (int d = split; d < r.space.rank; ++d) r.in_row[d] = true;
   if (group) r.segments = static_cast<int>(r.space.shape[2]);
@@ -75,7 +77,8 @@ class FlatNorm {
         length_(space_.length()),
         prologue_(op.prologue, n.operands.types(n.stores, out_), {}),
         epilogue_(op.epilogue, epilogue_types(n), {n.space.dtype}),
-        extras_(n.operands.count() - out_ - 1) {
+        statistics_(op.statistics ? n.operands.count() - 2 : 0),
+        extras_(n.operands.count() - out_ - 1 - (op.statistics ? 2 : 0)) {
     const int64_t rows = std::max<int64_t>(1, space_.rows());
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(n.space.numel() * 4), rows));
     prologue_scratch_ = std::make_shared<TileScratch>(prologue_, threads_);
@@ -106,7 +109,7 @@ class FlatNorm {
 
  private:
   std::vector<DType> epilogue_types(const FlatProblem& n) const {
-    std::vector<DType> types = n.operands.types(out_, n.operands.count());
+    std::vector<DType> types = n.operands.types(out_, n.operands.count() - (op_.statistics ? 2 : 0));
     types[0] = DType::F32;
     return types;
   }
@@ -134,7 +137,11 @@ class FlatNorm {
     const Patch out = patch(out_, data, 0);
     float* to = in_place_out_ ? static_cast<float*>(const_cast<void*>(out.data)) : buffer;
     const int64_t to_step = in_place_out_ ? out.row_stride : length_;
-    for (int64_t r = 0; r < count; ++r) normalize(x + r * step, to + r * to_step, row + r);
+    if (segments_ == 0) {
+      normalize_rows(data, x, step, to, to_step, count);
+    } else {
+      for (int64_t r = 0; r < count; ++r) normalize_group(x + r * step, to + r * to_step, row + r);
+    }
     if (in_place_out_) return;
     for (int64_t first = 0; first < length_; first += TileProgram::kTile) {
       write(data, thread, first, std::min(TileProgram::kTile, length_ - first), count, buffer + first);
@@ -158,12 +165,25 @@ class FlatNorm {
     epilogue_.run(patches.data(), &out, count, n, epilogue_scratch_->of(thread));
   }
 
-  void normalize(const float* x, float* out, int64_t row) const {
+  void normalize_rows(const void* const* data, const float* x, int64_t x_stride, float* out, int64_t out_stride, int64_t rows) const {
+    NormRowsCall call{.x = x, .x_stride = x_stride, .out = out, .out_stride = out_stride, .rows = rows, .n = length_, .eps = op_.eps};
+    call.weight = weights_.weight();
+    call.bias = weights_.bias();
+    call.rms = op_.kind == NormKind::rms;
+    if (statistics_) {
+      const Patch means = space_.rows_patch(statistics_, data[statistics_]);
+      call.means = static_cast<float*>(const_cast<void*>(means.data));
+      call.scales = static_cast<float*>(const_cast<void*>(data[statistics_ + 1]));
+      call.statistics_stride = means.row_stride;
+    }
+    norm_rows(call);
+  }
+
+  void normalize_group(const float* x, float* out, int64_t row) const {
     const RowFunctions& f = row_functions();
-    const float mean = op_.kind == NormKind::rms ? 0.0f : static_cast<float>(f.sum(x, length_) / static_cast<double>(length_));
+    const auto mean = static_cast<float>(f.sum(x, length_) / static_cast<double>(length_));
     const double variance = f.sum_squared_difference(x, length_, mean) / static_cast<double>(length_);
     const double scale = 1 / std::sqrt(variance + op_.eps);
-    if (segments_ == 0) return f.affine(x, length_, mean, static_cast<float>(scale), weights_.weight(), weights_.bias(), out);
     const int64_t channel = row % groups_ * segments_, n = length_ / segments_;
     for (int64_t c = 0; c < segments_; ++c) {
       const double w = scale * (weights_.weight() ? static_cast<double>(weights_.weight()[channel + c]) : 1.0);
@@ -178,7 +198,7 @@ class FlatNorm {
   int stores_count_, out_;
   int64_t segments_, groups_, length_;
   TileProgram prologue_, epilogue_;
-  int extras_, threads_ = 1;
+  int statistics_, extras_, threads_ = 1;  // statistics_: place of the means among the operands; 0: none
   std::shared_ptr<TileScratch> prologue_scratch_, epilogue_scratch_;
   int64_t group_ = 1, stride_ = 0;
   bool in_place_in_ = false, in_place_out_ = false;

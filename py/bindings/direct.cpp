@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The short way into an engine: no FX, no dispatcher, and one step from Python to C++ with all that a call must look at.
 #include <algorithm>
+#include <optional>
 
 #include "py/bindings/objects.h"
 
@@ -13,10 +14,13 @@ py::object checked(PyObject* result) {
   return py::reinterpret_steal<py::object>(result);
 }
 
+/// What a result is: an output of the engine from 0 on, argument i as -1 - i, or None.
+using ResultIndex = std::optional<int64_t>;
+
 /// Tensors cross as capsules of AtenTensorHandles, as torch._C._aoti makes and takes them.
 class DirectCall {
  public:
-  DirectCall(PyEngine engine, std::vector<size_t> inputs, std::vector<size_t> results, const py::object& to_handles, const py::object& from_handles,
+  DirectCall(PyEngine engine, std::vector<size_t> inputs, std::vector<ResultIndex> results, const py::object& to_handles, const py::object& from_handles,
              std::vector<py::object> observers)
       : engine_(std::move(engine)),
         inputs_(std::move(inputs)),
@@ -24,7 +28,7 @@ class DirectCall {
         to_handles_(to_handles),
         from_handles_(from_handles),
         observers_(std::move(observers)) {
-    for (size_t i = 0; i < results_.size(); ++i) in_order_ = in_order_ && results_[i] == i;
+    for (size_t i = 0; i < results_.size(); ++i) in_order_ = in_order_ && results_[i] == static_cast<int64_t>(i);
   }
 
   /// Weights that are looked at before each call.
@@ -43,11 +47,16 @@ class DirectCall {
     py::list outputs = checked(PyObject_CallOneArg(from_handles_.ptr(), run(checked(PyObject_CallOneArg(to_handles_.ptr(), given.ptr()))).ptr()));
     if (in_order_ && results_.size() == outputs.size()) return outputs;
     py::list out(results_.size());
-    for (size_t i = 0; i < results_.size(); ++i) out[i] = outputs[results_[i]];
+    for (size_t i = 0; i < results_.size(); ++i) out[i] = result(results_[i], arguments, outputs);
     return out;
   }
 
  private:
+  static py::object result(const ResultIndex& index, const py::list& arguments, const py::list& outputs) {
+    if (!index) return py::none();
+    return *index >= 0 ? outputs[static_cast<size_t>(*index)] : arguments[static_cast<size_t>(-1 - *index)];
+  }
+
   py::list run(const py::list& inputs) const {
     std::vector<void*> handles;
     handles.reserve(inputs.size());
@@ -63,7 +72,8 @@ class DirectCall {
   }
 
   PyEngine engine_;
-  std::vector<size_t> inputs_, results_;
+  std::vector<size_t> inputs_;
+  std::vector<ResultIndex> results_;
   bool in_order_ = true;  // results_ are 0, 1, ...
   py::object to_handles_, from_handles_;
   std::vector<py::object> observers_, watches_;
@@ -74,7 +84,7 @@ class DirectCall {
 
 void bind_direct(py::module_& m) {
   py::class_<DirectCall>(m, "DirectCall")
-      .def(py::init<PyEngine, std::vector<size_t>, std::vector<size_t>, const py::object&, const py::object&, std::vector<py::object>>(), py::arg("engine"),
+      .def(py::init<PyEngine, std::vector<size_t>, std::vector<ResultIndex>, const py::object&, const py::object&, std::vector<py::object>>(), py::arg("engine"),
            py::arg("inputs"), py::arg("results"), py::arg("to_handles"), py::arg("from_handles"), py::arg("observers"))
       .def("watch", &DirectCall::watch, py::arg("watches"))
       .def("__call__", &DirectCall::operator());

@@ -8,7 +8,10 @@ import torch
 from torch._dynamo import convert_frame
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.source import ConstantSource
+from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
 from torch._functorch.aot_autograd import aot_export_module
+from torch._functorch.partitioners import default_partition
+from torch._functorch.partitioners import has_recomputable_ops as is_recomputing
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
@@ -25,15 +28,19 @@ __all__ = [
     "TRACING",
     "aot_autograd",
     "aot_export_module",
+    "default_partition",
     "fake_input",
+    "forward_nodes",
     "free_unbacked_symbols",
     "from_handles",
     "from_script_number",
     "guards_of",
     "ignored_unbacked_symbols",
     "in_dispatcher",
+    "is_recomputing",
     "keep_composite_ops",
     "module_of_function",
+    "mutated_inputs",
     "IncompatibleKeys",
     "parse_schema",
     "pytree_specs",
@@ -77,6 +84,23 @@ def static_input_indices():
     if context is None or context.fw_metadata is None:
         return []
     return list(context.fw_metadata.static_input_indices or [])
+
+
+def mutated_inputs(graph):
+    """The inputs of a joint graph that are written after the forward pass."""
+    inputs = graph.find_nodes(op="placeholder")
+    output = graph.find_nodes(op="output")[0]
+    if "desc" not in output.meta:
+        return set(inputs)
+    written = [d.mutated_input for d in output.meta["desc"] if isinstance(d, InputMutationAOTOutput)]
+    return {n for n in inputs if n.meta.get("desc") in written}
+
+
+def forward_nodes(graph):
+    """The nodes of a joint graph that belong to its forward pass, in order: the tangents and what comes after its last node do not."""
+    nodes = [n for n in graph.nodes if n.op != "output" and not str(n.target).startswith("tangents")]
+    last = max((k for k, n in enumerate(nodes) if n.op == "placeholder" or n.meta.get("partitioner_tag") == "is_forward"), default=-1)
+    return dict.fromkeys(nodes[: last + 1])
 
 
 def tf32_flags():

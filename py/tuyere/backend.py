@@ -8,7 +8,7 @@ from typing import Any, Dict, List, Optional
 
 import torch
 
-from . import _compat, data_writes, decompositions
+from . import _compat, data_writes, decompositions, saved
 from .direct import direct_call
 from .engine import unload_with
 from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallbacks
@@ -37,7 +37,8 @@ def compile_with(session: "Session", gm, example_inputs):
         fw_compiler=session.compile_training,
         bw_compiler=session.compile_training,
         inference_compiler=session.compile_inference,
-        decompositions=decompositions.for_compile(training),
+        decompositions=decompositions.for_compile(training, session.device),
+        partition_fn=saved.partition,
     )
     if training:
         return aot(gm, example_inputs)
@@ -69,6 +70,7 @@ class Session:
         self.options = options
         self.name = getattr(gm, "_lazy_graph_name", "graph")
         own = [(n, t) for n, t in gm.named_parameters(remove_duplicate=False)] + [(n, t) for n, t in gm.named_buffers(remove_duplicate=False)]
+        self.device = "cuda" if any(isinstance(t, torch.Tensor) and t.is_cuda for t in (*inputs, *gm.parameters(), *gm.buffers())) else "cpu"
         placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
         self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
 

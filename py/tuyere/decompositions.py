@@ -46,8 +46,9 @@ _MORE = [
     aten.triu_indices.default,
 ]
 
-# A training step reads the statistics of normalizations again, which a whole op keeps to itself.
+# A training step reads the statistics of normalizations again, which a whole op keeps to itself; on the CPU layer norms give them and have a gradient.
 _TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
+_KEPT_ON_CPU = [aten.native_layer_norm.default, aten.native_layer_norm_backward.default]
 
 # Left alone: their decomposition draws other random numbers than eager does, writes in place after functionalization, or is one for inference only.
 _KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
@@ -64,11 +65,12 @@ def _replaces(*ops):
     return note
 
 
-def for_compile(training: bool):
-    """Decompositions of the torch.compile path."""
+def for_compile(training: bool, device: str = "cpu"):
+    """Decompositions of the torch.compile path. device: where the model is, "cpu" or "cuda"."""
     table = dict(torch._decomp.core_aten_decompositions())
     table.update({op: torch._decomp.decomposition_table[op] for op in _MORE + (_TRAINING if training else [])})
-    return _finish(table, _KEPT + (_KEPT_IN_TRAINING if training else []))
+    kept = _KEPT + (_KEPT_IN_TRAINING if training else [])
+    return _finish(table, kept + (_KEPT_ON_CPU if training and device == "cpu" else []))
 
 
 def for_export():

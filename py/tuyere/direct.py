@@ -23,12 +23,13 @@ def direct_call(graph: torch.fx.GraphModule, engines: Dict[int, Engine]) -> Any:
     if len(calls) != 1 or any(n.is_impure() for n in others) or not isinstance(results, (list, tuple)):
         return None
     inputs, carrier = calls[0].args[:2]
-    if any(n not in placeholders for n in inputs) or any(not _is_result(n, calls[0]) for n in results):
+    if any(n not in placeholders for n in inputs) or any(n is not None and n not in placeholders and not _is_result(n, calls[0]) for n in results):
         return None
     engine = engines.get(id(operator.attrgetter(carrier.target)(graph)))
     if engine is None or isinstance(engine, AbsentEngine):
         return None
-    indices = [placeholders.index(n) for n in inputs], [n.args[1] for n in results]
+    position = {n: k for k, n in enumerate(placeholders)}
+    indices = [position[n] for n in inputs], [-1 - position[n] if n in position else n and n.args[1] for n in results]
     return _tuyere.DirectCall(engine.native, *indices, _compat.to_handles, _compat.from_handles, _compat.OBSERVERS)
 
 

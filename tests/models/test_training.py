@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.utils.checkpoint
 import tuyere
+from harness import assert_close
 
 pytestmark = pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
 
@@ -64,6 +65,55 @@ def test_gradients(name):
     for (label, p), q in zip(model.named_parameters(), other.parameters(), strict=True):
         assert close(p.grad, q.grad, 1e-4), label
     assert [r.num_engines for r in tuyere.reports()] == [1, 1]
+
+
+def attend(mask=None, **settings):
+    def f(q, k, v):
+        return torch.nn.functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, **settings)
+
+    return f
+
+
+def normalize(*shape):
+    def f(x, *parameters):
+        return torch.nn.functional.layer_norm(x, shape, *parameters)
+
+    return f
+
+
+HEADS = [(2, 7, 3, 20)] * 3
+# Functions, the shapes of their arguments, and the operators that must be native.
+GRADIENTS = {
+    "attention": (attend(), [(2, 100, 3, 20), (2, 140, 3, 20), (2, 140, 3, 20)]),
+    "attention, causal": (attend(is_causal=True, scale=0.4), [(1, 150, 2, 16)] * 3),
+    "attention, float mask": (attend(torch.linspace(-1, 1, 49).view(7, 7)), HEADS),
+    "attention, bool mask": (attend(torch.arange(49).view(7, 7) % 3 != 0), HEADS),
+    "attention, masked rows": (attend((torch.arange(7) % 3 != 0)[:, None].expand(7, 7)), HEADS),
+    "layer norm": (normalize(48), [(5, 16, 48), (48,), (48,)]),
+    "layer norm, weight": (normalize(3, 7), [(130, 3, 7), (3, 7)]),
+    "layer norm, plain": (normalize(4100), [(3, 4100)]),
+    "layer norm, permuted": (lambda x, w, b: normalize(6)(x.permute(0, 2, 3, 1), w, b), [(2, 6, 5, 4), (6,), (6,)]),
+}
+
+
+def gradients(f, arguments, dtype, backend=None):
+    """Of f, with a smooth loss; what autograd computes with f compiled or not."""
+    arguments = [a.detach().to(dtype).requires_grad_() for a in arguments]
+    y = (f if backend is None else torch.compile(f, backend=backend))(*arguments)
+    return torch.autograd.grad((y.float() if dtype == torch.bfloat16 else y).pow(3).mean(), arguments)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_against_float64(name, dtype):
+    f, shapes = GRADIENTS[name]
+    torch._dynamo.reset()
+    tuyere.clear_reports()
+    arguments = [torch.randn(shape).to(dtype) for shape in shapes]
+    exact = gradients(f, arguments, torch.float64)
+    for got, eager, want in zip(gradients(f, arguments, dtype, "tuyere"), gradients(f, arguments, dtype), exact, strict=True):
+        assert_close(got, eager, want, name)
+    assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
 
 
 class Recomputed(torch.nn.Module):

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pointwise programs, reductions along axes, normalization, order statistics.
+#include <algorithm>
+
 #include "common/error.h"
 #include "core/network/infer/check.h"
 
@@ -81,6 +83,12 @@ Shape affine_shape(const Norm& op, const Shape& x) {
   return Shape(x.end() - op.axes, x.end());
 }
 
+/// x with ones for its last `axes` dimensions.
+Shape statistics_shape(Shape x, int64_t axes) {
+  std::fill(x.end() - axes, x.end(), Dim(1));
+  return x;
+}
+
 }  // namespace
 
 Types infer_one(const Norm& op, Inputs in) {
@@ -95,6 +103,28 @@ Types infer_one(const Norm& op, Inputs in) {
   check_epilogue(op.epilogue, in.subspan(next), x);
   Types out{plain(op.type, x)};
   for (DType type : op.extra_types) out.push_back(plain(type, x));
+  if (op.statistics) {
+    USER_CHECK(op.kind == NormKind::layer, "only layer norms give their statistics");
+    out.insert(out.end(), 2, plain(DType::F32, statistics_shape(x, op.axes)));
+  }
+  return out;
+}
+
+Types infer_one(const LayerNormGradient& op, Inputs in) {
+  Check(in).inputs(4 + op.has_weight);
+  const Shape& x = in[1].shape;
+  const auto rank = static_cast<int64_t>(x.size());
+  USER_CHECK(op.axes >= 1 && op.axes <= rank, "normalizes the last " << op.axes << " dimensions of rank " << rank);
+  USER_CHECK(is_float(op.type) && is_float(op.parameter_type), "needs float types, got " << name(op.type) << " and " << name(op.parameter_type));
+  check_same_shape(in[0].shape, x, "the gradient");
+  for (size_t k = 2; k < 4; ++k) {
+    USER_CHECK(in[k].dtype == DType::F32, "the statistics must be f32, got " << name(in[k].dtype));
+    check_same_shape(in[k].shape, statistics_shape(x, op.axes), "a statistic");
+  }
+  const Shape affine(x.end() - op.axes, x.end());
+  if (op.has_weight) check_same_shape(in[4].shape, affine, "weight");
+  Types out{plain(op.type, x)};
+  if (op.parameters) out.insert(out.end(), 2, plain(op.parameter_type, affine));
   return out;
 }
 

@@ -19,21 +19,49 @@ Types infer_one(const MatMul& op, Inputs in) {
   return {plain(op.type, std::move(out))};
 }
 
-Types infer_one(const Attention& op, Inputs in) {
-  Check(in).inputs(op.has_mask ? 4 : 3).same_dtype(3).rank(4, 0).rank(4, 1).rank(4, 2);
+namespace {
+
+/// in: q, k, v.
+void check_attended(Inputs in) {
+  Check(in).same_dtype(3).rank(4, 0).rank(4, 1).rank(4, 2);
   const Shape &q = in[0].shape, &k = in[1].shape, &v = in[2].shape;
-  USER_CHECK(is_float(in[0].dtype) && is_float(op.type), "needs float types, got " << name(in[0].dtype) << " and " << name(op.type));
   USER_CHECK(may_equal(q[0], k[0]) && may_equal(q[0], v[0]), "batch sizes " << q[0] << ", " << k[0] << " and " << v[0] << " differ");
   USER_CHECK(may_equal(k[1], v[1]), "k has " << k[1] << " heads, v has " << v[1]);
   USER_CHECK(!q[1].is_const() || !k[1].is_const() || (k[1].value() > 0 && q[1].value() % k[1].value() == 0),
              q[1] << " query heads are no multiple of " << k[1] << " key heads");
   USER_CHECK(may_equal(q[3], k[3]), "q has head size " << q[3] << ", k has " << k[3]);
   USER_CHECK(may_equal(k[2], v[2]), "k has length " << k[2] << ", v has " << v[2]);
-  if (op.has_mask) {
-    USER_CHECK(is_float(in[3].dtype) || in[3].dtype == DType::Bool, "the mask must be float or bool, got " << name(in[3].dtype));
-    check_broadcasts_to(in[3].shape, {q[0], q[1], q[2], k[2]}, "mask");
-  }
-  return {plain(op.type, {q[0], q[1], q[2], v[3]})};
+}
+
+void check_mask(const TensorType& mask, const Shape& q, const Shape& k) {
+  USER_CHECK(is_float(mask.dtype) || mask.dtype == DType::Bool, "the mask must be float or bool, got " << name(mask.dtype));
+  check_broadcasts_to(mask.shape, {q[0], q[1], q[2], k[2]}, "mask");
+}
+
+}  // namespace
+
+Types infer_one(const Attention& op, Inputs in) {
+  Check(in).inputs(op.has_mask ? 4 : 3);
+  check_attended(in.first(3));
+  USER_CHECK(is_float(in[0].dtype) && is_float(op.type), "needs float types, got " << name(in[0].dtype) << " and " << name(op.type));
+  const Shape &q = in[0].shape, &v = in[2].shape;
+  if (op.has_mask) check_mask(in[3], q, in[1].shape);
+  Types out{plain(op.type, {q[0], q[1], q[2], v[3]})};
+  if (op.logsumexp) out.push_back(plain(DType::F32, {q[0], q[1], q[2]}));
+  return out;
+}
+
+Types infer_one(const AttentionGradient& op, Inputs in) {
+  Check(in).inputs(op.has_mask ? 7 : 6).same_dtype(5);
+  check_attended(in.subspan(1, 3));
+  USER_CHECK(is_float(in[0].dtype) && is_float(op.type), "needs float types, got " << name(in[0].dtype) << " and " << name(op.type));
+  const Shape &q = in[1].shape, &k = in[2].shape, &v = in[3].shape;
+  USER_CHECK(may_equal(q[1], k[1]), "q has " << q[1] << " heads, k has " << k[1]);
+  for (size_t each : {0, 4}) check_same_shape(in[each].shape, {q[0], q[1], q[2], v[3]}, each == 0 ? "the gradient" : "the output");
+  USER_CHECK(in[5].dtype == DType::F32, "the logsumexp must be f32, got " << name(in[5].dtype));
+  check_same_shape(in[5].shape, {q[0], q[1], q[2]}, "the logsumexp");
+  if (op.has_mask) check_mask(in[6], q, k);
+  return {plain(op.type, q), plain(op.type, k), plain(op.type, v)};
 }
 
 }  // namespace tuyere::inference

@@ -28,7 +28,7 @@ TEST(Refusals, SayWhy) {
       {"%z: f32[2] = aten::scatter_reduce.two(self=%x, dim=0, index=%i, src=%x, reduce=\"mean\", include_self=true)", "scatter with reduction 'mean'"},
       {"%z: f32[2]@cuda:0 = aten::_to_copy(self=%x, dtype=none)", "moves data from cpu to cuda:0"},
       {"%z: f32[3] = aten::relu(self=%x)", "output 0 was recorded as f32[3] but converts to f32[2]"},
-      {"%z: f32[2], %r: f32[2] = aten::native_layer_norm(input=%x, normalized_shape=[2], weight=none, bias=none, eps=1e-05)\nreturn %z, %r",
+      {"%z: f32[2]@cuda:0, %r: f32[2]@cuda:0 = aten::native_layer_norm(input=%x, normalized_shape=[2], weight=none, bias=none, eps=1e-05)\nreturn %z, %r",
        "the statistics of the normalization are used (training)"},
       {"%z: f32[2] = aten::roll(self=%x, shifts=[1, 2], dims=[])", "roll of the flattened tensor by 2 shifts"},
       {"%z: f32[2] = aten::empty_like(self=%x)\nreturn %z", "uninitialized memory is an output"},

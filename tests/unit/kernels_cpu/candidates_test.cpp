@@ -87,6 +87,20 @@ const char* const kRows[] = {
     "norm kind=group groups=4 has_bias=true | f32[16,12]{1,16}, f32[12] -> f32[16,12]",
     "norm kind=group groups=2 has_weight=true | f32[2,8,1,5]{40,1,40,8}, f32[8] -> f32[2,8,1,5]{40,1,40,8}",
     "norm kind=layer axes=3 has_weight=true | f32[2,8,1,5]{40,1,40,8}, f32[8,1,5] -> f32[2,8,1,5]{40,1,40,8}",
+    "norm has_weight=true has_bias=true statistics=true | f32[7,5,100], f32[100], f32[100] -> f32[7,5,100], f32[7,5,1], f32[7,5,1]",
+    "norm statistics=true type=bf16 | bf16[16,48]{1,16} -> bf16[16,48], f32[16,1], f32[16,1]",
+    "norm axes=3 statistics=true | f32[2,8,3,5]{120,1,40,8} -> f32[2,8,3,5]{120,1,40,8}, f32[2,1,1,1], f32[2,1,1,1]",
+    "norm has_weight=true statistics=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} epilogue={mul(i0:f32, i1:f32)}"
+    " | f32[7,100], f32[7,100], f32[100], f32[7,1] -> f32[7,100], f32[7,100], f32[7,1], f32[7,1]",
+    "layer_norm_gradient has_weight=true parameters=true | f32[7,50,48], f32[7,50,48], f32[7,50,1], f32[7,50,1], f32[48] -> f32[7,50,48], f32[48], f32[48]",
+    "layer_norm_gradient has_weight=true parameters=true parameter_type=bf16 type=bf16 | bf16[70,2100], bf16[70,2100], f32[70,1], f32[70,1], bf16[2100] -> "
+    "bf16[70,2100], bf16[2100], bf16[2100]",
+    "layer_norm_gradient parameters=true | f32[4,16,20]{320,1,16}, f32[4,16,20], f32[4,16,1], f32[4,16,1] -> f32[4,16,20]{320,1,16}, f32[20], f32[20]",
+    "layer_norm_gradient axes=3 has_weight=true parameters=true | f32[2,8,3,5]{120,1,40,8}, f32[2,8,3,5], f32[2,1,1,1], f32[2,1,1,1], f32[8,3,5] -> "
+    "f32[2,8,3,5], "
+    "f32[8,3,5], f32[8,3,5]",
+    "layer_norm_gradient | f32[9,7]{0,1}, f32[9,7], f32[9,1], f32[9,1] -> f32[9,7]",
+    "layer_norm_gradient parameters=true | f32[0,7], f32[0,7], f32[0,1], f32[0,1] -> f32[0,7], f32[7], f32[7]",
     "gather axis=0 | f32[5,3], i64[0] -> f32[0,3]",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
@@ -224,6 +238,13 @@ const char* const kAttention[] = {
     "attention scale=0.2 type=bf16 | bf16[1,1,5,32]{160,32,32,1}, bf16[1,1,9,32], bf16[1,1,9,32] -> bf16[1,1,5,32]",
     "attention scale=0.2 | f32[2,4,1,32]{128,32,128,1}, f32[2,2,300,32]{19200,32,64,1}, f32[2,2,300,32]{19200,32,64,1} -> f32[2,4,1,32]{128,32,128,1}",
     "attention scale=1 | f32[1,1,4,8], f32[1,1,0,8], f32[1,1,0,8] -> f32[1,1,4,8]",
+    "attention scale=0.2 logsumexp=true | f32[2,2,130,24]{9360,24,72,1}, f32[2,2,140,24], f32[2,2,140,24] -> f32[2,2,130,24], f32[2,2,130]{260,1,2}",
+    "attention scale=0.2 has_mask=true logsumexp=true | f32[1,2,9,24], f32[1,2,20,24], f32[1,2,20,24], f32[20] -> f32[1,2,9,24], f32[1,2,9]",
+    "attention_gradient scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], f32[2,2,9,24], f32[2,2,9], f32[2,1,1,20] -> "
+    "f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24]",
+    "attention_gradient scale=0.2 causal=true has_mask=true type=bf16 | bf16[1,1,5,32], bf16[1,1,5,32], bf16[1,1,9,32], bf16[1,1,9,32], bf16[1,1,5,32], "
+    "f32[1,1,5], bool[5,9] -> bf16[1,1,5,32], bf16[1,1,9,32], bf16[1,1,9,32]",
+    "attention_gradient scale=1 | f32[1,1,4,8], f32[1,1,4,8], f32[1,1,0,8], f32[1,1,0,8], f32[1,1,4,8], f32[1,1,4] -> f32[1,1,4,8], f32[1,1,0,8], f32[1,1,0,8]",
 };
 INSTANTIATE_TEST_SUITE_P(Attention, Candidates, ::testing::ValuesIn(kAttention));
 

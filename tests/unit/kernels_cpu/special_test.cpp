@@ -185,5 +185,17 @@ TEST(Errors, UnknownKernelIsNamed) {
   EXPECT_NE(prepared.status().message().find("own.nothing"), std::string::npos) << prepared.status().message();
 }
 
+// Several blocks of queries and keys. The weights of random logsumexps do not add up to one, so that the sums over them are large.
+TEST(AttentionGradient, Blocks) {
+  for (const char* text :
+       {"attention_gradient scale=0.2 | f32[2,3,100,20]{6000,20,60,1}, f32[2,3,100,24], f32[2,3,140,24], f32[2,3,140,20], f32[2,3,100,20], "
+        "f32[2,3,100]{300,1,3} -> "
+        "f32[2,3,100,24]{7200,24,72,1}, f32[2,3,140,24], f32[2,3,140,20]",
+        "attention_gradient scale=0.2 causal=true | f32[1,2,300,32], f32[1,2,300,32], f32[1,2,300,32], f32[1,2,300,32], f32[1,2,300,32], f32[1,2,300] -> "
+        "f32[1,2,300,32], f32[1,2,300,32], f32[1,2,300,32]"}) {
+    check_against_reference(text, {.tolerance = 2e-4});
+  }
+}
+
 }  // namespace
 }  // namespace tuyere::testing_cpu

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a training step keeps from its forward for its backward pass. AOTAutograd's default partition keeps every value that the backward pass reads, in eager's
+memory order; an engine would copy the views among them, and reorder others. Here views are taken again from what they view, and values are kept row-major."""
+
+import math
+from typing import Dict, List
+
+import torch
+
+from . import _compat
+
+aten = torch.ops.aten
+
+# Ops whose only tensor is the first argument, which the result shares memory with.
+VIEWS = {
+    getattr(op, overload)
+    for op, overloads in (
+        (aten.alias, ("default",)),
+        (aten.detach, ("default",)),
+        (aten.expand, ("default",)),
+        (aten.permute, ("default",)),
+        (aten.select, ("int",)),
+        (aten.slice, ("Tensor",)),
+        (aten.squeeze, ("default", "dim", "dims")),
+        (aten.t, ("default",)),
+        (aten.transpose, ("int",)),
+        (aten.unsqueeze, ("default",)),
+        (aten.view, ("default",)),
+        (aten._unsafe_view, ("default",)),
+    )
+    for overload in overloads
+}
+
+
+def partition(joint: torch.fx.GraphModule, inputs, *, num_fwd_outputs: int, **settings):
+    """The partition function of AOTAutograd: (forward, backward) graphs of a joint one."""
+    if not _compat.is_recomputing(joint):  # activation checkpointing says itself what is kept
+        _take_views_again(joint.graph)
+    forward, backward = _compat.default_partition(joint, inputs, num_fwd_outputs=num_fwd_outputs, **settings)
+    _keep_row_major(forward, backward, num_fwd_outputs)
+    return forward, backward
+
+
+def _take_views_again(graph: torch.fx.Graph) -> None:
+    """Views of the forward pass that the backward pass reads become its own, of the same values."""
+    forward = _compat.forward_nodes(graph)
+    mutated = _compat.mutated_inputs(graph)  # to keep them is not to keep their values
+    by_base: Dict[torch.fx.Node, List[torch.fx.Node]] = {}
+    for node in forward:
+        if node.target in VIEWS and any(_is_backward(user, forward) for user in node.users):
+            by_base.setdefault(_base(node), []).append(node)
+    base_of = {}
+    for base, views in by_base.items():
+        if base not in mutated and (base.op == "placeholder" or _worth_keeping(base, views, forward)):
+            base_of.update((view, base) for view in views if view is not base)
+    taken: Dict[torch.fx.Node, torch.fx.Node] = {}
+    for node in graph.nodes:
+        if _is_backward(node, forward):
+            for view in node.all_input_nodes:
+                if view in base_of:
+                    node.replace_input_with(view, _copy_before(graph, node, view, base_of[view], taken))
+    graph.lint()
+
+
+def _is_backward(node: torch.fx.Node, forward: Dict[torch.fx.Node, None]) -> bool:
+    return node not in forward and node.op != "output"
+
+
+def _base(node: torch.fx.Node) -> torch.fx.Node:
+    """What a chain of views begins with. Views by sizes that are known at run time only are no links of it."""
+    while node.target in VIEWS and len(node.all_input_nodes) == 1:
+        node = node.args[0]
+    return node
+
+
+def _worth_keeping(base, views, forward) -> bool:
+    """Whether the views are at least half of the base, or it is kept anyway."""
+    if any(_is_backward(user, forward) for user in base.users):
+        return True
+    if not isinstance(base.meta.get("val"), torch.Tensor):
+        return False
+    sizes = [math.prod(n.meta["val"].shape) for n in (base, *views)]
+    return _compat.statically_known_true(2 * sum(sizes[1:]) >= sizes[0])
+
+
+def _copy_before(graph, user, view, base, taken):
+    """A copy of the chain from `base` to `view`, before its first user."""
+    if view is base:
+        return base
+    if view not in taken:
+        source = _copy_before(graph, user, view.args[0], base, taken)
+        with graph.inserting_before(user):
+            taken[view] = graph.call_function(view.target, (source, *view.args[1:]), view.kwargs)
+        taken[view].meta = {k: v for k, v in view.meta.items() if k != "partitioner_tag"}
+    return taken[view]
+
+
+def _keep_row_major(forward, backward, num_fwd_outputs: int) -> None:
+    """What is kept is dense: row-major, or channels-last where it was."""
+    output = next(n for n in forward.graph.nodes if n.op == "output")
+    read_as = {n.name: n for n in backward.graph.nodes if n.op == "placeholder"}
+    outputs = list(output.args[0])
+    changed = False
+    for k, node in enumerate(outputs[num_fwd_outputs:], num_fwd_outputs):
+        value = node.meta.get("val") if isinstance(node, torch.fx.Node) and node.op != "placeholder" else None
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or node.name not in read_as or _is_dense(value):
+            continue
+        with forward.graph.inserting_before(output):
+            outputs[k] = forward.graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+        outputs[k].meta = dict(node.meta)
+        with value.fake_mode:
+            outputs[k].meta["val"] = torch.empty(value.shape, dtype=value.dtype, device=value.device)
+        reader = read_as[node.name]
+        reader.meta = {**reader.meta, "val": outputs[k].meta["val"]}
+        changed = True
+    if changed:
+        output.args = (tuple(outputs), *output.args[1:])
+        # In another memory order a view may need a copy.
+        for node in backward.graph.find_nodes(op="call_function", target=aten.view.default):
+            node.target = aten.reshape.default
+        forward.recompile()
+        backward.recompile()
+
+
+def _is_dense(value: torch.Tensor) -> bool:
+    """Without guards: sizes that are not known do not count."""
+    rank = value.dim()
+    orders = [list(range(rank))] + ([[0, *range(2, rank), 1]] if rank in (4, 5) else [])
+    return any(_has_order(value, order) for order in orders)
+
+
+def _has_order(value: torch.Tensor, order: List[int]) -> bool:
+    step = 1
+    for dim in reversed(order):
+        size, stride = value.shape[dim], value.stride(dim)
+        if not _compat.statically_known_true(size == 1) and not _compat.statically_known_true(stride == step):
+            return False
+        step = step * size
+    return True
