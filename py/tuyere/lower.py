@@ -262,6 +262,8 @@ class _Stitcher:
             return self.new_of[("copy", node)]
         if node in self.constants or node.op == "get_attr":
             new = self.attribute(node)
+        elif self.is_size(node):
+            new = self.sizes.size(node.meta["val"])
         elif node.target is operator.getitem:
             new = self.graph.call_function(operator.getitem, (self.copy(node.args[0]), node.args[1]))
             new.meta = dict(node.meta)
@@ -269,6 +271,11 @@ class _Stitcher:
             new = self.graph.node_copy(node, self.lookup)
         self.new_of[("copy", node)] = new
         return new
+
+    def is_size(self, node) -> bool:
+        """A size that follows from those of the inputs: nothing must be computed in PyTorch to ask it for its shape."""
+        size = node.meta.get("val")
+        return node.op == "call_function" and isinstance(size, torch.SymInt) and self.sizes.follows(size)
 
     def attribute(self, node) -> torch.fx.Node:
         if node in self.constants:

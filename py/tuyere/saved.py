@@ -100,9 +100,10 @@ def _keep_row_major(forward, backward, num_fwd_outputs: int) -> None:
     output = next(n for n in forward.graph.nodes if n.op == "output")
     read_as = {n.name: n for n in backward.graph.nodes if n.op == "placeholder"}
     outputs = list(output.args[0])
+    returned = set(outputs[:num_fwd_outputs])  # laid out as the caller wants them
     changed = False
     for k, node in enumerate(outputs[num_fwd_outputs:], num_fwd_outputs):
-        value = node.meta.get("val") if isinstance(node, torch.fx.Node) and node.op != "placeholder" else None
+        value = node.meta.get("val") if isinstance(node, torch.fx.Node) and node.op != "placeholder" and node not in returned else None
         if not isinstance(value, torch.Tensor) or value.layout != torch.strided or node.name not in read_as or _is_dense(value):
             continue
         with forward.graph.inserting_before(output):

@@ -87,6 +87,12 @@ class SizeEmitter:
             node.meta["val"] = size
         return node
 
+    def follows(self, size) -> bool:
+        """Whether a symbolic size can be computed from the inputs."""
+        expr = size.node.expr
+        known = all(isinstance(e, (sympy.Integer, sympy.Pow)) or type(e).__name__ in _FUNCTIONS for e in sympy.preorder_traversal(expr) if not e.is_Symbol)
+        return known and expr.free_symbols <= self.sources.keys() and all(p.exp.is_Integer and p.exp > 0 for p in expr.atoms(sympy.Pow))
+
     def _expression(self, expr):
         if isinstance(expr, sympy.Integer):
             return int(expr)

@@ -138,6 +138,22 @@ def test_activation_checkpointing():
         assert close(got, want, 1e-4)
 
 
+def test_sizes_known_at_run_time():
+    """Also where a block is computed again, whose sizes are then those of values inside of it."""
+    torch._dynamo.reset()
+    model = Recomputed()
+    model.block[1].p = 0.0
+    other = copy.deepcopy(model)
+    compiled = torch.compile(model, backend="tuyere", dynamic=True)
+    for size in ((2, 5), (4, 3), (3, 7)):
+        x = torch.randn(*size, 16)
+        model.zero_grad(), other.zero_grad()
+        compiled(x).square().mean().backward()
+        other(x).square().mean().backward()
+        for p, q in zip(model.parameters(), other.parameters(), strict=True):
+            assert close(p.grad, q.grad, 1e-4)
+
+
 def losses(model, call, images, labels, steps, autocast):
     """Losses of the first steps of Adam with a fixed order of batches and fixed random numbers."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
