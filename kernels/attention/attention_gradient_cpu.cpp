@@ -12,36 +12,38 @@
 namespace tuyere::cpu {
 namespace {
 
-enum Slot : int { kDout, kQ, kK, kV, kOut, kLogsumexp, kMask };
-
 // Of one thread, in f32. Matrices that are multiplied from the right have room behind them for the columns past the last row's end.
-struct Buffers {
+struct GradientBuffers {
   std::vector<float> q, k, keys, values, dout, out, v, scores, ds, dq, dk, dv, delta, totals;
 };
 
 class TileAttentionGradient {
  public:
   TileAttentionGradient(const AttentionGradient& op, const CpuProblem& p)
-      : op_(op), depth_(p.args.in[kQ].shape[3]), width_(p.args.in[kV].shape[3]), padded_depth_(padded_columns(depth_)), padded_width_(padded_columns(width_)) {
-    for (int k = 0; k < kLogsumexp; ++k) {
+      : op_(op),
+        depth_(p.args.in[GradientInput::q].shape[3]),
+        width_(p.args.in[GradientInput::v].shape[3]),
+        padded_depth_(padded_columns(depth_)),
+        padded_width_(padded_columns(width_)) {
+    for (int k = 0; k < GradientInput::logsumexp; ++k) {
       in_.emplace_back(p.args.in[k]);
       loads_.push_back(tile_load(in_.back().dtype, DType::F32));
     }
-    logsumexp_ = View(p.args.in[kLogsumexp]);
+    logsumexp_ = View(p.args.in[GradientInput::logsumexp]);
     for (const TensorView& t : p.args.out) {
       results_.emplace_back(t);
       stores_.push_back(tile_store(DType::F32, results_.back().dtype));
     }
     result_slot_ = p.inputs();
-    if (op.has_mask) mask_ = ScoreMask(p.args.in[kMask], kMask, in_[kQ], in_[kK]);
-    queries_ = in_[kQ].shape[2];
-    keys_ = in_[kK].shape[2];
-    heads_ = in_[kQ].shape[1];
-    tasks_ = in_[kQ].shape[0] * heads_;
+    if (op.has_mask) mask_ = ScoreMask(p.args.in[GradientInput::mask], GradientInput::mask, in_[GradientInput::q], in_[GradientInput::k]);
+    queries_ = in_[GradientInput::q].shape[2];
+    keys_ = in_[GradientInput::k].shape[2];
+    heads_ = in_[GradientInput::q].shape[1];
+    tasks_ = in_[GradientInput::q].shape[0] * heads_;
     const int64_t cost = tasks_ * queries_ * keys_ * (3 * depth_ + 2 * width_) / 8;
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, tasks_)));
     buffers_.resize(static_cast<size_t>(threads_));
-    for (Buffers& b : buffers_) resize(b);
+    for (GradientBuffers& b : buffers_) resize(b);
   }
 
   void operator()(void* const* ptr) {
@@ -51,7 +53,7 @@ class TileAttentionGradient {
   }
 
  private:
-  void resize(Buffers& b) const {
+  void resize(GradientBuffers& b) const {
     const auto size = [](int64_t rows, int64_t columns) { return static_cast<size_t>(rows * columns + kGemmColumns); };
     b.q.resize(size(kQueries, depth_));
     b.dout.resize(size(kQueries, width_));
@@ -69,7 +71,7 @@ class TileAttentionGradient {
     b.totals.resize(static_cast<size_t>(queries_));
   }
 
-  void run_head(void* const* ptr, Buffers& b, int64_t batch, int64_t head) const {
+  void run_head(void* const* ptr, GradientBuffers& b, int64_t batch, int64_t head) const {
     row_sums(ptr, b, batch, head);
     std::fill(b.dq.begin(), b.dq.end(), 0.0f);
     for (int64_t key = 0; key < keys_; key += kKeys) {
@@ -99,16 +101,16 @@ class TileAttentionGradient {
   }
 
   // rowsum(dO * O) and the logsumexp of all queries of a head.
-  void row_sums(void* const* ptr, Buffers& b, int64_t batch, int64_t head) const {
+  void row_sums(void* const* ptr, GradientBuffers& b, int64_t batch, int64_t head) const {
     for (int64_t first = 0; first < queries_; first += kQueries) {
       const int64_t m = std::min(kQueries, queries_ - first);
-      load(ptr, kDout, {batch, head, first}, m, width_, b.dout);
-      load(ptr, kOut, {batch, head, first}, m, width_, b.out);
+      load(ptr, GradientInput::dout, {batch, head, first}, m, width_, b.dout);
+      load(ptr, GradientInput::out, {batch, head, first}, m, width_, b.out);
       for (int64_t i = 0; i < m; ++i)
         row_functions().dots(b.dout.data() + i * width_, b.out.data() + i * width_, width_, 1, width_, b.delta.data() + first + i);
     }
     const Ix& strides = logsumexp_.strides;
-    const float* totals = static_cast<const float*>(ptr[kLogsumexp]) + batch * strides[0] + head * strides[1];
+    const float* totals = static_cast<const float*>(ptr[GradientInput::logsumexp]) + batch * strides[0] + head * strides[1];
     for (int64_t i = 0; i < queries_; ++i) {
       const float total = totals[i * strides[2]];
       b.totals[static_cast<size_t>(i)] = total == -INFINITY ? 0 : total;  // nothing may be attended: all weights are zero
@@ -116,18 +118,18 @@ class TileAttentionGradient {
   }
 
   // Keys, and keys and values transposed.
-  const float* load_keys(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
-    const float* k = load(ptr, kK, {batch, head, key}, n, depth_, b.k);
+  const float* load_keys(void* const* ptr, GradientBuffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
+    const float* k = load(ptr, GradientInput::k, {batch, head, key}, n, depth_, b.k);
     transpose(k, depth_, b.keys.data(), kKeys, n, depth_);
-    transpose(load(ptr, kV, {batch, head, key}, n, width_, b.v), width_, b.values.data(), kKeys, n, width_);
+    transpose(load(ptr, GradientInput::v, {batch, head, key}, n, width_, b.v), width_, b.values.data(), kKeys, n, width_);
     return k;
   }
 
-  void run_block(void* const* ptr, Buffers& b, const Block& t, const float* k) const {
+  void run_block(void* const* ptr, GradientBuffers& b, const Block& t, const float* k) const {
     const RowFunctions& f = row_functions();
-    load(ptr, kQ, {t.batch, t.head, t.first}, t.m, depth_, b.q);
+    load(ptr, GradientInput::q, {t.batch, t.head, t.first}, t.m, depth_, b.q);
     f.shift_scale(b.q.data(), t.m * depth_, 0, static_cast<float>(op_.scale), b.q.data());
-    load(ptr, kDout, {t.batch, t.head, t.first}, t.m, width_, b.dout);
+    load(ptr, GradientInput::dout, {t.batch, t.head, t.first}, t.m, width_, b.dout);
     // Columns past n are stale and not used.
     const int64_t columns = padded_columns(t.n);
     small_gemm(b.q.data(), depth_, b.keys.data(), kKeys, b.scores.data(), kKeys, t.m, columns, depth_, false);
@@ -161,13 +163,13 @@ class TileAttentionGradient {
   std::vector<LoadFn> loads_;
   std::vector<StoreFn> stores_;
   int result_slot_ = 0, threads_ = 1;
-  std::vector<Buffers> buffers_;
+  std::vector<GradientBuffers> buffers_;
 };
 
-std::unique_ptr<Executable> prepare_gradient(const CpuProblem& p) { return executable(TileAttentionGradient(attrs<AttentionGradient>(p), p)); }
+std::unique_ptr<Executable> prepare_attention_gradient(const CpuProblem& p) { return executable(TileAttentionGradient(attrs<AttentionGradient>(p), p)); }
 
 }  // namespace
 
-void add_attention_gradient_kernels(CpuKernelTable& table) { table.push_back({"own.attention_gradient.tile", prepare_gradient}); }
+void add_attention_gradient_kernels(CpuKernelTable& table) { table.push_back({"own.attention_gradient.tile", prepare_attention_gradient}); }
 
 }  // namespace tuyere::cpu

@@ -7,8 +7,6 @@
 namespace tuyere::cpu {
 namespace {
 
-enum Slot : int { kDout, kQ, kK, kV, kOut, kLogsumexp, kMask };
-
 struct RefAttentionGradient {
   std::vector<View> in, out;
   View mask;
@@ -17,8 +15,8 @@ struct RefAttentionGradient {
   RefAttentionGradient(const AttentionGradient& o, const CpuProblem& p) : op(o) {
     for (const TensorView& t : p.args.in) in.emplace_back(t);
     for (const TensorView& t : p.args.out) out.emplace_back(t);
-    const Ix &q = in[kQ].shape, &k = in[kK].shape;
-    if (op.has_mask) mask = in[kMask].broadcast_to(4, Ix{q[0], q[1], q[2], k[2]});
+    const Ix &q = in[GradientInput::q].shape, &k = in[GradientInput::k].shape;
+    if (op.has_mask) mask = in[GradientInput::mask].broadcast_to(4, Ix{q[0], q[1], q[2], k[2]});
   }
 
   double dot(void* const* ptr, int a, Ix i, int b, Ix j) const {
@@ -30,30 +28,32 @@ struct RefAttentionGradient {
   /// exp(score - logsumexp) of a query and a key.
   double weight(void* const* ptr, const Ix& i, const Ix& j) const {
     if (op.causal && j[2] > i[2]) return 0;
-    double score = op.scale * dot(ptr, kQ, i, kK, j);
+    double score = op.scale * dot(ptr, GradientInput::q, i, GradientInput::k, j);
     if (op.has_mask) {
-      const double m = mask.load(ptr[kMask], {i[0], i[1], i[2], j[2]});
+      const double m = mask.load(ptr[GradientInput::mask], {i[0], i[1], i[2], j[2]});
       score = mask.dtype == DType::Bool ? (m != 0 ? score : -INFINITY) : score + m;
     }
-    const double total = in[kLogsumexp].load(ptr[kLogsumexp], i);
+    const double total = in[GradientInput::logsumexp].load(ptr[GradientInput::logsumexp], i);
     return std::exp(score - (total == -INFINITY ? 0 : total));
   }
 
   void operator()(void* const* ptr) const {
-    const Ix &q = in[kQ].shape, &k = in[kK].shape;
-    const auto width = static_cast<size_t>(q[3]), depth = static_cast<size_t>(in[kV].shape[3]);
+    const Ix &q = in[GradientInput::q].shape, &k = in[GradientInput::k].shape;
+    const auto width = static_cast<size_t>(q[3]), depth = static_cast<size_t>(in[GradientInput::v].shape[3]);
     for_each_index(2, q, [&](const Ix& head) {
       std::vector<double> dq(static_cast<size_t>(q[2]) * width), dk(static_cast<size_t>(k[2]) * width), dv(static_cast<size_t>(k[2]) * depth);
       for (int64_t a = 0; a < q[2]; ++a) {
         for (int64_t b = 0; b < k[2]; ++b) {
           const Ix i{head[0], head[1], a}, j{head[0], head[1], b};
-          const double p = weight(ptr, i, j), ds = op.scale * p * (dot(ptr, kDout, i, kV, j) - dot(ptr, kDout, i, kOut, i));
+          const double p = weight(ptr, i, j),
+                       ds = op.scale * p * (dot(ptr, GradientInput::dout, i, GradientInput::v, j) - dot(ptr, GradientInput::dout, i, GradientInput::out, i));
           for (size_t d = 0; d < width; ++d) {
             const auto at = static_cast<int64_t>(d);
-            dq[static_cast<size_t>(a) * width + d] += ds * in[kK].load(ptr[kK], {j[0], j[1], b, at});
-            dk[static_cast<size_t>(b) * width + d] += ds * in[kQ].load(ptr[kQ], {i[0], i[1], a, at});
+            dq[static_cast<size_t>(a) * width + d] += ds * in[GradientInput::k].load(ptr[GradientInput::k], {j[0], j[1], b, at});
+            dk[static_cast<size_t>(b) * width + d] += ds * in[GradientInput::q].load(ptr[GradientInput::q], {i[0], i[1], a, at});
           }
-          for (size_t d = 0; d < depth; ++d) dv[static_cast<size_t>(b) * depth + d] += p * in[kDout].load(ptr[kDout], {i[0], i[1], a, static_cast<int64_t>(d)});
+          for (size_t d = 0; d < depth; ++d)
+            dv[static_cast<size_t>(b) * depth + d] += p * in[GradientInput::dout].load(ptr[GradientInput::dout], {i[0], i[1], a, static_cast<int64_t>(d)});
         }
       }
       store(ptr, 0, head, dq);
@@ -71,10 +71,10 @@ struct RefAttentionGradient {
   }
 };
 
-std::unique_ptr<Executable> prepare_gradient(const CpuProblem& p) { return executable(RefAttentionGradient(attrs<AttentionGradient>(p), p)); }
+std::unique_ptr<Executable> prepare_attention_gradient(const CpuProblem& p) { return executable(RefAttentionGradient(attrs<AttentionGradient>(p), p)); }
 
 }  // namespace
 
-void add_attention_gradient_references(CpuKernelTable& table) { table.push_back({"reference.attention_gradient", prepare_gradient}); }
+void add_attention_gradient_references(CpuKernelTable& table) { table.push_back({"reference.attention_gradient", prepare_attention_gradient}); }
 
 }  // namespace tuyere::cpu

@@ -54,6 +54,11 @@ class ScoreMask {
   int slot_ = 0;
 };
 
+/// The inputs of AttentionGradient.
+struct GradientInput {
+  enum : int { dout, q, k, v, out, logsumexp, mask };
+};
+
 /// The gradients of attention.
 void add_attention_gradient_kernels(CpuKernelTable& table);
 void add_attention_gradient_references(CpuKernelTable& table);

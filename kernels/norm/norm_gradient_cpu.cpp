@@ -189,10 +189,10 @@ class LayerNormGradients {
   std::vector<Scratch> scratch_;
 };
 
-std::unique_ptr<Executable> prepare_gradient(const CpuProblem& p) { return executable(LayerNormGradients(make_problem(attrs<LayerNormGradient>(p), p))); }
+std::unique_ptr<Executable> prepare_layer_norm_gradient(const CpuProblem& p) { return executable(LayerNormGradients(make_problem(attrs<LayerNormGradient>(p), p))); }
 
 }  // namespace
 
-void add_norm_gradient_kernels(CpuKernelTable& table) { table.push_back({"own.layer_norm_gradient.rows", prepare_gradient}); }
+void add_norm_gradient_kernels(CpuKernelTable& table) { table.push_back({"own.layer_norm_gradient.rows", prepare_layer_norm_gradient}); }
 
 }  // namespace tuyere::cpu

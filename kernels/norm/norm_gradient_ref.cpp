@@ -65,10 +65,10 @@ struct RefLayerNormGradient {
   }
 };
 
-std::unique_ptr<Executable> prepare_gradient(const CpuProblem& p) { return executable(RefLayerNormGradient(attrs<LayerNormGradient>(p), p)); }
+std::unique_ptr<Executable> prepare_layer_norm_gradient(const CpuProblem& p) { return executable(RefLayerNormGradient(attrs<LayerNormGradient>(p), p)); }
 
 }  // namespace
 
-void add_norm_gradient_references(CpuKernelTable& table) { table.push_back({"reference.layer_norm_gradient", prepare_gradient}); }
+void add_norm_gradient_references(CpuKernelTable& table) { table.push_back({"reference.layer_norm_gradient", prepare_layer_norm_gradient}); }
 
 }  // namespace tuyere::cpu
