@@ -74,3 +74,12 @@ int config_int(const Config& config, std::string_view key, int fallback);
 bool is_empty(const Problem& problem);
 
 }  // namespace tuyere::codegen
+
+/// A tactic that stands in one file with its generator. There: DEFINE_TACTIC(T), in namespace tuyere; in the family's list: ADD_TACTIC(list, T).
+#define DEFINE_TACTIC(T) \
+  std::unique_ptr<const Tactic> make_##T() { return std::make_unique<T>(); }
+#define ADD_TACTIC(list, T)                          \
+  do {                                               \
+    extern std::unique_ptr<const Tactic> make_##T(); \
+    list.push_back(make_##T());                      \
+  } while (0)

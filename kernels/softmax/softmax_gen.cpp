@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/softmax/softmax_gen.h"
 
-#include <algorithm>
-
 #include "kernels/codegen/types.h"
 
 namespace tuyere::codegen {
@@ -28,95 +26,24 @@ struct Online {
 };
 )";
 
-std::string result(const SoftmaxForm& f, const std::string& x) { return f.log ? x + " - m - lse" : "exp(" + x + " - m) * scale"; }
+}  // namespace
 
-const char* scale_text(const SoftmaxForm& f) { return f.log ? "  const T lse = log(s);\n" : "  const T scale = (T)1 / s;\n"; }
+Kernel softmax_kernel(const SoftmaxForm& f, const char* name) {
+  Kernel k(name, needs_wide({&f.rows.outer, &f.rows.inner}));
+  k.define(kDefinitions, {{"T", f.real64 ? "double" : "float"}});
+  return k;
+}
 
-Vars type_vars(const SoftmaxForm& f) { return {{"T", f.real64 ? "double" : "float"}}; }
-
-/// Appends code that computes T x_ of element j from the arrays a<k> (with `suffix` between name and index).
-void emit_value(Kernel& k, const SoftmaxForm& f, const RowWriter* w, const std::string& suffix) {
+void emit_softmax_input(Kernel& k, const SoftmaxForm& f, const RowWriter* w, const std::string& suffix) {
   std::vector<std::string> elements;
   for (int t = 0; t < f.inputs; ++t) elements.push_back(element("a" + std::to_string(t) + suffix, w ? w->mode(t) : Mode::broadcast));
   const auto values = emit_program(f.prologue, f.rows.ops, elements, "t", k.body);
   k.add("    const T x = (T)($v);\n", {{"v", values[0]}});
 }
 
-void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan& plan) {
-  const int out = f.inputs;
-  const Vars vars = {{"E", std::to_string(plan.keep)},
-                     {"V", std::to_string(plan.vec)},
-                     {"ty", std::to_string(plan.ty)},
-                     {"warps", std::to_string(std::max(plan.ty / 32, 1))},
-                     {"s", storage_ctype(f.rows.ops[out].dtype)}};
-  for (int t = 0; t < f.inputs; ++t) k.body += declare_text(f.rows.ops[t], w.mode(t), plan.vec, "a" + std::to_string(t), "[" + std::to_string(plan.keep) + "]");
-  k.add("  T v[$E][$V];\n", vars);
-  w.open(true);
-  w.coordinates();
-  for (int t = 0; t < f.inputs; ++t) k.body += w.load_into(t, "a" + std::to_string(t) + "[e]");
-  w.close();
-  k.add(
-      "  Largest largest = {TG_NEG_INF};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = "
-      "TG_NEG_INF;\n",
-      vars);
-  k.add("    if (live && ry + (idx)e * $ty < $n) {\n", {{"ty", std::to_string(plan.ty)}, {"n", w.steps()}});
-  emit_value(k, f, &w, "[e]");
-  k.add(R"(    v[e][j] = x;
-    largest.v = x > largest.v ? x : largest.v;
-    }
-  }
-  __shared__ T shared[$warps];
-  const T m = tg_group_merge<$ty>(largest, (Largest*)shared).v;
-  Sum sum = {0};
-#pragma unroll
-  for (int e = 0; e < $E; ++e)
-#pragma unroll
-  for (int j = 0; j < $V; ++j) if (live && ry + (idx)e * $ty < $n) { const T p = exp(v[e][j] - m); sum.v += p; $keep }
-  const T s = tg_group_merge<$ty>(sum, (Sum*)shared).v;
-)",
-        {{"warps", std::to_string(std::max(plan.ty / 32, 1))},
-         {"ty", std::to_string(plan.ty)},
-         {"E", std::to_string(plan.keep)},
-         {"V", std::to_string(plan.vec)},
-         {"n", w.steps()},
-         {"keep", f.log ? "" : "v[e][j] = p;"}});
-  k.add(scale_text(f));
-  w.open(true);
-  w.coordinates();
-  k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) y[j] = tg_cvt<$s>(", vars);
-  k.body += (f.log ? "v[e][j] - m - lse" : std::string("v[e][j] * scale")) + ");\n" + w.store(out, "y");
-  w.close();
-}
+const char* softmax_scale(const SoftmaxForm& f) { return f.log ? "  const T lse = log(s);\n" : "  const T scale = (T)1 / s;\n"; }
 
-void row_in_passes(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan& plan) {
-  const int out = f.inputs;
-  auto values = [&] {
-    w.coordinates();
-    for (int t = 0; t < f.inputs; ++t) k.body += w.load(t, "a" + std::to_string(t));
-  };
-  const Vars vars = {{"V", std::to_string(plan.vec)},
-                     {"ty", std::to_string(plan.ty)},
-                     {"warps", std::to_string(std::max(plan.ty / 32, 1))},
-                     {"s", storage_ctype(f.rows.ops[out].dtype)}};
-  k.add("  Online acc;\n  acc.init();\n");
-  w.open(false);
-  values();
-  k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
-  emit_value(k, f, &w, "");
-  k.add("    acc.add(x);\n    }\n");
-  w.close();
-  k.add("  __shared__ Online shared[$warps];\n  acc = tg_group_merge<$ty>(acc, shared);\n  const T m = acc.m, s = acc.s;\n", vars);
-  k.add(scale_text(f));
-  w.open(false);
-  values();
-  k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
-  emit_value(k, f, &w, "");
-  k.add("    y[j] = tg_cvt<$s>($r);\n    }\n", {{"s", storage_ctype(f.rows.ops[out].dtype)}, {"r", result(f, "x")}});
-  k.body += w.store(out, "y");
-  w.close();
-}
-
-}  // namespace
+std::string softmax_result(const SoftmaxForm& f, const std::string& x) { return f.log ? x + " - m - lse" : "exp(" + x + " - m) * scale"; }
 
 SoftmaxForm softmax_form(const Problem& p) {
   const auto& op = std::get<Softmax>(p.op);
@@ -144,54 +71,14 @@ SoftmaxForm softmax_form(const Problem& p) {
   return f;
 }
 
-Kernel softmax_row_kernel(const SoftmaxForm& f, const RowPlan& plan) {
-  Kernel k("softmax", needs_wide({&f.rows.outer, &f.rows.inner}));
-  k.define(kDefinitions, type_vars(f));
-  RowWriter w(k, f.rows, plan);
-  w.begin();
-  if (plan.keep > 0)
-    row_in_registers(k, f, w, plan);
-  else
-    row_in_passes(k, f, w, plan);
-  return k;
-}
-
-Kernel softmax_column_kernel(const SoftmaxForm& f, int tx, int ty) {
-  Kernel k("softmax_column", needs_wide({&f.rows.outer, &f.rows.inner}));
-  k.define(kDefinitions, type_vars(f));
-  k.threads = tx * ty;
-  k.grid[0] = ceildiv(numel(f.rows.outer.size), tx);
-  const int out = f.inputs;
-  const Vars vars = {
-      {"tx", std::to_string(tx)}, {"ty", std::to_string(ty)}, {"outer", k.value(numel(f.rows.outer.size))}, {"n", k.value(numel(f.rows.inner.size))}};
-  k.add("  const int kx = threadIdx.x % $tx, ry = threadIdx.x / $tx;\n  const idx o = (idx)blockIdx.x * $tx + kx;\n  const bool live = o < $outer;\n", vars);
-  const auto oc = split(k, k.body, "o", f.rows.outer.size, "c");
-  auto address = [&](int t, bool writes) {
-    return pointer(k, f.rows.ops[t], writes) + " + " + offset(k, f.rows.outer.strides[t], oc) + " + " + offset(k, f.rows.inner.strides[t], {"r"});
-  };
-  auto open = [&] {
-    k.add("  if (live)\n#pragma unroll 4\n  for (idx r = ry; r < $n; r += $ty) {\n", vars);
-    for (int t = 0; t < f.inputs; ++t)
-      k.body += declare_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t)) +
-                load_text(f.rows.ops[t], Mode::broadcast, 1, "a" + std::to_string(t), address(t, false), "0");
-    emit_value(k, f, nullptr, "");
-  };
-  k.add("  Online acc;\n  acc.init();\n");
-  open();
-  k.add("    acc.add(x);\n  }\n");
-  if (ty > 1)
-    k.add(R"(  __shared__ Online shared[$tx * $ty];
-  shared[threadIdx.x] = acc;
-  __syncthreads();
-  acc = shared[kx];
-  for (int y = 1; y < $ty; ++y) acc.merge(shared[y * $tx + kx]);
-)",
-          vars);
-  k.add("  const T m = acc.m, s = acc.s;\n");
-  k.add(scale_text(f));
-  open();
-  k.add("    *($at) = tg_cvt<$s>($r);\n  }\n", {{"at", address(out, true)}, {"s", storage_ctype(f.rows.ops[out].dtype)}, {"r", result(f, "x")}});
-  return k;
-}
-
 }  // namespace tuyere::codegen
+
+namespace tuyere {
+
+Support SoftmaxTactic::accepts(const Problem& problem, const Target& target) const {
+  REQUIRE(std::holds_alternative<Softmax>(problem.op), kOtherOperator);
+  REQUIRE(!codegen::is_empty(problem), "no elements");
+  return restrictions(codegen::softmax_form(problem), problem, target);
+}
+
+}  // namespace tuyere

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Generators of softmax and log-softmax.
+// What the kernels of softmax and log-softmax share. Each tactic stands in one file with its generator.
 #pragma once
+#include "kernels/api/other_operator.h"
 #include "kernels/codegen/row_writer.h"
 
 namespace tuyere::codegen {
@@ -14,9 +15,26 @@ struct SoftmaxForm {
   bool real64 = false;  // statistics in double
 };
 SoftmaxForm softmax_form(const Problem& problem);
-/// Threads share a row; in registers when plan.keep > 0, otherwise read twice.
-Kernel softmax_row_kernel(const SoftmaxForm& form, const RowPlan& plan);
-/// tx neighbouring rows by ty parts of the axis per block: for an axis that is not innermost.
-Kernel softmax_column_kernel(const SoftmaxForm& form, int tx, int ty);
+
+/// A kernel with the types of the statistics: T, Largest, Sum, and Online, the maximum and the sum of exponentials in one pass.
+Kernel softmax_kernel(const SoftmaxForm& form, const char* name);
+/// Appends code that computes T x of element j from the arrays a<k> (with `suffix` between name and index). `writer` null: from single elements.
+void emit_softmax_input(Kernel& kernel, const SoftmaxForm& form, const RowWriter* writer, const std::string& suffix);
+/// Code that turns the sum `s` into what softmax_result needs.
+const char* softmax_scale(const SoftmaxForm& form);
+/// The expression of the result for `x`, with the maximum `m`.
+std::string softmax_result(const SoftmaxForm& form, const std::string& x);
 
 }  // namespace tuyere::codegen
+
+namespace tuyere {
+
+class SoftmaxTactic : public codegen::CudaTactic {
+ public:
+  Support accepts(const Problem& problem, const Target& target) const override;
+
+ protected:
+  virtual Support restrictions(const codegen::SoftmaxForm&, const Problem&, const Target&) const { return Support::yes(); }
+};
+
+}  // namespace tuyere
