@@ -33,6 +33,17 @@ struct HostTensor {
   std::vector<std::byte> data;
 };
 
+/// Elements per step of the indices when the last of two writers to one place would decide, else 0. Such indices must differ.
+int64_t stride_of_distinct(const Problem& problem, const TensorView& indices) {
+  if (const auto* put = std::get_if<IndexPut>(&problem.op)) return put->accumulate ? 0 : 1;
+  const auto* scatter = std::get_if<ScatterElements>(&problem.op);
+  if (!scatter || scatter->kind != ScatterKind::set || indices.shape.empty()) return 0;
+  int64_t stride = 1;
+  const size_t axis = static_cast<size_t>(scatter->axis < 0 ? scatter->axis + static_cast<int64_t>(indices.shape.size()) : scatter->axis);
+  for (size_t d = axis + 1; d < indices.shape.size(); ++d) stride *= indices.shape[d];
+  return stride;
+}
+
 /// Random values; integers index any dimension of input 0.
 HostTensor random_tensor(const Problem& problem, const TensorDesc& desc, std::mt19937& rng) {
   HostTensor t{view_at_hints(problem, desc), {}};
@@ -41,9 +52,11 @@ HostTensor random_tensor(const Problem& problem, const TensorDesc& desc, std::mt
   const int64_t count = bytes * 8 / bits(desc.dtype), bound = std::max<int64_t>(index_bound(problem), 1);
   std::uniform_real_distribution<double> real(-1, 1);
   std::uniform_int_distribution<int64_t> integer(0, bound - 1);
-  for (int64_t i = 0; i < count; ++i)
-    store_from_double(desc.dtype, t.data.data(), i,
-                      is_float(desc.dtype) ? real(rng) : static_cast<double>(desc.dtype == DType::Bool ? rng() & 1 : integer(rng)));
+  const int64_t distinct = stride_of_distinct(problem, t.view);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t whole = distinct ? i / distinct % bound : integer(rng);
+    store_from_double(desc.dtype, t.data.data(), i, is_float(desc.dtype) ? real(rng) : static_cast<double>(desc.dtype == DType::Bool ? rng() & 1 : whole));
+  }
   return t;
 }
 
