@@ -76,7 +76,8 @@ MODELS = {"mlp": mlp, "cnn": cnn, "vit": ViT, "vit, dropout": lambda: ViT(dropou
 
 
 def sgd(parameters):
-    return torch.optim.SGD(parameters, lr=0.02, momentum=0.9)
+    # With lr=0.02 the CNN's losses tell one rounding from another: eager with weights changed by 1e-7 then differs from eager by up to 2e-2 after 50 steps.
+    return torch.optim.SGD(parameters, lr=0.01, momentum=0.9)
 
 
 def adam(parameters):

@@ -87,7 +87,7 @@ void fused(Convert& c) {
 /// On the CPU the logsumexp is an output of our own kernel.
 void fused_on_cpu(Convert& c) {
   const bool training = c.used(1);
-  USER_CHECK(!training || c.type(c.tensor("query")).dtype != DType::F64, "the logsumexp of attention in f64 is used");
+  if (training) check_gradient(c, c.type(c.tensor("query")).dtype);
   const std::vector<TensorId> out = attend(c, request_of(c, "attn_mask"), training);
   c.out(out[0]);
   if (training) c.out(out[1], 1);
@@ -99,7 +99,7 @@ void fused_on_cpu_backward(Convert& c) {
   for (const char* name : {"grad_out", "query", "key", "value", "out", "logsumexp"}) inputs.push_back(c.tensor(name));
   const TensorType q = c.type(inputs[1]);
   USER_CHECK(q.shape.size() == 4, "attention on a tensor of rank " << q.shape.size());
-  USER_CHECK(q.dtype != DType::F64, "the gradient of attention in f64");
+  check_gradient(c, q.dtype);
   AttentionGradient op{.scale = scale_of(c, q.shape[3]), .causal = request.causal, .has_mask = request.mask.has_value(), .type = c.out_type().dtype};
   if (request.mask) inputs.push_back(mask4(c, *request.mask, q.shape));
   const std::vector<TensorId> out = c.add_n(op, inputs);

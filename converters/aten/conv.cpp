@@ -90,10 +90,56 @@ void conv_transpose(Convert& c) {
   emit(c, op, c.tensor("input"), w);
 }
 
+/// Of y = conv(x, w): a transposed convolution of dy. What no window reached is left by output_padding.
+void data_gradient(Convert& c, Conv op, TensorId dy, TensorId w, const std::vector<int64_t>& padding) {
+  const TensorType out = c.out_type(0);
+  op.pad_before = op.pad_after = padding;
+  op.output_padding.clear();
+  op.transposed = !op.transposed;
+  for (size_t k = 0; op.transposed && k < padding.size(); ++k) {
+    const Dim reach = (c.type(dy).shape[2 + k] - 1) * op.stride[k] - 2 * padding[k] + Dim(op.dilation[k]) * (c.type(w).shape[2 + k] - 1) + 1;
+    const Dim rest = out.shape[2 + k] - reach;
+    USER_CHECK(rest.is_const() && rest.value() >= 0, "spatial dimension " << k << " of its gradient is " << out.shape[2 + k] << ", not " << reach);
+    op.output_padding.push_back(rest.value());
+  }
+  op.type = out.dtype;
+  c.out(c.add(op, {dy, w}), 0);
+}
+
+void weight_gradient(Convert& c, const Conv& op, TensorId dy, TensorId x, const std::vector<int64_t>& padding) {
+  ConvWeightGradient gradient{.stride = op.stride, .pad_before = padding, .pad_after = padding, .dilation = op.dilation, .groups = op.groups};
+  gradient.type = c.out_type(1).dtype;
+  for (size_t k = 0; k < padding.size(); ++k) {
+    const Dim& size = c.out_type(1).shape[2 + k];
+    USER_CHECK(size.is_const(), "the weight has a symbolic size");
+    gradient.kernel.push_back(size.value());
+  }
+  c.out(c.add(gradient, op.transposed ? std::vector<TensorId>{x, dy} : std::vector<TensorId>{dy, x}), 1);
+}
+
+void convolution_backward(Convert& c) {
+  const TensorId dy = c.tensor("grad_output"), x = c.tensor("input"), w = c.tensor("weight");
+  const int64_t rank = rank_of(c, w);
+  check_gradient(c, c.type(dy).dtype);
+  USER_CHECK(c.type(dy).dtype != DType::F16, "there is no kernel for it in f16");
+  USER_CHECK(rank_of(c, x) == rank && rank >= 3, "images without a batch dimension");
+  Conv op = common(c, static_cast<size_t>(rank - 2));
+  op.transposed = c.boolean("transposed");
+  const std::vector<int64_t> padding = spread(c, "padding", static_cast<size_t>(rank - 2), 0);
+  if (c.used(0)) data_gradient(c, op, dy, w, padding);
+  if (c.used(1)) weight_gradient(c, op, dy, x, padding);
+  if (!c.used(2)) return;
+  Reduce sum{.type = c.out_type(2).dtype};
+  for (int64_t axis = 0; axis < rank; ++axis)
+    if (axis != 1) sum.axes.push_back(axis);
+  c.out(c.add(sum, {dy}), 2);
+}
+
 }  // namespace
 
 void add_conv(ConverterTable& t) {
   add_each(t, {"aten::convolution", "aten::_convolution"}, convolution);
+  t.add("aten::convolution_backward", convolution_backward);
   add_each(t, {"aten::conv1d", "aten::conv2d", "aten::conv3d"}, conv_nd);
   add_each(t, {"aten::conv1d.padding", "aten::conv2d.padding", "aten::conv3d.padding"}, conv_padding);
   add_each(t, {"aten::conv_transpose1d", "aten::conv_transpose2d.input", "aten::conv_transpose3d.input"}, conv_transpose);

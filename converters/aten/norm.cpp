@@ -31,18 +31,12 @@ void layer_norm(Convert& c) {
   c.out(normalize(c, norm, c.tensor("input")));
 }
 
-/// Kernels for what training needs of a layer norm are for f32 and shorter floats on the CPU; elsewhere it is decomposed before it gets here.
-void check_training(const Convert& c, DType type) {
-  const std::string& device = c.graph.values.at(c.node.outputs[0]).device;
-  USER_CHECK(device == "cpu" && compute_type(type) == DType::F32,
-             "the statistics of the normalization are used (training), in " << name(type) << " on " << device);
-}
-
+/// Training reads the statistics. On a GPU it is decomposed before it gets here.
 void native_layer_norm(Convert& c) {
   const TensorId x = c.tensor("input");
   Norm norm{.kind = NormKind::layer, .axes = static_cast<int64_t>(c.list("normalized_shape").size()), .eps = c.number("eps")};
   norm.statistics = c.used(1) || c.used(2);
-  if (norm.statistics) check_training(c, c.type(x).dtype);
+  if (norm.statistics) check_gradient(c, c.type(x).dtype);
   const std::vector<TensorId> out = normalize_all(c, norm, x);
   c.out(out[0]);
   for (int k = 1; k < static_cast<int>(out.size()); ++k)
@@ -51,7 +45,7 @@ void native_layer_norm(Convert& c) {
 
 void native_layer_norm_backward(Convert& c) {
   const TensorId x = c.tensor("input");
-  check_training(c, c.type(x).dtype);
+  check_gradient(c, c.type(x).dtype);
   LayerNormGradient op{.axes = static_cast<int64_t>(c.list("normalized_shape").size()), .has_weight = c.has("weight")};
   op.parameters = c.used(1) || c.used(2);
   op.type = c.type(x).dtype;

@@ -75,6 +75,40 @@ void adaptive_pool(Convert& c) {
   adaptive(c, kind, spatial);
 }
 
+/// Adds the gradient of images with or without a batch dimension.
+void pool_gradient(Convert& c, PoolGradient op, size_t spatial) {
+  check_gradient(c, c.out_type().dtype);
+  const Shape dx = c.out_type().shape;
+  op.size.assign(dx.end() - static_cast<std::ptrdiff_t>(spatial), dx.end());
+  std::vector<TensorId> inputs{c.tensor("grad_output")};
+  if (op.kind == PoolKind::max) inputs.push_back(c.tensor("indices"));
+  if (dx.size() == spatial + 1)
+    for (TensorId& input : inputs) {
+      Shape shape = c.type(input).shape;
+      shape.insert(shape.begin(), 1);
+      input = c.reshape(input, shape);
+    }
+  c.out(c.reshape(c.add(op, inputs), dx));
+}
+
+template <int spatial>
+void max_pool_backward(Convert& c) {
+  pool_gradient(c, {.kind = PoolKind::max}, spatial);
+}
+
+template <int spatial>
+void adaptive_avg_pool_backward(Convert& c) {
+  pool_gradient(c, {}, spatial);
+}
+
+template <int spatial>
+void avg_pool_backward(Convert& c) {
+  const Pool pool = window(c, spatial);
+  PoolGradient op{.kernel = pool.kernel, .stride = pool.stride, .pad = pool.pad, .count_include_pad = c.boolean("count_include_pad")};
+  op.divisor = c.has("divisor_override") ? c.integer("divisor_override") : 0;
+  pool_gradient(c, op, spatial);
+}
+
 }  // namespace
 
 void add_pool(ConverterTable& t) {
@@ -87,6 +121,12 @@ void add_pool(ConverterTable& t) {
   t.add("aten::adaptive_avg_pool1d", adaptive_pool<PoolKind::avg, 1>);
   add_each(t, {"aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"}, adaptive_pool<PoolKind::avg, 2>);
   add_each(t, {"aten::adaptive_avg_pool3d", "aten::_adaptive_avg_pool3d"}, adaptive_pool<PoolKind::avg, 3>);
+  add_each(t, {"aten::max_pool2d_with_indices_backward", "aten::adaptive_max_pool2d_backward"}, max_pool_backward<2>);
+  add_each(t, {"aten::max_pool3d_with_indices_backward", "aten::adaptive_max_pool3d_backward"}, max_pool_backward<3>);
+  t.add("aten::avg_pool2d_backward", avg_pool_backward<2>);
+  t.add("aten::avg_pool3d_backward", avg_pool_backward<3>);
+  t.add("aten::_adaptive_avg_pool2d_backward", adaptive_avg_pool_backward<2>);
+  t.add("aten::_adaptive_avg_pool3d_backward", adaptive_avg_pool_backward<3>);
   t.add("aten::adaptive_max_pool1d", adaptive_pool<PoolKind::max, 1>);
   t.add("aten::adaptive_max_pool2d", adaptive_pool<PoolKind::max, 2>);
   t.add("aten::adaptive_max_pool3d", adaptive_pool<PoolKind::max, 3>);

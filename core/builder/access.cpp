@@ -26,7 +26,7 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
-  if (is_any_of<Pool, AdaptivePool, Resize>(op)) return Access::image;
+  if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;
   if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, LayerNormGradient, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
   return Access::row_major;
 }
@@ -54,6 +54,6 @@ bool writes_slices(const Op& op) {
   return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, Pool, AdaptivePool, Attention, AttentionGradient, Concat, Pad, Flip, Gather, Resize>(op);
 }
 
-bool keeps_order(const Op& op) { return is_any_of<Conv, Pool, AdaptivePool, Resize>(op); }
+bool keeps_order(const Op& op) { return is_any_of<Conv, Pool, AdaptivePool, PoolGradient, Resize>(op); }
 
 }  // namespace tuyere

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Memory orders: channels-last around convolutions. One sweep in topological order gives every compute output its layout:
-//   conv                                       channels-last, from an input in that order
+//   conv                                       channels-last, from an input in that order; its weight's gradient from two such
 //   pool, resize, group norm, softmax, pad ... the order of their input
 //   pointwise, concat                          the order of their largest input, channels-last first
 //   attention before a permute                 the order that makes the permute row-major
@@ -71,7 +71,8 @@ class LayoutPass {
     if (here.outputs.empty() || here.inputs.empty() || is_constant(here.outputs[0])) return;
     if (group(here.op) == OpGroup::view) return note_view(here.outputs[0]);
     if (const auto* conv = std::get_if<Conv>(&here.op)) return visit_conv(id, conv->transposed);
-    if (is_any_of<Pool, AdaptivePool, Resize>(here.op)) return follow_image(id);
+    if (std::holds_alternative<ConvWeightGradient>(here.op)) return visit_weight_gradient(id);
+    if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize>(here.op)) return follow_image(id);
     if (is_any_of<Softmax, Pad, Flip>(here.op)) return follow(here, is_channels_last(here.inputs[0]));
     if (const auto* norm = std::get_if<Norm>(&here.op)) return follow(here, norm->kind == NormKind::group && is_channels_last(here.inputs[0]));
     if (is_any_of<Pointwise, Concat>(here.op)) return follow(here, most_are_channels_last(here));
@@ -86,10 +87,18 @@ class LayoutPass {
   void visit_conv(LayerId id, bool transposed) {
     const int r = rank(layer(id).outputs[0]);
     if (r != 4 && r != 5) return;
-    if (transposed && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
+    // A transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
+    if (transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
     want_channels_last(id, 0);
     if (order_weights_ && !transposed) order_weight(id);
     follow(layer(id), true);
+  }
+
+  /// Images in equal orders: channels-last, as the convolution's own.
+  void visit_weight_gradient(LayerId id) {
+    const int r = rank(layer(id).inputs[0]);
+    if (r != 4 && r != 5) return;
+    for (int slot = 0; slot < 2; ++slot) want_channels_last(id, slot);
   }
 
   void follow(const Layer& here, bool channels_last) {

@@ -57,6 +57,10 @@ struct Flops {
     double per_point = 2.0 * static_cast<double>(product(w)) / static_cast<double>(std::max<int64_t>(rows, 1));
     return (op.transposed ? in0 : out0) * per_point + out0 * steps(op.epilogue);
   }
+  double operator()(const ConvWeightGradient& op) const {
+    if (p.in.size() < 2 || p.in[1].shape.size() < 2) return 0;
+    return 2 * in0 * static_cast<double>(product(op.kernel)) * static_cast<double>(p.dims(p.in[1])[1]) / static_cast<double>(op.groups);
+  }
   double operator()(const Attention& op) const {
     if (p.in.size() < 3) return 0;
     std::vector<int64_t> q = p.dims(p.in[0]), v = p.dims(p.in[2]);

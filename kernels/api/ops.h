@@ -132,6 +132,17 @@ struct Conv {
                 field("output_padding", &Conv::output_padding), field("tf32", &Conv::tf32), field("type", &Conv::type), field("epilogue", &Conv::epilogue))
 };
 
+/// Gradient of a convolution's weight. Inputs: dy [N,O,out...], x [N,C,spatial...]; output: dw [O,C/groups,kernel...], the sum over n and positions of
+/// dy[n,o,p...] * x[n,c,p * stride - pad_before + k * dilation]. f16/bf16/f32 accumulate in f32.
+struct ConvWeightGradient {
+  std::vector<int64_t> kernel, stride, pad_before, pad_after, dilation;
+  int64_t groups = 1;
+  DType type = DType::F32;
+  TUYERE_FIELDS(ConvWeightGradient, field("kernel", &ConvWeightGradient::kernel), field("stride", &ConvWeightGradient::stride),
+                field("pad_before", &ConvWeightGradient::pad_before), field("pad_after", &ConvWeightGradient::pad_after),
+                field("dilation", &ConvWeightGradient::dilation), field("groups", &ConvWeightGradient::groups), field("type", &ConvWeightGradient::type))
+};
+
 /// Pooling over the trailing spatial dims. with_indices adds output 1 (i64, flat spatial index). divisor 0: the window's size.
 struct Pool {
   PoolKind kind = PoolKind::max;
@@ -148,6 +159,19 @@ struct AdaptivePool {
   PoolKind kind = PoolKind::avg;
   std::vector<int64_t> out;
   TUYERE_FIELDS(AdaptivePool, field("kind", &AdaptivePool::kind), field("out", &AdaptivePool::out))
+};
+
+/// Gradient of a pooling of images with the spatial sizes `size`. Inputs: dy; for max, where each value of the output came from (Pool's indices). avg: the
+/// attributes are Pool's, or there is no kernel, and the pooling was adaptive.
+struct PoolGradient {
+  PoolKind kind = PoolKind::avg;
+  std::vector<int64_t> kernel, stride, pad;
+  bool count_include_pad = true;
+  int64_t divisor = 0;
+  Shape size;
+  TUYERE_FIELDS(PoolGradient, field("kind", &PoolGradient::kind), field("kernel", &PoolGradient::kernel), field("stride", &PoolGradient::stride),
+                field("pad", &PoolGradient::pad), field("count_include_pad", &PoolGradient::count_include_pad), field("divisor", &PoolGradient::divisor),
+                field("size", &PoolGradient::size))
 };
 
 /// softmax(scale * q @ k^T + mask) @ v. q [B,H,Sq,D], k [B,Hkv,Skv,D], v [B,Hkv,Skv,Dv], H a multiple of Hkv; any strides with D innermost.

@@ -35,12 +35,26 @@ Support direct_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+Support weight_gradient_supports(const Problem& p) {
+  const auto* op = std::get_if<ConvWeightGradient>(&p.op);
+  REQUIRE(op, kOtherOperator);
+  REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
+  REQUIRE(op->kernel.size() <= 3, "one to three spatial dims");
+  for (const TensorDesc& t : p.in) REQUIRE(t.dtype == DType::F32 || t.dtype == DType::BF16, "the library path is for f32 and bf16");
+  REQUIRE(p.out[0].dtype == DType::F32 || p.out[0].dtype == DType::BF16, "the library path is for f32 and bf16");
+  const auto crops = [](const std::vector<int64_t>& pads) { return std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad < 0; }); };
+  REQUIRE(!crops(op->pad_before) && !crops(op->pad_after), "negative padding");
+  return Support::yes();
+}
+
 }  // namespace
 
 void add_conv_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"onednn.conv", library_supports, 1.2, true, library_configs});
   add_cpu_tactic(list, {"own.conv.direct", direct_supports, 1.4, true});
   add_reference_tactic<Conv>(list, "reference.conv");
+  add_cpu_tactic(list, {"onednn.conv_weight_gradient", weight_gradient_supports, 1.5, true});
+  add_reference_tactic<ConvWeightGradient>(list, "reference.conv_weight_gradient");
 }
 
 }  // namespace tuyere

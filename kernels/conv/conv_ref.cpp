@@ -67,8 +67,41 @@ struct RefConv {
 
 std::unique_ptr<Executable> prepare_conv(const CpuProblem& p) { return executable(RefConv(attrs<Conv>(p), p)); }
 
+struct RefConvWeightGradient {
+  View dy, x, dw;
+  ConvWeightGradient op;
+
+  RefConvWeightGradient(const ConvWeightGradient& o, const CpuProblem& p) : dy(p.args.in[0]), x(p.args.in[1]), dw(p.args.out[0]), op(o) {}
+
+  double sum(void* const* ptr, const Ix& w) const {
+    Ix positions = dy.shape;
+    positions[1] = 1;
+    double total = 0;
+    for_each_index(dy.rank, positions, [&](const Ix& at) {
+      Ix from = at, to = at;
+      from[1] = w[0] / (dw.shape[0] / op.groups) * dw.shape[1] + w[1];
+      to[1] = w[0];
+      for (int d = 2; d < dy.rank; ++d) {
+        from[d] = at[d] * op.stride[d - 2] - op.pad_before[d - 2] + w[d] * op.dilation[d - 2];
+        if (from[d] < 0 || from[d] >= x.shape[d]) return;
+      }
+      total += dy.load(ptr[0], to) * x.load(ptr[1], from);
+    });
+    return total;
+  }
+
+  void operator()(void* const* ptr) const {
+    for_each_index(dw.rank, dw.shape, [&](const Ix& w) { dw.store(ptr[2], w, sum(ptr, w)); });
+  }
+};
+
+std::unique_ptr<Executable> prepare_weight_gradient(const CpuProblem& p) { return executable(RefConvWeightGradient(attrs<ConvWeightGradient>(p), p)); }
+
 }  // namespace
 
-void add_conv_references(CpuKernelTable& table) { table.push_back({"reference.conv", prepare_conv}); }
+void add_conv_references(CpuKernelTable& table) {
+  table.push_back({"reference.conv", prepare_conv});
+  table.push_back({"reference.conv_weight_gradient", prepare_weight_gradient});
+}
 
 }  // namespace tuyere::cpu

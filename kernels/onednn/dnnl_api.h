@@ -24,7 +24,8 @@ namespace tuyere::cpu {
   X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise) X(post_ops_append_binary)                                                         \
   X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_desc_next_impl)                                            \
   X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)                      \
-  X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)
+  X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)       \
+  X(convolution_backward_weights_primitive_desc_create)
 // clang-format on
 
 struct DnnlApi {

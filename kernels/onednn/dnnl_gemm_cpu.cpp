@@ -4,11 +4,11 @@
 #ifdef TUYERE_WITH_ONEDNN
 #include <algorithm>
 
+#include "kernels/onednn/dnnl_views.h"
+
 namespace tuyere::cpu {
 namespace {
 
-std::vector<int64_t> dims_of(const View& v) { return {v.shape.begin(), v.shape.begin() + v.rank}; }
-std::vector<int64_t> strides_of(const View& v) { return {v.strides.begin(), v.strides.begin() + v.rank}; }
 DnnlDesc desc_of(const View& v, bool blocks = false) {
   return blocks ? make_blocked_desc(v.dtype, dims_of(v), strides_of(v)) : make_desc(v.dtype, dims_of(v), strides_of(v));
 }
@@ -83,8 +83,6 @@ std::optional<Activation> library_activation(const SimpleEpilogue& e) {
       return std::nullopt;
   }
 }
-
-int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 }  // namespace
 

@@ -9,67 +9,13 @@
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/row_functions.h"
-#include "kernels/cpu/views.h"
 #include "kernels/pointwise/tile_convert.h"
+#include "kernels/pool/pool_windows.h"
 
 namespace tuyere::cpu {
 namespace {
 
 constexpr int64_t kChannels = 256;
-
-/// Where the outputs of one spatial dim read, cut to the input; `share` is the dim's factor of an average's divisor.
-struct Windows {
-  struct Entry {
-    int64_t start, count;
-    double share;
-  };
-  std::vector<Entry> entries;
-  int64_t step = 1;
-  int64_t widest() const {
-    int64_t most = 0;
-    for (const Entry& e : entries) most = std::max(most, e.count);
-    return most;
-  }
-};
-
-struct PoolWindows {
-  PoolKind kind = PoolKind::max;
-  double divisor = 0;  // 0: the product of the shares
-  std::vector<Windows> dims;
-};
-
-PoolWindows windows_of(const Pool& op, const View& x, const View& out) {
-  PoolWindows w{op.kind, static_cast<double>(op.divisor), {}};
-  const int spatial = static_cast<int>(op.kernel.size());
-  for (int d = 0; d < spatial; ++d) {
-    Windows& list = w.dims.emplace_back();
-    const int axis = x.rank - spatial + d;
-    const int64_t size = x.shape[axis], pad = op.pad.empty() ? 0 : op.pad[d];
-    list.step = op.dilation.empty() ? 1 : op.dilation[d];
-    for (int64_t o = 0; o < out.shape[axis]; ++o) {
-      int64_t begin = o * op.stride[d] - pad;
-      const int64_t end = begin + (op.kernel[d] - 1) * list.step + 1, padded = std::min(end, size + pad) - begin;
-      if (begin < 0) begin += (-begin + list.step - 1) / list.step * list.step;
-      const int64_t count = std::max<int64_t>(0, (std::min(end, size) - begin + list.step - 1) / list.step);
-      list.entries.push_back({begin, count, static_cast<double>(op.count_include_pad ? padded : count)});
-    }
-  }
-  return w;
-}
-
-PoolWindows windows_of(const AdaptivePool& op, const View& x, const View& out) {
-  PoolWindows w{op.kind, 0, {}};
-  const int spatial = static_cast<int>(op.out.size());
-  for (int d = 0; d < spatial; ++d) {
-    Windows& list = w.dims.emplace_back();
-    const int64_t in = x.shape[x.rank - spatial + d], n = out.shape[x.rank - spatial + d];
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t start = i * in / n, count = ((i + 1) * in + n - 1) / n - start;
-      list.entries.push_back({start, count, static_cast<double>(count)});
-    }
-  }
-  return w;
-}
 
 class WindowPool {
  public:
@@ -299,6 +245,7 @@ void add_pool_kernels(CpuKernelTable& table) {
   table.push_back({"own.pool.windows", prepare_windows<Pool>});
   table.push_back({"own.adaptive_pool.windows", prepare_windows<AdaptivePool>});
   table.push_back({"own.adaptive_pool.reduce", prepare_global_pool});
+  add_pool_gradient_kernels(table);
 }
 
 }  // namespace tuyere::cpu

@@ -35,6 +35,12 @@ Support windows_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+Support gradient_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<PoolGradient>(p.op), kOtherOperator);
+  REQUIRE(compute_type(p.in[0].dtype) == DType::F32, "sums are kept in f32");
+  return whole_bytes(p);
+}
+
 }  // namespace
 
 void add_pool_cpu_tactics(TacticList& list) {
@@ -44,6 +50,8 @@ void add_pool_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"own.adaptive_pool.reduce", global_supports, 1.5});
   add_cpu_tactic(list, {"own.adaptive_pool.windows", windows_supports<AdaptivePool>, 1.6});
   add_reference_tactic<AdaptivePool>(list, "reference.adaptive_pool");
+  add_cpu_tactic(list, {"own.pool_gradient.windows", gradient_supports, 1.5});
+  add_reference_tactic<PoolGradient>(list, "reference.pool_gradient");
 }
 
 }  // namespace tuyere

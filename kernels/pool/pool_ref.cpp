@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/cpu/reference.h"
+#include "kernels/pool/pool_windows.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -104,6 +105,7 @@ std::unique_ptr<Executable> prepare_adaptive_pool(const CpuProblem& p) {
 void add_pool_references(CpuKernelTable& table) {
   table.push_back({"reference.pool", prepare_pool});
   table.push_back({"reference.adaptive_pool", prepare_adaptive_pool});
+  add_pool_gradient_references(table);
 }
 
 }  // namespace tuyere::cpu

@@ -30,8 +30,10 @@ struct CpuLists {
   void operator()(const LayerNormGradient&) { add_norm_cpu_tactics(list); }
   void operator()(const MatMul&) { add_matmul_cpu_tactics(list); }
   void operator()(const Conv&) { add_conv_cpu_tactics(list); }
+  void operator()(const ConvWeightGradient&) { add_conv_cpu_tactics(list); }
   void operator()(const Pool&) { add_pool_cpu_tactics(list); }
   void operator()(const AdaptivePool&) { add_pool_cpu_tactics(list); }
+  void operator()(const PoolGradient&) { add_pool_cpu_tactics(list); }
   void operator()(const Attention&) { add_attention_cpu_tactics(list); }
   void operator()(const AttentionGradient&) { add_attention_cpu_tactics(list); }
   void operator()(const Concat&) { add_layout_cpu_tactics(list); }

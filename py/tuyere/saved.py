@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training step keeps from its forward for its backward pass. AOTAutograd's default partition keeps every value that the backward pass reads, in eager's
-memory order; an engine would copy the views among them, and reorder others. Here views are taken again from what they view, and values are kept row-major."""
+memory order; an engine would copy the views among them, and reorder others. Here views are taken again from what they view, and values are kept as engines write
+them: row-major, images around convolutions on the CPU channels-last."""
 
 import math
 from typing import Dict, List
@@ -37,7 +38,7 @@ def partition(joint: torch.fx.GraphModule, inputs, *, num_fwd_outputs: int, **se
     if not _compat.is_recomputing(joint):  # activation checkpointing says itself what is kept
         _take_views_again(joint.graph)
     forward, backward = _compat.default_partition(joint, inputs, num_fwd_outputs=num_fwd_outputs, **settings)
-    _keep_row_major(forward, backward, num_fwd_outputs)
+    _keep_dense(forward, backward, num_fwd_outputs)
     return forward, backward
 
 
@@ -95,8 +96,34 @@ def _copy_before(graph, user, view, base, taken):
     return taken[view]
 
 
-def _keep_row_major(forward, backward, num_fwd_outputs: int) -> None:
-    """What is kept is dense: row-major, or channels-last where it was."""
+# What makes images of images of other sizes.
+POOLS = {getattr(aten, f"{kind}_pool{n}d").default for n in (2, 3) for kind in ("avg", "_adaptive_avg")} | {
+    getattr(aten, f"max_pool{n}d_with_indices").default for n in (2, 3)
+}
+
+
+def _images(forward: torch.fx.Graph) -> Dict[torch.fx.Node, None]:
+    """What convolutions give, on the CPU, and what is computed of it position by position."""
+    images: Dict[torch.fx.Node, None] = {}
+    for node in forward.nodes:
+        value = node.meta.get("val")
+        first = value[0] if isinstance(value, (tuple, list)) and value else value
+        if node.op != "call_function" or not isinstance(first, torch.Tensor) or first.dim() not in (4, 5) or first.device.type != "cpu":
+            continue
+        inputs = [n for n in node.all_input_nodes if n in images]
+        same_size = any(isinstance(n.meta["val"], (tuple, list)) or _same_shape(n.meta["val"], first) for n in inputs)
+        if node.target is aten.convolution.default or same_size or (inputs and node.target in POOLS):
+            images[node] = None
+    return images
+
+
+def _same_shape(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dim() == b.dim() and all(_compat.statically_known_true(m == n) for m, n in zip(a.shape, b.shape))
+
+
+def _keep_dense(forward, backward, num_fwd_outputs: int) -> None:
+    """What is kept is row-major, or channels-last."""
+    images = _images(forward.graph)
     output = next(n for n in forward.graph.nodes if n.op == "output")
     read_as = {n.name: n for n in backward.graph.nodes if n.op == "placeholder"}
     outputs = list(output.args[0])
@@ -104,13 +131,15 @@ def _keep_row_major(forward, backward, num_fwd_outputs: int) -> None:
     changed = False
     for k, node in enumerate(outputs[num_fwd_outputs:], num_fwd_outputs):
         value = node.meta.get("val") if isinstance(node, torch.fx.Node) and node.op != "placeholder" and node not in returned else None
-        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or node.name not in read_as or _is_dense(value):
+        if not isinstance(value, torch.Tensor) or value.layout != torch.strided or node.name not in read_as or _is_dense(value, node in images):
             continue
+        inside = {4: torch.channels_last, 5: torch.channels_last_3d}
+        memory_format = inside[value.dim()] if node in images else torch.contiguous_format
         with forward.graph.inserting_before(output):
-            outputs[k] = forward.graph.call_function(aten.clone.default, (node,), {"memory_format": torch.contiguous_format})
+            outputs[k] = forward.graph.call_function(aten.clone.default, (node,), {"memory_format": memory_format})
         outputs[k].meta = dict(node.meta)
         with value.fake_mode:
-            outputs[k].meta["val"] = torch.empty(value.shape, dtype=value.dtype, device=value.device)
+            outputs[k].meta["val"] = torch.empty(value.shape, dtype=value.dtype, device=value.device, memory_format=memory_format)
         reader = read_as[node.name]
         reader.meta = {**reader.meta, "val": outputs[k].meta["val"]}
         changed = True
@@ -123,10 +152,10 @@ def _keep_row_major(forward, backward, num_fwd_outputs: int) -> None:
         backward.recompile()
 
 
-def _is_dense(value: torch.Tensor) -> bool:
+def _is_dense(value: torch.Tensor, image: bool) -> bool:
     """Without guards: sizes that are not known do not count."""
     rank = value.dim()
-    orders = [list(range(rank))] + ([[0, *range(2, rank), 1]] if rank in (4, 5) else [])
+    orders = ([[0, *range(2, rank), 1]] if rank in (4, 5) else []) + ([] if image else [list(range(rank))])
     return any(_has_order(value, order) for order in orders)
 
 

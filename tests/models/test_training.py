@@ -5,6 +5,7 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torch.utils.checkpoint
 import tuyere
 from harness import assert_close
@@ -30,7 +31,7 @@ class Attention(torch.nn.Module):
 
     def forward(self, x):
         q, k, v = self.qkv(x).view(*x.shape[:2], 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
-        y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return self.out(y.transpose(1, 2).reshape(x.shape))
 
 
@@ -69,14 +70,14 @@ def test_gradients(name):
 
 def attend(mask=None, **settings):
     def f(q, k, v):
-        return torch.nn.functional.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, **settings)
+        return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, **settings)
 
     return f
 
 
 def normalize(*shape):
     def f(x, *parameters):
-        return torch.nn.functional.layer_norm(x, shape, *parameters)
+        return F.layer_norm(x, shape, *parameters)
 
     return f
 
@@ -89,6 +90,19 @@ GRADIENTS = {
     "attention, float mask": (attend(torch.linspace(-1, 1, 49).view(7, 7)), HEADS),
     "attention, bool mask": (attend(torch.arange(49).view(7, 7) % 3 != 0), HEADS),
     "attention, masked rows": (attend((torch.arange(7) % 3 != 0)[:, None].expand(7, 7)), HEADS),
+    "conv": (lambda x, w, b: F.conv2d(x, w, b, padding=1), [(3, 16, 9, 7), (24, 16, 3, 3), (24,)]),
+    "conv, strided": (lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2), [(2, 4, 8, 6), (6, 2, 3, 2)]),
+    "conv, patches": (lambda x, w, b: F.conv2d(x, w, b, stride=2), [(3, 1, 9, 8), (24, 1, 2, 2), (24,)]),
+    "conv, transposed": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, output_padding=1), [(2, 6, 4, 5), (6, 8, 3, 3), (8,)]),
+    "conv1d": (lambda x, w, b: F.conv1d(x, w, b, stride=2), [(2, 5, 12), (8, 5, 3), (8,)]),
+    "conv3d": (lambda x, w: F.conv3d(x, w, padding=1), [(1, 4, 3, 5, 4), (6, 4, 3, 3, 3)]),
+    "max pool": (lambda x: F.max_pool2d(x * 2, 3, 2, padding=1), [(2, 5, 9, 8)]),
+    "max pool, of a convolution": (lambda x, w: F.max_pool2d(F.conv2d(x, w), 2), [(2, 5, 9, 8), (16, 5, 1, 1)]),
+    "max pool 3d": (lambda x: F.max_pool3d(x * 2, 2), [(2, 3, 4, 6, 4)]),
+    "avg pool": (lambda x: F.avg_pool2d(x * 2, 3, 2, padding=1, count_include_pad=False), [(2, 5, 9, 8)]),
+    "avg pool, ceil": (lambda x: F.avg_pool2d(x * 2, (3, 2), ceil_mode=True), [(5, 10, 7)]),
+    "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x * 2, (3, 2)), [(2, 5, 7, 8)]),
+    "adaptive avg pool 3d": (lambda x: F.adaptive_avg_pool3d(x * 2, 2), [(2, 3, 5, 4, 3)]),
     "layer norm": (normalize(48), [(5, 16, 48), (48,), (48,)]),
     "layer norm, weight": (normalize(3, 7), [(130, 3, 7), (3, 7)]),
     "layer norm, plain": (normalize(4100), [(3, 4100)]),

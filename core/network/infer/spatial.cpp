@@ -59,6 +59,26 @@ Types infer_one(const Conv& op, Inputs in) {
   return {plain(op.type, std::move(out))};
 }
 
+Types infer_one(const ConvWeightGradient& op, Inputs in) {
+  Check(in).inputs(2).same_dtype().rank_at_least(3).same_rank(0, 1);
+  const Shape &dy = in[0].shape, &x = in[1].shape;
+  const size_t spatial = x.size() - 2;
+  USER_CHECK(op.kernel.size() == spatial, "kernel has " << op.kernel.size() << " entries for " << spatial << " spatial dimensions");
+  USER_CHECK(is_float(in[0].dtype) && is_float(op.type), "needs float types, got " << name(in[0].dtype) << " and " << name(op.type));
+  for (const auto* list : {&op.kernel, &op.stride, &op.dilation}) {
+    USER_CHECK(list->size() == spatial, "a list has " << list->size() << " entries for " << spatial << " spatial dimensions");
+    check_list(*list, spatial, 1, "kernel, stride or dilation");
+  }
+  for (const auto* list : {&op.pad_before, &op.pad_after})
+    USER_CHECK(list->size() == spatial, "a padding has " << list->size() << " entries for " << spatial << " spatial dimensions");
+  USER_CHECK(may_equal(dy[0], x[0]), "batch sizes " << dy[0] << " and " << x[0] << " differ");
+  USER_CHECK(op.groups >= 1 && dy[1].is_const() && x[1].is_const() && dy[1].value() % op.groups == 0 && x[1].value() % op.groups == 0,
+             dy[1] << " and " << x[1] << " channels do not divide into " << op.groups << " groups");
+  Shape out{dy[1], Dim(x[1].value() / op.groups)};
+  for (int64_t size : op.kernel) out.push_back(size);
+  return {plain(op.type, std::move(out))};
+}
+
 namespace {
 
 /// PyTorch's rule: ceil_mode rounds up, but no window may start in the right padding.
@@ -109,6 +129,26 @@ Types infer_one(const AdaptivePool& op, Inputs in) {
     USER_CHECK(may_be_at_least(d, 1), "spatial dimension " << k << " is empty");
     d = op.out[k];
   }
+  return {plain(in[0].dtype, std::move(out))};
+}
+
+Types infer_one(const PoolGradient& op, Inputs in) {
+  const size_t spatial = op.size.size();
+  const bool max = op.kind == PoolKind::max;
+  USER_CHECK(spatial > 0, "size is empty");
+  Check(in).inputs(max ? 2 : 1).rank_at_least(static_cast<int>(spatial) + 1);
+  USER_CHECK(is_float(in[0].dtype), "needs a float type, got " << name(in[0].dtype));
+  if (max) {
+    USER_CHECK(in[1].dtype == DType::I64, "the indices must be i64, got " << name(in[1].dtype));
+    check_same_shape(in[1].shape, in[0].shape, "the indices");
+  }
+  for (const auto* list : {&op.kernel, &op.stride, &op.pad})
+    USER_CHECK(list->size() == op.kernel.size(), "a list has " << list->size() << " entries for " << op.kernel.size() << " spatial dimensions");
+  check_list(op.kernel, spatial, 1, "kernel");
+  check_list(op.stride, spatial, 1, "stride");
+  check_list(op.pad, spatial, 0, "pad");
+  Shape out(in[0].shape.begin(), in[0].shape.end() - static_cast<std::ptrdiff_t>(spatial));
+  out.insert(out.end(), op.size.begin(), op.size.end());
   return {plain(in[0].dtype, std::move(out))};
 }
 

@@ -228,8 +228,26 @@ const char* const kPool[] = {
     "i64[2,19,4,10]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true with_indices=true | bf16[2,8,9,11]{792,1,88,8} -> bf16[2,8,5,6], "
     "i64[2,8,5,6]{240,1,48,8}",
+    "pool_gradient kernel=[3,2] stride=[2,2] pad=[1,0] size=[7,8] | f32[2,5,4,4] -> f32[2,5,7,8]",
+    "pool_gradient kernel=[3,3] stride=[2,2] pad=[1,1] count_include_pad=false size=[8,8] | bf16[2,100,4,4]{1600,1,400,100} -> bf16[2,100,8,8]{6400,1,800,100}",
+    "pool_gradient kernel=[2,2,2] stride=[2,2,1] pad=[0,0,0] divisor=3 size=[4,5,3] | f32[1,2,2,2,2] -> f32[1,2,4,5,3]",
+    "pool_gradient size=[7,9] | f32[2,3,3,4]{36,1,12,3} -> f32[2,3,7,9]",
+    "pool_gradient kind=max size=[2,3] | f32[2,20,4,4]{320,1,80,20}, i64[2,20,4,4] -> f32[2,20,2,3]{120,1,60,20}",
+    "pool_gradient kind=max size=[5] | f32[3,4,2], i64[3,4,2] -> f32[3,4,5]",
     "adaptive_pool kind=max out=[2,3] | f32[2,5,7,8]{280,56,8,1} -> f32[2,5,2,3], i64[2,5,2,3]",
 };
+const char* const kWeightGradient[] = {
+    "conv_weight_gradient kernel=[3,3] stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] | f32[2,20,5,6]{600,1,120,20}, "
+    "f32[2,16,5,6]{480,1,96,16} -> f32[20,16,3,3]",
+    "conv_weight_gradient kernel=[3,2] stride=[2,1] pad_before=[1,0] pad_after=[1,0] dilation=[1,2] groups=2 | f32[2,6,3,4], f32[2,4,6,6] -> f32[6,2,3,2]",
+    "conv_weight_gradient kernel=[3] stride=[2] pad_before=[0] pad_after=[0] dilation=[1] type=bf16 | bf16[2,8,4], bf16[2,16,10] -> bf16[8,16,3]",
+    "conv_weight_gradient kernel=[2,2,2] stride=[1,1,1] pad_before=[0,0,0] pad_after=[0,0,0] dilation=[1,1,1] | f32[1,3,2,3,2], f32[1,1,3,4,3] -> "
+    "f32[3,1,2,2,2]",
+    "conv_weight_gradient kernel=[3,3] stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=16 | f32[2,16,5,5]{400,1,80,16}, "
+    "f32[2,16,5,5]{400,1,80,16} -> f32[16,1,3,3]",
+};
+INSTANTIATE_TEST_SUITE_P(WeightGradient, Candidates, ::testing::ValuesIn(kWeightGradient));
+
 const char* const kAttention[] = {
     "attention scale=0.125 | f32[2,3,70,64], f32[2,3,150,64], f32[2,3,150,64] -> f32[2,3,70,64]",
     "attention scale=0.2 causal=true | f32[1,4,130,24], f32[1,2,130,24], f32[1,2,130,40] -> f32[1,4,130,40]",

@@ -68,6 +68,17 @@ TEST(Layout, AttentionOfSequenceFirstModels) {
               "q = input f32[b,4,s,16]\na@2013 = attention(q, q, q)\nc = permute(a) perm=[2,0,1,3]\nd = reshape(c) shape=[b*s,64]\nreturn d");
 }
 
+TEST(Layout, GradientsOfConvolutionsShareOneCopy) {
+  const std::string lists = "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]", weight = "conv_weight_gradient(";
+  expect_pass(layout,
+              "g = input f32[n,8,6,6]\nx = input f32[n,4,8,8]@0231\nw = input f32[8,4,3,3]\n"
+              "a = conv(g, w) transposed=true\nb = " +
+                  weight + "g, x) kernel=[3,3] " + lists + "\nreturn a, b",
+              "g = input f32[n,8,6,6]\nx = input f32[n,4,8,8]@0231\nw = input f32[8,4,3,3]\n"
+              "g_1@0231 = pointwise(g) program={i0:f32} types=[f32]\na@0231 = conv(g_1, w) transposed=true\nb = " +
+                  weight + "g_1, x) kernel=[3,3] " + lists + "\ny = pointwise(a) program={i0:f32} types=[f32]\nreturn y, b");
+}
+
 TEST(Layout, NothingToDo) { expect_unchanged(layout, "x = input f32[n,8]\nw = param f32[8,8]\ny = matmul(x, w)\nz = relu(y)\nreturn z\n"); }
 
 }  // namespace
