@@ -128,14 +128,14 @@ void TileProgram::init(std::byte* scratch) const {
   }
 }
 
-void TileProgram::compute(const Patch* in, const void** values, int64_t rows, int64_t cols, std::byte* scratch, void* last) const {
+void TileProgram::compute(const Patch* in, const void** values, int64_t rows, int64_t cols, std::byte* scratch, void* last, uint64_t loaded) const {
   const auto slot = [&](int value) { return scratch + values_bytes_ + kSlotBytes * static_cast<size_t>(slots_[value]); };
   for (size_t k = 0; k < loads_.size(); ++k) {
     if (direct_[k] && is_dense(in[k], rows, cols)) {
       values[k] = in[k].data;
     } else {
-      loads_[k](in[k], slot(static_cast<int>(k)), rows, cols);
-      values[k] = slot(static_cast<int>(k));
+      values[k] = slot(static_cast<int>(k));  // which no other value shares
+      if ((loaded >> k & 1) == 0) loads_[k](in[k], slot(static_cast<int>(k)), rows, cols);
     }
   }
   for (const Constant& c : constants_) values[c.value] = slot(c.value);
@@ -151,10 +151,10 @@ void TileProgram::compute(const Patch* in, const void** values, int64_t rows, in
   }
 }
 
-void TileProgram::run(const Patch* in, const Patch* out, int64_t rows, int64_t cols, std::byte* scratch) const {
+void TileProgram::run(const Patch* in, const Patch* out, int64_t rows, int64_t cols, std::byte* scratch, uint64_t loaded) const {
   const auto values = reinterpret_cast<const void**>(scratch);
   const bool in_place = direct_store_ && is_dense(out[0], rows, cols);
-  compute(in, values, rows, cols, scratch, in_place ? const_cast<void*>(out[0].data) : nullptr);
+  compute(in, values, rows, cols, scratch, in_place ? const_cast<void*>(out[0].data) : nullptr, loaded);
   if (in_place) return;
   for (size_t k = 0; k < stores_.size(); ++k) stores_[k](values[outputs_[k]], out[k], rows, cols);
 }

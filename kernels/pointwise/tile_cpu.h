@@ -28,8 +28,8 @@ class TileProgram {
   /// Writes the constants; once per scratch.
   void init(std::byte* scratch) const;
 
-  /// Loads, computes and stores a rows x cols tile (rows * cols <= kTile).
-  void run(const Patch* in, const Patch* out, int64_t rows, int64_t cols, std::byte* scratch) const;
+  /// Loads, computes and stores a rows x cols tile (rows * cols <= kTile). Bit k of `loaded`: input k is that of the call before with this scratch.
+  void run(const Patch* in, const Patch* out, int64_t rows, int64_t cols, std::byte* scratch, uint64_t loaded = 0) const;
   /// Loads and computes; results[k] points to the dense tile of output k, valid until the scratch is used again.
   void eval(const Patch* in, const void** results, int64_t rows, int64_t cols, std::byte* scratch) const;
 
@@ -45,7 +45,7 @@ class TileProgram {
     double number;
   };
   void compile(const Program& program);
-  void compute(const Patch* in, const void** values, int64_t rows, int64_t cols, std::byte* scratch, void* last) const;
+  void compute(const Patch* in, const void** values, int64_t rows, int64_t cols, std::byte* scratch, void* last, uint64_t loaded = 0) const;
 
   std::vector<LoadFn> loads_;
   std::vector<bool> direct_;  // input k may be read in place when dense

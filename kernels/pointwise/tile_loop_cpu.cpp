@@ -32,10 +32,19 @@ void TileLoop::run_tiles(void* const* data, int thread, int64_t begin, int64_t e
     return;
   }
   Odometer at = tiles_.start(begin);
+  NestTile before;
   for (int64_t number = begin; number < end; ++number, at.next()) {
     const NestTile tile = tiles_.tile(at);
-    for (int k = 0; k < count; ++k) patches[k] = tiles_.patch(k, tile, data[k], bytes_[k]);
-    program_.run(patches.data() + outputs_, patches.data(), tile.rows, tile.cols, scratch_.of(thread));
+    // What repeats along the tiles, such as a factor for every channel, is loaded once.
+    const bool same_size = tile.rows == before.rows && tile.cols == before.cols;
+    uint64_t loaded = 0;
+    for (int k = 0; k < count; ++k) {
+      const Patch patch = tiles_.patch(k, tile, data[k], bytes_[k]);
+      if (same_size && k >= outputs_ && patch.data == patches[k].data) loaded |= uint64_t{1} << (k - outputs_);
+      patches[k] = patch;
+    }
+    program_.run(patches.data() + outputs_, patches.data(), tile.rows, tile.cols, scratch_.of(thread), loaded);
+    before = tile;
   }
 }
 

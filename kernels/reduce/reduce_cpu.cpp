@@ -183,6 +183,11 @@ class TileReduce {
     std::array<Patch, RowSpace::kMaxOperands> base, patches;
     locate(ptr, tile, base.data());
     if (in_place_ && base[0].col_stride == 1) return pass_rows(base[0], tile, cells, means);
+    if (inner_.nest().rank == 2 && 2 * tile.cols <= TileProgram::kTile && prologue_.result_type(0) == DType::F32) {
+      for (int64_t r = 0; r < tile.rows; ++r)
+        pass_few_columns(base.data(), thread, r, tile.cols, cells + r * tile.cols, means ? means + r * tile.cols : nullptr);
+      return;
+    }
     Odometer o{inner_.nest().rank, inner_.nest().shape, {}};
     do {
       for (int k = 0; k < inputs_.count(); ++k) {
@@ -193,6 +198,26 @@ class TileReduce {
       prologue_.eval(patches.data(), &values, tile.rows, tile.cols, prologue_scratch_->of(thread));
       fold_.columns(values, tile.count(), cells, means);
     } while (o.next());
+  }
+
+  // Row r of a tile of few columns: the prologue's tiles are made of many positions of the reduced dims.
+  void pass_few_columns(const Patch* base, int thread, int64_t r, int64_t cols, Cell* cells, const Cell* means) const {
+    const LoopNest& inner = inner_.nest();
+    const int64_t most = TileProgram::kTile / cols;
+    std::array<Patch, RowSpace::kMaxOperands> patches;
+    for (int64_t i = 0; i < inner.shape[0]; ++i) {
+      for (int64_t first = 0; first < inner.shape[1]; first += most) {
+        const int64_t rows = std::min(most, inner.shape[1] - first);
+        for (int k = 0; k < inputs_.count(); ++k) {
+          const Ix& strides = inner.strides[static_cast<size_t>(k)];
+          const int64_t offset = r * base[k].row_stride + i * strides[0] + first * strides[1];
+          patches[k] = {static_cast<const char*>(base[k].data) + offset * inputs_.bytes[k], strides[1], base[k].col_stride};
+        }
+        const void* values = nullptr;
+        prologue_.eval(patches.data(), &values, rows, cols, prologue_scratch_->of(thread));
+        fold_.column_rows(static_cast<const float*>(values), cols, rows, cols, cells, means);
+      }
+    }
   }
 
   // Columns of f32 values as they lie in memory.

@@ -16,6 +16,8 @@ const char* const kPointwise[] = {
     "pointwise program={add(i0:f32, i1:f32)} types=[f32] | f32[4,33,17], f32[33,1] -> f32[4,33,17]",
     "pointwise program={mul(i0:f32, i1:f32)} types=[f32] | f32[2,16,9,9]{1296,1,144,16}, f32[16,1,1] -> f32[2,16,9,9]{1296,1,144,16}",
     "pointwise program={add(i0:f32, i1:f32)} types=[f32] | f32[700], f32[] -> f32[700]",
+    // Operands that repeat from tile to tile.
+    "pointwise program={add(mul(i0:f32, i1:f32), i2:f32)} types=[f32] | f32[5,70,24]{1680,24,1}, bf16[24], f32[5,1,24] -> f32[5,70,24]",
     "pointwise program={i0:f32} types=[f32] | f32[2,40,33]{1320,1,40} -> f32[2,40,33]",
     "pointwise program={i0:f32} types=[f32] | f32[5,40,33]{1,165,5} -> f32[5,40,33]",
     "pointwise program={i0:f32} types=[bf16] | f16[6,100] -> bf16[6,100]",
@@ -64,6 +66,10 @@ const char* const kReduce[] = {
     "reduce kind=sum axes=[1] type=f64 | f64[7,300] -> f64[7]",
     "reduce kind=sum axes=[1] prologue={square(sub(i0:f32, i1:f32))} epilogue={mul(sqrt(i0:f32), i1:f32)} | f32[7,300], f32[300], f32[7] -> f32[7]",
     "reduce kind=mean axes=[1] type=bf16 prologue={mul(i0:f32, i1:f32)} | bf16[5,8,40]{320,1,8}, bf16[5,1,40] -> bf16[5,40]",
+    // Few columns: many positions of the reduced dims go together.
+    "reduce kind=sum axes=[0,2,3] prologue={mul(i0:f32, i1:f32)} | f32[3,20,9,9]{1620,1,180,20}, f32[3,20,9,9]{1620,1,180,20} -> f32[20]",
+    "reduce kind=var axes=[0] type=bf16 | bf16[700,2,12]{24,12,1} -> bf16[2,12]",
+    "reduce kind=max axes=[0,1] prologue={abs(i0:f32)} | f32[30,40,24]{2000,24,1} -> f32[24]",
     "reduce kind=sum axes=[1] | f32[4,0] -> f32[4]",
     "reduce kind=max axes=[3] | f32[2,3,50,4] -> f32[2,3,50]",
     "arg_reduce kind=argmax axis=1 | f32[5,9] -> i64[5]",
