@@ -60,7 +60,12 @@ std::vector<TensorRef> bind_inputs(const Engine& engine, std::vector<Tensor>& in
     const PlanTensor& want = body.tensors[body.inputs[i].tensor];
     if (ref.shape.size() == want.shape.size()) {
       const std::vector<int64_t> strides = dense_strides(ref.shape, want);
-      if (!same_strides(ref, strides)) {
+      // Ops on nothing may return another type than they announce: native_dropout's mask is then of the input's type.
+      const bool other_nothing = ref.dtype != want.dtype && std::find(ref.shape.begin(), ref.shape.end(), 0) != ref.shape.end();
+      if (other_nothing) {
+        inputs[i] = empty_strided(ref.shape, strides, want.dtype, ref.device);
+        ref = tensor_ref(inputs[i]);
+      } else if (!same_strides(ref, strides)) {
         Tensor dense = empty_strided(ref.shape, strides, ref.dtype, ref.device);
         copy(dense, inputs[i]);
         inputs[i] = std::move(dense);

@@ -3,6 +3,7 @@
 
 A program is a function of a few tensors and a module with a parameter and a buffer. Lines are drawn from TEMPLATES and tried out while the program is
 written: those that PyTorch refuses, or that leave the range where errors can be compared, are dropped. `python programs.py SEED` prints one and runs it.
+check_gradients(program) compares what autograd computes of it; `--gradients` does so for many.
 """
 
 import dataclasses
@@ -234,16 +235,59 @@ def check(program: Program, **options) -> List[str]:
     return problems
 
 
+def _gradients(program, backend):
+    """Results and gradients of a smooth loss of them; None when nothing depends on an input."""
+    torch._dynamo.reset()
+    function = program.function()
+    module, *inputs = program.arguments()
+    inputs = [t.clone().requires_grad_() if t.dtype == torch.float32 else t for t in inputs]
+
+    def run(w, *inputs):
+        results = function(w, *(t * 1.0 if t.dtype == torch.float32 else t for t in inputs))  # so that the program may write them
+        return [t for t in _leaves(results) if t.dtype == torch.float32 and t.requires_grad]
+
+    torch.manual_seed(0)
+    options = {"optimization_level": 0} if backend == "tuyere" else None
+    results = (run if backend is None else torch.compile(run, backend=backend, options=options))(module, *inputs)
+    if not results:
+        return None
+    differentiable = [*module.parameters(), *(t for t in inputs if t.requires_grad)]
+    found = torch.autograd.grad(sum(t.sin().sum() for t in results), differentiable, allow_unused=True)
+    return [*(t.detach() for t in results), *(torch.zeros_like(t) if g is None else g for t, g in zip(differentiable, found, strict=True))]
+
+
+def check_gradients(program: Program) -> List[str]:
+    """What is wrong with the gradients of the compiled program; programs that PyTorch cannot differentiate or compile count as right."""
+    reference = "aot_eager" if "dropout" in program.source else None  # the random numbers of compiled programs are not eager's
+    try:
+        want = _gradients(program, reference)
+    except RuntimeError:
+        return []
+    if want is None:
+        return []
+    try:
+        got = _gradients(program, "tuyere")
+    except Exception as error:
+        try:
+            _gradients(program, "aot_eager")
+        except Exception:
+            return []
+        return [f"{type(error).__name__}: {str(error)[:500]}"]
+    pairs = list(zip(got, want, strict=True))
+    return [f"gradient {k} differs by {float((g - w).abs().max()):.2e}" for k, (g, w) in enumerate(pairs) if not torch.allclose(g, w, rtol=1e-3, atol=1e-4)]
+
+
 def main():
     import warnings
 
     warnings.simplefilter("ignore")
-    first, last = (int(a) for a in (sys.argv[1:] * 2)[:2])
+    judge = check_gradients if "--gradients" in sys.argv else check
+    first, last = (int(a) for a in ([a for a in sys.argv[1:] if a != "--gradients"] * 2)[:2])
     torch.set_num_threads(1)
     bad = 0
     for seed in range(first, last + 1):
         program = make(seed)
-        problems = check(program)
+        problems = judge(program)
         bad += bool(problems)
         if problems or first == last:
             print(f"== seed {seed}\n" + "".join(f"# {n} = {text}\n" for n, text in program.inputs.items()) + program.source + "\n".join(problems), flush=True)

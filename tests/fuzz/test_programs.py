@@ -11,3 +11,11 @@ def test_program(seed):
     program = programs.make(seed)
     problems = programs.check(program)
     assert not problems, program.source + "\n".join(problems)
+
+
+@pytest.mark.parametrize("seed", [*range(500, 510), 547])
+@pytest.mark.filterwarnings("ignore")
+def test_gradients(seed):
+    program = programs.make(seed)
+    problems = programs.check_gradients(program)
+    assert not problems, program.source + "\n".join(problems)
