@@ -89,6 +89,7 @@ void add_gather_kernels(CpuKernelTable& table);
 void add_resize_kernels(CpuKernelTable& table);
 void add_pool_kernels(CpuKernelTable& table);
 void add_arg_reduce_kernels(CpuKernelTable& table);
+void add_fill_kernels(CpuKernelTable& table);
 void add_cumulate_kernels(CpuKernelTable& table);
 void add_sort_kernels(CpuKernelTable& table);
 

@@ -30,6 +30,7 @@ CpuKernelTable cpu_kernels() {
   add_pool_kernels(table);
   add_arg_reduce_kernels(table);
   add_cumulate_kernels(table);
+  add_fill_kernels(table);
   add_sort_kernels(table);
   add_onednn_kernels(table);
   return table;

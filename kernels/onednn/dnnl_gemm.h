@@ -29,6 +29,7 @@ struct DnnlRequest {
   bool single_inside = true;       // a single channel of x has the stride of channels innermost, otherwise the row-major one
   std::vector<int64_t> bias_dims;  // dims of the bias descriptor (one of them -1: the channels)
   DnnlCreate create;
+  bool bias_only = false;     // of an epilogue the library may take a bias alone
   bool pack_weights = false;  // the library chooses how weights lie also when they are not constant: they are packed at each run
   bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one
 };

@@ -104,6 +104,7 @@ DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::mov
       if (act) activation_.push_back(*act);
     }
   }
+  if (request_.bias_only && (residual_ >= 0 || !activation_.empty())) simple_ = false;
   bool found = false;
   const std::vector<Attempt> all = attempts(p);
   for (const Attempt& a : all) {

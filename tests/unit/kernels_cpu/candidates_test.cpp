@@ -107,6 +107,12 @@ const char* const kRows[] = {
     "f32[8,3,5], f32[8,3,5]",
     "layer_norm_gradient | f32[9,7]{0,1}, f32[9,7], f32[9,1], f32[9,1] -> f32[9,7]",
     "layer_norm_gradient parameters=true | f32[0,7], f32[0,7], f32[0,1], f32[0,1] -> f32[0,7], f32[7], f32[7]",
+    "fill type=f32 shape=[7,50] value=0.3 |  -> f32[7,50]",
+    "fill type=bf16 shape=[3,4,5] value=-2 |  -> bf16[3,4,5]{20,1,4}",
+    "fill type=i64 shape=[3000] value=7 |  -> i64[3000]",
+    "fill type=bool shape=[5] value=1 |  -> bool[5]",
+    "fill type=f32 shape=[3,4] |  -> f32[3,4]{8,1}",
+    "fill type=f32 shape=[0,4] value=1 |  -> f32[0,4]",
     "gather axis=0 | f32[5,3], i64[0] -> f32[0,3]",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
