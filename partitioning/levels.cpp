@@ -9,6 +9,8 @@
 #include <functional>
 #include <map>
 #include <queue>
+#include <set>
+#include <string>
 
 #include "common/error.h"
 #include "partitioning/dag.h"
@@ -62,10 +64,28 @@ std::vector<int> Dag::levels(const std::vector<bool>& member, const std::vector<
   return level;
 }
 
-/// What depends on constants only moves to the first segment that reads it, so that weights are transformed where they are used and stay constants there.
+namespace {
+
+/// Whether the node is a view of its first argument, which costs an engine nothing.
+bool is_view(const std::string& op) {
+  static const std::set<std::string> views{"aten::alias",      "aten::detach",        "aten::expand",    "aten::permute",     "aten::reshape",
+                                           "aten::select.int", "aten::slice.Tensor",  "aten::squeeze",   "aten::squeeze.dim", "aten::squeeze.dims",
+                                           "aten::t",          "aten::transpose.int", "aten::unsqueeze", "aten::view",        "aten::_unsafe_view"};
+  return views.count(op) > 0;
+}
+
+}  // namespace
+
+/// What depends on constants only, and views of inputs, move to the first segment that reads them, so that weights are transformed where they are used and
+/// stay constants there, and no segment copies a view for another.
 void Dag::sink_fixed(const std::vector<bool>& member, std::vector<int>& level) const {
+  std::vector<bool> sinks(level.size());
+  for (size_t n = 0; n < level.size(); ++n) {
+    const bool view = is_view(graph_.nodes[n].op) && std::all_of(preds_[n].begin(), preds_[n].end(), [&](int from) { return sinks[from]; });
+    sinks[n] = fixed_[n] || view;
+  }
   for (size_t n = level.size(); n-- > 0;) {
-    if (!fixed_[n] || !member[n] || succs_[n].empty()) continue;
+    if (!sinks[n] || !member[n] || succs_[n].empty()) continue;
     if (!std::all_of(succs_[n].begin(), succs_[n].end(), [&](int to) { return member[to]; })) continue;
     int lowest = level[succs_[n][0]];
     for (int to : succs_[n]) lowest = std::min(lowest, level[to]);

@@ -54,9 +54,9 @@ def _take_views_again(graph: torch.fx.Graph) -> None:
     for base, views in by_base.items():
         if base not in mutated and (base.op == "placeholder" or _worth_keeping(base, views, forward)):
             base_of.update((view, base) for view in views if view is not base)
-    taken: Dict[torch.fx.Node, torch.fx.Node] = {}
     for node in graph.nodes:
         if _is_backward(node, forward):
+            taken: Dict[torch.fx.Node, torch.fx.Node] = {}  # for each reader, so that engines need not hand views to each other
             for view in node.all_input_nodes:
                 if view in base_of:
                     node.replace_input_with(view, _copy_before(graph, node, view, base_of[view], taken))

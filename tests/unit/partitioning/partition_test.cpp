@@ -119,6 +119,17 @@ return %c
   EXPECT_EQ(names(g, p.segments[1].inputs), "b");
 }
 
+TEST(Partition, ViewsOfInputsGoWhereTheyAreRead) {
+  SourceGraph g = parse_source_graph(
+      "graph \"g\"\n%x: f32[2,3] = input\n%w: f32[4,3] = input\n%t: f32[3,4] = aten::t(self=%w)\n%u: f32[3,4] = aten::alias(self=%t)\n"
+      "%a: f32[2,3] = aten::relu(self=%x)\n%b: f32[2,3] = aten::bad(self=%a)\n%y: f32[2,4] = aten::mm(self=%b, mat2=%u)\nreturn %y\n");
+  const Partition p = partition(g, no_bad, kNoHost);
+  ASSERT_EQ(p.segments.size(), 2u);
+  EXPECT_EQ(p.nodes[0].segment, p.nodes[4].segment);
+  EXPECT_EQ(p.nodes[1].segment, p.nodes[4].segment);
+  EXPECT_EQ(p.segments[p.nodes[2].segment].outputs.size(), 1u);
+}
+
 TEST(Partition, SizesComeFromInputs) {
   const char* text = R"(graph "g"
 %x: f32[n,4] = input
