@@ -35,20 +35,6 @@ void set_type(Op& op, DType type) {
   if (auto* o = std::get_if<Norm>(&op)) o->type = type;
 }
 
-/// Whether tensor `id` depends on layer `on`.
-bool depends(const Network& net, TensorId id, LayerId on, int body) {
-  std::vector<TensorId> stack{id};
-  std::set<LayerId> seen;
-  while (!stack.empty()) {
-    const LayerId producer = net.tensor(stack.back(), body).producer;
-    stack.pop_back();
-    if (producer == on) return true;
-    if (producer == kNone || !seen.insert(producer).second) continue;
-    for (TensorId input : net.bodies[body].layers[producer].inputs) stack.push_back(input);
-  }
-  return false;
-}
-
 /// Whether libraries know the epilogue. Extra inputs must be constants along the channel, or a residual of the full shape.
 bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape& out, int body) {
   const int rank = static_cast<int>(out.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
@@ -74,7 +60,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body) {
   const auto* pointwise = std::get_if<Pointwise>(&after.op);
   if (!pointwise || pointwise->types.size() != 1 || net.type(after.outputs[0], body).shape != net.type(main, body).shape) return false;
   for (TensorId input : after.inputs)
-    if (input != main && depends(net, input, id, body)) return false;
+    if (input != main && depends_on(net, input, id, body)) return false;
 
   Op op = layer.op;
   Program inner = *epilogue_of(op);

@@ -19,6 +19,7 @@ bool fold_scale(Network& net, const PassContext& context);        // per-channel
 bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up
 bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise after conv, matmul, reduce, norm
 bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise chains
+bool fuse_results(Network& net, const PassContext& context);      // pointwise with a pointwise reader, both results kept
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
 bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution

@@ -37,6 +37,8 @@ const std::vector<Pass>& pipeline() {
       {"pad_channels", pad_channels},
       {"short_biases", short_biases},
       {"pad_matmuls", pad_matmuls},
+      // Last of the fusions: the others and the paddings look for producers with one result.
+      {"fuse_results", fuse_results},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
       {"block_channels", block_channels, Phase::laid_out},

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <set>
 
 #include "common/error.h"
 
@@ -187,6 +188,19 @@ Composed join(const std::vector<Composed>& parts) {
   }
   all.program = simplify(all.program);
   return all;
+}
+
+bool depends_on(const Network& net, TensorId id, LayerId on, int body) {
+  std::vector<TensorId> stack{id};
+  std::set<LayerId> seen;
+  while (!stack.empty()) {
+    const LayerId producer = net.tensor(stack.back(), body).producer;
+    stack.pop_back();
+    if (producer == on) return true;
+    if (producer == kNone || !seen.insert(producer).second) continue;
+    for (TensorId input : net.bodies[body].layers[producer].inputs) stack.push_back(input);
+  }
+  return false;
 }
 
 ProgramCost cost_of(const Program& program) {

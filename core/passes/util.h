@@ -81,6 +81,9 @@ bool same_order(const Shape& shape, const std::vector<int>& a, const std::vector
 /// A copy of the tensor: an identity Pointwise layer. The layout of its output may be changed by the caller.
 TensorId identity(Network& net, TensorId id, const Origins& origins, int body);
 
+/// Whether tensor `id` is computed from a result of layer `on`, or is one.
+bool depends_on(const Network& net, TensorId id, LayerId on, int body);
+
 /// Layer ids of a body at this moment, dead ones left out.
 std::vector<LayerId> live(const Network& net, int body);
 

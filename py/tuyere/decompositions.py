@@ -25,6 +25,7 @@ PRESERVED = [
     aten.hardswish.default,
     aten.hardsigmoid.default,
     aten.gelu.default,
+    aten.glu.default,
     *(getattr(aten, f"upsample_{kind}").vec for kind in ("nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")),
     *(getattr(aten, f"upsample_{kind}").default for kind in ("nearest1d", "nearest2d", "nearest3d", "linear1d")),
     *(getattr(aten, f"{kind}_pad{n}d").default for kind in ("reflection", "replication") for n in (1, 2, 3)),

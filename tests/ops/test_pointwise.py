@@ -47,6 +47,18 @@ def compare_where(x, y):
     return torch.where(x > y, x, y * 2), (x >= y) & ~(x == y)
 
 
+@op_case((4, 6), (2, 8, 3), dtypes=ALL)
+def gated(x):
+    return F.glu(x, 1)
+
+
+@op_case([(3, 4), (3, 4)], dtypes=ALL, dynamic=[])
+def several_results(x, y):
+    z = x + y
+    w = z.sigmoid()
+    return z, w, w * y
+
+
 @op_case((6, 5), low=0.5)
 def powers(x):
     return x**2, x**0.5, 2**x, x.pow(3), torch.pow(x, x)
