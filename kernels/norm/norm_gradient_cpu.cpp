@@ -189,7 +189,9 @@ class LayerNormGradients {
   std::vector<Scratch> scratch_;
 };
 
-std::unique_ptr<Executable> prepare_layer_norm_gradient(const CpuProblem& p) { return executable(LayerNormGradients(make_problem(attrs<LayerNormGradient>(p), p))); }
+std::unique_ptr<Executable> prepare_layer_norm_gradient(const CpuProblem& p) {
+  return executable(LayerNormGradients(make_problem(attrs<LayerNormGradient>(p), p)));
+}
 
 }  // namespace
 

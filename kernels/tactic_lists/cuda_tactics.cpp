@@ -62,10 +62,10 @@ struct CudaLists {
   void operator()(const Permute&) { add_layout_cuda_tactics(list); }
   void operator()(const Expand&) { add_layout_cuda_tactics(list); }
   void operator()(const Slice&) { add_layout_cuda_tactics(list); }
-  void operator()(const LayerNormGradient&) {}  // decomposed before it gets here
-  void operator()(const AttentionGradient&) {}  // hosted
+  void operator()(const LayerNormGradient&) {}   // decomposed before it gets here
+  void operator()(const AttentionGradient&) {}   // hosted
   void operator()(const ConvWeightGradient&) {}  // hosted
-  void operator()(const PoolGradient&) {}  // hosted
+  void operator()(const PoolGradient&) {}        // hosted
   void operator()(const HostCall&) {}
   void operator()(const If&) {}
   void operator()(const While&) {}

@@ -84,8 +84,8 @@ class DirectCall {
 
 void bind_direct(py::module_& m) {
   py::class_<DirectCall>(m, "DirectCall")
-      .def(py::init<PyEngine, std::vector<size_t>, std::vector<ResultIndex>, const py::object&, const py::object&, std::vector<py::object>>(), py::arg("engine"),
-           py::arg("inputs"), py::arg("results"), py::arg("to_handles"), py::arg("from_handles"), py::arg("observers"))
+      .def(py::init<PyEngine, std::vector<size_t>, std::vector<ResultIndex>, const py::object&, const py::object&, std::vector<py::object>>(),
+           py::arg("engine"), py::arg("inputs"), py::arg("results"), py::arg("to_handles"), py::arg("from_handles"), py::arg("observers"))
       .def("watch", &DirectCall::watch, py::arg("watches"))
       .def("__call__", &DirectCall::operator());
 }
