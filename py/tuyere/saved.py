@@ -50,7 +50,7 @@ def _take_views_again(graph: torch.fx.Graph) -> None:
     for node in forward:
         if node.target in VIEWS and any(_is_backward(user, forward) for user in node.users):
             by_base.setdefault(_base(node), []).append(node)
-    base_of = {}
+    base_of: Dict[torch.fx.Node, torch.fx.Node] = {}
     for base, views in by_base.items():
         if base not in mutated and (base.op == "placeholder" or _worth_keeping(base, views, forward)):
             base_of.update((view, base) for view in views if view is not base)
