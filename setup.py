@@ -2,7 +2,7 @@
 """Drives CMake: C++ libraries go to tuyere/_lib, the Python module to tuyere/.
 
 TUYERE_PREBUILT=<folder with the .so files>: takes the libraries without Python ABI from there and compiles only py/bindings (machines without network).
-TUYERE_BUILD_DIR=<folder>: keeps the CMake build tree (default build/release: the tree of the preset, which the tests share).
+TUYERE_BUILD_DIR=<folder>: keeps the CMake build tree (default build/release, the tree of the preset, which the tests share; build/prebuilt with TUYERE_PREBUILT).
 """
 
 import os
@@ -22,8 +22,9 @@ class BuildWithCMake(build_ext):
     def build_extension(self, ext):
         output = Path(self.get_ext_fullpath(ext.name)).parent.resolve()
         build_type = os.environ.get("TUYERE_BUILD_TYPE", "Release")
-        build = Path(os.environ.get("TUYERE_BUILD_DIR", ROOT / "build" / build_type.lower())).resolve()
         prebuilt = os.environ.get("TUYERE_PREBUILT")
+        tree = "prebuilt" if prebuilt else build_type.lower()  # CMake remembers TUYERE_PREBUILT
+        build = Path(os.environ.get("TUYERE_BUILD_DIR", ROOT / "build" / tree)).resolve()
         self._configure(build, build_type, prebuilt)
         targets = ["_tuyere"] if prebuilt else ["_tuyere", "tuyere_runtime", "tuyere_kernels_cpu", "tuyere_builder", "tuyere_torch"]
         subprocess.check_call(["cmake", "--build", str(build), "--target", *targets])
