@@ -24,8 +24,8 @@ void full(Convert& c, std::string_view arg) {
 
 /// Memory that nobody reads before it is written may hold anything.
 void empty(Convert& c) {
-  static constexpr const char* kOverwriting[] = {"aten::fill.Scalar", "aten::fill.Tensor", "aten::copy",
-                                                 "aten::full_like",   "aten::zeros_like",  "aten::ones_like"};
+  static constexpr const char* kOverwriting[] = {"aten::fill.Scalar", "aten::fill.Tensor", "aten::copy",       "aten::full_like",
+                                                 "aten::zeros_like",  "aten::ones_like",   "aten::bernoulli.p"};
   const Arg self{Arg::Value{c.node.outputs.at(0)}};
   for (const SourceNode& reader : c.graph.nodes) {
     for (const auto& [name, arg] : reader.args) {

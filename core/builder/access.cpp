@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/builder/access.h"
 
+#include <algorithm>
+
 namespace tuyere {
 namespace {
 
@@ -19,6 +21,12 @@ bool is_matrix(const Shape& shape, const std::vector<Dim>& strides) {
   return (unit(rank - 1) && steps(rank - 2)) || (unit(rank - 2) && steps(rank - 1));
 }
 
+/// PyTorch's bernoulli with a probability reads no values; in which order it draws depends on the memory order.
+bool reads_shape_only(const Op& op) {
+  const auto* call = std::get_if<HostCall>(&op);
+  return call && call->op == "aten::bernoulli" && call->overload == "p";
+}
+
 }  // namespace
 
 Access access(const Op& op, int slot) {
@@ -28,7 +36,7 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
   if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;
   if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, LayerNormGradient, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
-  return Access::row_major;
+  return reads_shape_only(op) ? Access::shape : Access::row_major;
 }
 
 bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& strides) {
@@ -44,6 +52,9 @@ bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& st
     case Access::image:
       return same_strides(shape, strides, layout_strides(shape, type.layout)) ||
              (rank >= 3 && same_strides(shape, strides, layout_strides(shape, Layout::channels_last(rank))));
+    case Access::shape:
+      if (std::all_of(strides.begin(), strides.end(), [](const Dim& stride) { return stride.is_const(0); })) return true;
+      [[fallthrough]];
     case Access::row_major:
       return same_strides(shape, strides, contiguous_strides(shape));
   }

@@ -11,6 +11,7 @@ enum class Access {
   inner,      // the last dim has stride 1
   image,      // dense in the order the tensor's layout says, or dense channels-last
   row_major,  // dense row-major
+  shape,      // the values are not read: one that repeats, or dense row-major
 };
 
 /// What input `slot` of `op` needs.

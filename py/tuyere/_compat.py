@@ -5,10 +5,14 @@ import contextlib
 import re
 
 import torch
-from torch._dynamo import convert_frame
+from torch._dynamo import compiled_autograd, convert_frame
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.source import ConstantSource
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
+from torch._functorch._aot_autograd.runtime_wrappers import AOTDispatchAutograd, coerce_to_expected_memory_format
+from torch._functorch._aot_autograd.runtime_wrappers import _raise_if_functorch_active as refuse_function_transforms
+from torch._functorch._aot_autograd.schemas import PlainTensorMeta
+from torch._functorch._aot_autograd.utils import saved_tensors_hooks_are_inlineable, top_saved_tensors_hooks
 from torch._functorch.aot_autograd import aot_export_module
 from torch._functorch.partitioners import default_partition
 from torch._functorch.partitioners import has_recomputable_ops as is_recomputing
@@ -24,12 +28,16 @@ __all__ = [
     "FakeTensor",
     "FakeTensorMode",
     "OBSERVERS",
+    "PlainTensorMeta",
     "SCRIPT_CLEANUP",
     "TRACING",
     "aot_autograd",
     "aot_export_module",
+    "as_traced",
+    "autocast_off",
     "default_partition",
     "fake_input",
+    "forward_metadata",
     "forward_nodes",
     "free_unbacked_symbols",
     "from_handles",
@@ -37,13 +45,17 @@ __all__ = [
     "guards_of",
     "ignored_unbacked_symbols",
     "in_dispatcher",
+    "is_autocasting",
     "is_recomputing",
     "keep_composite_ops",
     "module_of_function",
     "mutated_inputs",
     "IncompatibleKeys",
     "parse_schema",
+    "not_traced",
     "pytree_specs",
+    "refuse_function_transforms",
+    "saved_tensors_are_traced",
     "script_dce",
     "script_list",
     "statically_known_true",
@@ -52,6 +64,7 @@ __all__ = [
     "to_script_number",
     "unbacked_int",
     "unset_fake_temporarily",
+    "uses_compiled_autograd",
     "without_guards",
     "static_input_indices",
     "tf32_flags",
@@ -101,6 +114,36 @@ def forward_nodes(graph):
     nodes = [n for n in graph.nodes if n.op != "output" and not str(n.target).startswith("tangents")]
     last = max((k for k, n in enumerate(nodes) if n.op == "placeholder" or n.meta.get("partitioner_tag") == "is_forward"), default=-1)
     return dict.fromkeys(nodes[: last + 1])
+
+
+def forward_metadata():
+    """What AOTAutograd knows about the graph that it is compiling."""
+    context = TracingContext.try_get()
+    return context.fw_metadata if context else None
+
+
+is_autocasting, autocast_off = torch._C._is_any_autocast_enabled, torch._C._DisableAutocast
+
+
+def saved_tensors_are_traced():
+    """Whether hooks on what is saved for backward passes have become part of the graph that is being compiled."""
+    return saved_tensors_hooks_are_inlineable(top_saved_tensors_hooks())
+
+
+def uses_compiled_autograd():
+    return torch._dynamo.config.compiled_autograd or compiled_autograd.compiled_autograd_enabled
+
+
+def as_traced(gradient, meta):
+    """A gradient as the backward graph was traced for: of the type and memory order in PlainTensorMeta."""
+    if type(gradient) is torch.Tensor:
+        return coerce_to_expected_memory_format(gradient, meta.memory_format)
+    return AOTDispatchAutograd.process_runtime_tangent(gradient, meta)[0]
+
+
+def not_traced(function):
+    """A function that Dynamo leaves alone, with all that it calls."""
+    return torch._dynamo.disable(function, reason="calls compiled graphs")
 
 
 def tf32_flags():

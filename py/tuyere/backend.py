@@ -15,6 +15,7 @@ from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallback
 from .options import Options, checked_mapping, parse_options
 from .read_fx import module_path, source_line
 from .report import Report
+from .step import StepParts, short_step
 from .watch import ArgumentWatch
 
 
@@ -34,14 +35,14 @@ def compile_with(session: "Session", gm, example_inputs):
     """Gives the graphs that AOTAutograd makes of gm to the session."""
     training = _wants_grad(gm, example_inputs)
     aot = _compat.aot_autograd(
-        fw_compiler=session.compile_training,
-        bw_compiler=session.compile_training,
+        fw_compiler=session.compile_forward,
+        bw_compiler=session.compile_backward,
         inference_compiler=session.compile_inference,
         decompositions=decompositions.for_compile(training, session.device),
-        partition_fn=saved.partition,
+        partition_fn=session.partition,
     )
     if training:
-        return aot(gm, example_inputs)
+        return short_step(aot(gm, example_inputs), session.parts, example_inputs)
     with _compat.keep_composite_ops():
         return aot(gm, example_inputs)
 
@@ -67,7 +68,7 @@ class Session:
     """One graph of Dynamo: its real inputs, which AOTAutograd replaces by fakes."""
 
     def __init__(self, gm, inputs, options: Options):
-        self.options = options
+        self.options, self.parts = options, StepParts()
         self.name = getattr(gm, "_lazy_graph_name", "graph")
         own = [(n, t) for n, t in gm.named_parameters(remove_duplicate=False)] + [(n, t) for n, t in gm.named_buffers(remove_duplicate=False)]
         self.device = "cuda" if any(isinstance(t, torch.Tensor) and t.is_cuda for t in (*inputs, *gm.parameters(), *gm.buffers())) else "cpu"
@@ -77,9 +78,21 @@ class Session:
     def compile_inference(self, gm, fakes):
         return self.compile(gm, self.constants(gm, len(fakes)))
 
-    def compile_training(self, gm, fakes):
-        """Forward or backward of a training step: parameters are inputs, so an optimizer step needs no rebuild."""
-        return self.compile(gm, {})
+    def partition(self, joint, inputs, **settings):
+        forward, backward = saved.partition(joint, inputs, **settings)
+        self.parts.gradients = [n is not None for n in next(n for n in backward.graph.nodes if n.op == "output").args[0]]
+        return forward, backward
+
+    # In training parameters are inputs, so an optimizer step needs no rebuild.
+
+    def compile_forward(self, gm, fakes):
+        self.parts.metadata = _compat.forward_metadata()
+        self.parts.forward = self.compile(gm, {})
+        return self.parts.forward
+
+    def compile_backward(self, gm, fakes):
+        self.parts.backward = self.compile(gm, {})
+        return self.parts.backward
 
     def compile(self, gm, constants):
         with _compat.unset_fake_temporarily():  # weights and engines are real

@@ -52,7 +52,7 @@ _TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
 _KEPT_ON_CPU = [aten.native_layer_norm.default, aten.native_layer_norm_backward.default]
 
 # Left alone: their decomposition draws other random numbers than eager does, writes in place after functionalization, or is one for inference only.
-_KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.native_dropout.default, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
+_KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
 _KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default]
 
 OWN: Dict[Any, Callable] = {}
@@ -86,6 +86,19 @@ def _finish(table, kept):
         table.pop(op, None)
     table.update(OWN)
     return table
+
+
+@_replaces(aten.native_dropout.default)
+def _native_dropout(input, p, train):
+    """On the CPU PyTorch's op draws the mask, in the memory order of the input, and multiplies: only to draw is left to PyTorch. On a GPU it is one kernel."""
+    from .draws import memory_order
+
+    if train is False or input.device.type != "cpu" or not input.is_floating_point():
+        return NotImplemented
+    order = memory_order(torch.empty_like(input))
+    drawn = torch.zeros([input.shape[d] for d in order], dtype=torch.bool).bernoulli(1 - p)
+    mask = drawn.permute(sorted(range(len(order)), key=order.__getitem__))
+    return input * mask * (0.0 if p == 1 else 1 / (1 - p)), mask
 
 
 @_replaces(aten.unfold.default)

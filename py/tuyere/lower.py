@@ -12,6 +12,7 @@ import torch
 from . import _tuyere
 from .build import build_engine, target_of
 from .devices import make_on_device
+from .draws import draw_in_memory_order
 from .engine import Engine
 from .options import Options
 from .read_fx import ReadGraph, read_fx
@@ -80,6 +81,7 @@ class Analysis:
 def analyze(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], options: Options, name: str = "graph") -> Analysis:
     """Reads and partitions. constants: placeholder -> (name, tensor, is_param)."""
     make_on_device(gm, constants, device_of(gm))
+    draw_in_memory_order(gm)
     read = read_fx(gm, constants, name)
     _tuyere.dump("source", name, str(read.source))
     partition = _tuyere.partition(read.source, partition_options(options))

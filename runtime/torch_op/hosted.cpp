@@ -2,7 +2,9 @@
 // Hosted ops: a PyTorch op called from inside a program, through the versioned dispatcher. Arguments are described by a JSON list with one entry
 // per schema argument (kernels/api/ops.h, HostCall); "type" holds the schema type, which decides how a value is boxed.
 #include <torch/csrc/stable/c/shim.h>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
 
 #include "runtime/torch_op/torch_util.h"
 
@@ -53,21 +55,30 @@ StableIValue box_list(const Json& arg, const std::vector<Tensor>& in, const std:
   return reinterpret_cast<StableIValue>(list);
 }
 
+/// Hosted ops are called again and again with the same text. A thread keeps what it has parsed, within a bound: engines come and go. Shared with the
+/// caller, as its op may call engines in turn.
+std::shared_ptr<const Json> parsed(const char* text) {
+  constexpr size_t kMost = 512;
+  static thread_local std::unordered_map<std::string, std::shared_ptr<const Json>> known;
+  if (const auto found = known.find(text); found != known.end()) return found->second;
+  if (known.size() >= kMost) known.clear();
+  return known.emplace(text, std::make_shared<const Json>(Json::parse(text))).first->second;
+}
+
 void run_hosted(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
-  Json list = Json::parse(args), results;
-  size_t returns = static_cast<size_t>(num_out);
-  if (list.is_object()) {  // some results are no outputs
-    results = list.at("outputs");
-    returns = list.at("returns").get<size_t>();
-    list = Json(list.at("args"));
-  }
+  const std::shared_ptr<const Json> keep = parsed(args);
+  const Json& call = *keep;
+  const bool selects = call.is_object();  // some results are no outputs
+  const Json& list = selects ? call.at("args") : call;
+  const Json* results = selects ? &call.at("outputs") : nullptr;
+  const size_t returns = selects ? call.at("returns").get<size_t>() : static_cast<size_t>(num_out);
   std::vector<Tensor> inputs, returned;
   for (int i = 0; i < num_in; ++i) inputs.push_back(borrow(in[i]));
   std::vector<StableIValue> stack(std::max(list.size(), returns));
   for (size_t i = 0; i < list.size(); ++i) stack[i] = box_arg(list[i], inputs, list[i].at("type").get<std::string>());
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, overload, stack.data(), TORCH_TARGET_VERSION));
   for (size_t i = 0; i < returns; ++i) returned.push_back(torch::stable::detail::to<Tensor>(stack[i]));
-  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), returned.at(results.is_null() ? static_cast<size_t>(i) : results.at(i).get<size_t>()));
+  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), returned.at(results ? results->at(i).get<size_t>() : static_cast<size_t>(i)));
 }
 
 }  // namespace

@@ -62,6 +62,22 @@ return z)"),
             "b2{6,1}:out = pointwise(b0{0,1}:in, b1{6,1}:in)\n");
 }
 
+TEST(Placement, WhatDrawsRandomNumbersReadsNoValues) {
+  EXPECT_EQ(placed(R"(x = input f32[1,1]
+p = input f32[6,4]
+a = expand(x) shape=[4,6]
+y = host_call(a) op="aten::bernoulli" overload="p" args="[]" types=[f32] shapes=[[4,6]]
+t = permute(p) perm=[1,0]
+z = host_call(t) op="aten::bernoulli" overload="p" args="[]" types=[f32] shapes=[[4,6]]
+u = host_call(a) op="aten::frexp" overload="Tensor" args="[]" types=[f32] shapes=[[4,6]]
+return y z u)"),
+            "b2{6,1}:out = host_call(b0{0,0}:in)\n"
+            "b3{6,1} = copy(b1{1,4}:in)\n"
+            "b4{6,1}:out = host_call(b3{6,1})\n"
+            "b5{6,1} = copy(b0{0,0}:in)\n"
+            "b6{6,1}:out = host_call(b5{6,1})\n");
+}
+
 TEST(Placement, MatMulReadsTransposedButNotRepeated) {
   EXPECT_EQ(placed(R"(x = input f32[4,8]
 w = input f32[5,8]

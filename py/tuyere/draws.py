@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyTorch fills memory with random numbers in the order of memory, and engines call its random ops on row-major tensors. For the numbers that eager would draw, such an op gets its
+tensors with their dimensions in eager's order of memory, and its results are turned back: views, which cost nothing."""
+
+import functools
+import operator
+from typing import List, Optional
+
+import torch
+
+from ._compat import statically_known_true
+
+aten = torch.ops.aten
+
+# Those that draw one number after the other. (Normal distributions fill contiguous memory in another way than other memory.)
+_SERIAL = {aten.bernoulli.default, aten.native_dropout.default, aten.rand_like.default, aten.randint_like.default, aten.randint_like.low_dtype}
+
+
+def draw_in_memory_order(gm: torch.fx.GraphModule) -> None:
+    """Changes the graph in place. It knows eager's order from the strides that its values were traced with."""
+    changed = False
+    for node in list(gm.graph.nodes):
+        order = _foreign_order(node)
+        if order is not None:
+            _turn(gm.graph, node, order)
+            changed = True
+    if changed:
+        gm.recompile()
+
+
+def _foreign_order(node: torch.fx.Node) -> Optional[List[int]]:
+    """The memory order of a random op's results, when that is not row-major."""
+    if node.target not in _SERIAL:
+        return None
+    inputs = [n.meta.get("val") for n in node.all_input_nodes]
+    results = node.meta.get("val")
+    results = list(results) if isinstance(results, (tuple, list)) else [results]
+    values = inputs + results
+    if not inputs or not all(isinstance(v, torch.Tensor) and v.layout == torch.strided and _same_sizes(v, values[0]) for v in values):
+        return None
+    order = memory_order(results[0])
+    return None if order == list(range(len(order))) else order
+
+
+def _same_sizes(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dim() == b.dim() and all(statically_known_true(m == n) for m, n in zip(a.shape, b.shape))
+
+
+def memory_order(value: torch.Tensor) -> List[int]:
+    """The dimensions of a dense tensor, the outermost first; those of size 1, and what nothing is known about, stay between their neighbours."""
+    counted = [d for d in range(value.dim()) if not statically_known_true(value.shape[d] == 1)]
+    strides = value.stride()
+
+    def compare(a, b):
+        return -1 if statically_known_true(strides[a] > strides[b]) else int(statically_known_true(strides[a] < strides[b]))
+
+    ranked = iter(sorted(counted, key=functools.cmp_to_key(compare)))
+    return [next(ranked) if d in counted else d for d in range(value.dim())]
+
+
+def _turn(graph: torch.fx.Graph, node: torch.fx.Node, order: List[int]) -> None:
+    back = sorted(range(len(order)), key=order.__getitem__)
+    for source in node.all_input_nodes:
+        with graph.inserting_before(node):
+            node.replace_input_with(source, _permuted(graph, source, order))
+    value = node.meta["val"]
+    several = isinstance(value, (tuple, list))
+    results = [user for user in node.users if user.target is operator.getitem] if several else [node]
+    node.meta = {**node.meta, "val": type(value)(v.permute(order) for v in value) if several else value.permute(order)}
+    for result in results:
+        if several:
+            result.meta = {**result.meta, "val": result.meta["val"].permute(order)}
+        with graph.inserting_after(result):
+            turned = _permuted(graph, result, back)
+        result.replace_all_uses_with(turned, delete_user_cb=lambda user, turned=turned: user is not turned)
+
+
+def _permuted(graph: torch.fx.Graph, node: torch.fx.Node, order: List[int]) -> torch.fx.Node:
+    out = graph.call_function(aten.permute.default, (node, order))
+    out.meta = {**node.meta, "val": node.meta["val"].permute(order)}
+    return out

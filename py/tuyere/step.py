@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training steps without AOTAutograd's wrappers. Its autograd function is made for every graph: inputs that are written, outputs that are views, subclasses, tokens, states of generators. A graph that
+has none of these gets one that calls forward and backward and does nothing else, which takes half of the time; the first step, and calls for which that is too little, take AOTAutograd's."""
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any, Callable, List, Optional, Sequence
+
+import torch
+
+from . import _compat
+
+Boxed = Callable[[List[Any]], Sequence[Any]]
+
+
+@dataclass
+class StepParts:
+    """What AOTAutograd makes of one graph, in the order of its callbacks: the joint graph is partitioned, its forward graph compiled, and at the first backward pass the other."""
+
+    gradients: List[bool] = field(default_factory=list)  # of each input: whether the backward graph computes one
+    metadata: Any = None
+    forward: Optional[Boxed] = None
+    backward: Optional[Boxed] = None
+
+
+def short_step(whole, parts: StepParts, inputs: Sequence[Any]):
+    """`whole`, the function of the graph's inputs that AOTAutograd returned, or a shorter one that does the same."""
+    m = parts.metadata
+    if parts.forward is None or not _is_plain(m) or not len(inputs) == len(m.input_info) == len(parts.gradients):
+        return whole
+    if not all(isinstance(x, (torch.Tensor, int, torch.SymInt)) for x in inputs) or _compat.saved_tensors_are_traced() or _compat.uses_compiled_autograd():
+        return whole
+    step = _autograd_function(parts, _compat.autocast_off if _compat.is_autocasting() else contextlib.nullcontext)
+    detached = [
+        k for k, info in enumerate(m.input_info) if info.requires_grad and not info.is_leaf and not parts.gradients[k]
+    ]  # else they would seem to have gradients
+
+    def run(*args):
+        if parts.backward is None or not torch.is_grad_enabled():
+            return whole(*args)
+        if detached:
+            args = [t.detach() if k in detached else t for k, t in enumerate(args)]
+        return step.apply(*args)
+
+    return run
+
+
+def _is_plain(m) -> bool:
+    """Whether nothing must happen beside calling the graphs: the metadata of AOTAutograd."""
+    written = m.num_mutated_inp_runtime_indices or m.num_mutated_graph_handled_indices or m.indices_of_inputs_that_requires_grad_with_mutations_in_bw
+    aliased = m.num_outputs_aliased or m.num_intermediate_bases
+    threaded = m.tokens or m.num_backward_tokens or m.is_rng_op_functionalized or m.num_graphsafe_rng_states or m.grad_enabled_mutation is not None
+    marked = m.dynamic_outputs or m.dynamic_saved_tensors_idxs
+    kept = m.num_symints_saved_for_bw or m.num_tensors_saved_with_no_vc_check or m.num_opaque_objects_saved_for_bw
+    described = (*m.subclass_inp_meta, *m.subclass_fw_graph_out_meta, *m.subclass_tangent_meta)
+    return not (written or aliased or threaded or marked or kept) and all(isinstance(p, _compat.PlainTensorMeta) for p in described)
+
+
+def _autograd_function(parts: StepParts, autocast):
+    """The autograd function of a plain graph."""
+    m = parts.metadata
+    count, views, tangents = m.num_outputs, list(m.unsafe_view_out_indices), list(m.subclass_tangent_meta)
+    constant = [k for k, info in enumerate(m.output_info) if not info.requires_grad]
+    differentiable = [k for k, info in enumerate(m.output_info) if info.requires_grad and issubclass(info.raw_type, torch.Tensor)]
+
+    def forward(ctx, *args):
+        with autocast():
+            results = parts.forward(list(args))
+        ctx.save_for_backward(*[t.detach() if t._is_view() else t for t in results[count:]])
+        results = list(results[:count])
+        for k in views:  # what is returned is nobody's view
+            if results[k]._is_view():
+                results[k] = torch.ops.aten._unsafe_view(results[k], results[k].shape)
+        if constant:
+            ctx.mark_non_differentiable(*[results[k] for k in constant if isinstance(results[k], torch.Tensor)])
+            ctx._materialize_non_diff_grads = False
+        return tuple(results)
+
+    def backward(ctx, *gradients):
+        _compat.refuse_function_transforms()
+        if torch.are_deterministic_algorithms_enabled() and m.deterministic is False:
+            raise RuntimeError(
+                "the forward pass was compiled without torch.use_deterministic_algorithms(True), which is set now; set it before the forward pass"
+            )
+        args = [*ctx.saved_tensors, *(_compat.as_traced(gradients[k], expected) for k, expected in zip(differentiable, tangents))]
+
+        def run(*_):
+            ctx.maybe_clear_saved_tensors()
+            with autocast():
+                return tuple(parts.backward(list(args)))
+
+        if torch.is_grad_enabled() and any(t.requires_grad for t in args):
+            return _Twice.apply(run, *args)
+        return run()
+
+    # While a caller of backward() is being traced, PyTorch's own files are left out; this one is not of them.
+    return type("TuyereStep", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(_compat.not_traced(backward))})
+
+
+class _Twice(torch.autograd.Function):
+    """A backward pass whose results have no gradients, and say so."""
+
+    @staticmethod
+    def forward(ctx, run, *args):
+        return run()
+
+    @staticmethod
+    def backward(ctx, *gradients):
+        raise RuntimeError("torch.compile with aot_autograd does not currently support double backward")

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Random numbers under a seed are those of aot_eager, whatever the memory order of what they are drawn for."""
+
+import copy
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+n = torch.nn
+
+
+class Drawn(n.Module):
+    """Random values in the memory order of another tensor."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.linear, self.draw = n.Linear(6, 6), draw
+
+    def forward(self, x):
+        y = self.linear(x).transpose(1, 2) * 2
+        return self.draw(y) * y
+
+
+CASES = {
+    "dropout": (lambda: n.Sequential(n.Linear(8, 16), n.ReLU(), n.Dropout(0.3), n.Linear(16, 16), n.Dropout(0.5)), (7, 8)),
+    "everything": (lambda: n.Sequential(n.Linear(8, 16), n.Dropout(1.0)), (7, 8)),
+    "images": (lambda: n.Sequential(n.Conv2d(3, 8, 3), n.Dropout(0.3), n.Conv2d(8, 4, 1)).to(memory_format=torch.channels_last), (2, 3, 9, 9)),
+    "channels": (lambda: n.Sequential(n.Conv2d(3, 8, 3), n.Dropout2d(0.3), n.Conv2d(8, 4, 1)), (2, 3, 9, 9)),
+    "transposed": (lambda: n.TransformerEncoderLayer(16, 2, 32, dropout=0.2, batch_first=True), (2, 5, 16)),
+    "rand_like": (lambda: Drawn(torch.rand_like), (2, 5, 6)),
+    "randint_like": (lambda: Drawn(lambda y: torch.randint_like(y, 9)), (2, 5, 6)),
+    "bernoulli": (lambda: Drawn(lambda y: torch.bernoulli(y.sigmoid())), (2, 5, 6)),
+}
+
+
+@pytest.mark.parametrize("train", [True, False], ids=["train", "no_grad"])
+@pytest.mark.parametrize("case", CASES)
+def test_same_numbers(case, train):
+    make, shape = CASES[case]
+    model, x, out = make(), torch.randn(shape), {}
+    if case == "images":
+        x = x.to(memory_format=torch.channels_last)
+    for backend in ("aot_eager", "tuyere"):
+        torch._dynamo.reset()
+        mine = copy.deepcopy(model)
+        compiled = torch.compile(mine, backend=backend)
+        with torch.set_grad_enabled(train):
+            compiled(x)
+            torch.manual_seed(3)
+            y = compiled(x)
+            if train:
+                y.square().sum().backward()
+        out[backend] = [y.detach(), torch.rand(3), *(p.grad for p in mine.parameters() if train)]
+    torch.testing.assert_close(out["tuyere"], out["aot_eager"], rtol=1e-4, atol=1e-5)
