@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles many models that nobody tuned for and compares each with float64: one JSON line per model.
 
-usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|export|train] [--dtype fp32] [--device cpu]
+usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|dynamic|export|train] [--dtype fp32] [--device cpu]
        sweep.py --table sweep.jsonl        counts, and what is not one exact engine
 
-A model runs in a worker process with a time limit; a crash is a result. --resume leaves out what the file has for this commit.
+dynamic compiles once and calls with several batch sizes, one of them 1. What torch.compile does (graphs, graph breaks, frames compiled) must be what it does with
+backend="eager". A model runs in a worker process with a time limit; a crash is a result. --resume leaves out what the file has for this commit.
+
+Gradients (train) that are over the bound are compared with what float64's gradients do when every weight changes by 1e-7 of itself (moved): a model whose gradients
+move as far says nothing about how exact the kernels are (status: sensitive).
 """
 
 import argparse
@@ -42,13 +46,13 @@ def tensors_of(out):
     return [t for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)]
 
 
-def worst(got, want, reference, eps):
-    """(largest error / bound over the outputs, that error, eager's)."""
+def errors(got, want, reference, eps):
+    """(error / bound, error, eager's error) of every output."""
     import torch
 
     if len(got) != len(want):
-        return float("inf"), len(got), len(want)
-    rows = [(0.0, 0.0, 0.0)]
+        return [(float("inf"), len(got), len(want))]
+    rows = []
     for g, w, r in zip(got, want, reference, strict=True):
         if g.shape != w.shape or g.dtype != w.dtype:
             rows.append((float("inf"), str((tuple(g.shape), g.dtype)), str((tuple(w.shape), w.dtype))))
@@ -59,7 +63,9 @@ def worst(got, want, reference, eps):
             scale = r.norm().clamp_min(1e-30)
             ours, eager = float((g - r).norm() / scale), float((w - r).norm() / scale)
             rows.append((ours / max(1.5 * eager, 4 * eps), ours, eager))
-    return max(rows, key=lambda row: row[0])
+        else:
+            rows.append((0.0, 0.0, 0.0))
+    return rows
 
 
 def to(tree, dtype, device):
@@ -79,6 +85,44 @@ def run_training(model, args, kwargs):
     return [p.grad for p in model.parameters() if p.grad is not None]
 
 
+def with_batch(tree, count):
+    """The same inputs with other batch sizes: rows again, of floats with other values."""
+    import torch
+
+    leaves = tensors_of(tree)
+    batch = leaves[0].shape[0] if leaves else None
+
+    def resized(t):
+        if not isinstance(t, torch.Tensor) or t.dim() == 0 or t.shape[0] != batch:
+            return t
+        rows = t[torch.arange(count) % batch]
+        return rows + 0.1 * torch.randn_like(rows) if t.is_floating_point() else rows
+
+    return torch.utils._pytree.tree_map(resized, tree)
+
+
+def what_dynamo_did(compiled, inputs, call):
+    """The results of all calls, and how often torch.compile compiled, broke the graph, and asked the back end."""
+    import torch
+
+    counters = torch._dynamo.utils.counters
+    counters.clear()
+    results = [[t.clone() for t in call(compiled, *each)] for each in inputs]
+    counts = {"graphs": counters["stats"]["unique_graphs"], "breaks": sum(counters["graph_break"].values()), "frames": counters["frames"]["ok"]}
+    return results, counts
+
+
+def moved(model, inputs, reference, call):
+    """How far float64's results are from themselves when every weight changes by 1e-7 of itself: one number per result."""
+    import torch
+
+    model = copy.deepcopy(model)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(1 + 1e-7 * torch.randn_like(p))
+    return [float((a - b).norm() / b.norm().clamp_min(1e-30)) for a, b in zip(call(model, *inputs), reference, strict=True)]
+
+
 def measure(name, settings):
     import torch
     import tuyere
@@ -86,30 +130,41 @@ def measure(name, settings):
 
     torch.manual_seed(0)
     model, args, kwargs = catalogue()[name]()
-    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["dtype"]]
-    train = settings["how"] == "train"
-    call = run_training if train else lambda m, a, k: tensors_of(m(*a, **k))
-    with torch.set_grad_enabled(train):
-        reference = call(copy.deepcopy(model).double(), to(args, torch.float64, "cpu"), to(kwargs, torch.float64, "cpu"))
-        model, args, kwargs = model.to(settings["device"], dtype), to(args, dtype, settings["device"]), to(kwargs, dtype, settings["device"])
-        want = [t.clone() for t in call(model, args, kwargs)]
+    dtype, device, how = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["dtype"]], settings["device"], settings["how"]
+    call = run_training if how == "train" else lambda m, a, k: tensors_of(m(*a, **k))
+    inputs = [with_batch((args, kwargs), count) for count in (3, 2, 5, 1, 4)] if how == "dynamic" else [(args, kwargs)]
+    with torch.set_grad_enabled(how == "train"):
+        exact, wide = copy.deepcopy(model).double(), to(inputs, torch.float64, "cpu")
+        references = [call(exact, *each) for each in wide]
+        model, inputs = model.to(device, dtype), to(inputs, dtype, device)
+        wants = [[t.clone() for t in call(model, *each)] for each in inputs]
+        by_eager = None
+        if how != "export":
+            _, by_eager = what_dynamo_did(torch.compile(model, backend="eager"), inputs, call)
+            torch._dynamo.reset()
         started = time.perf_counter()
         options = {"optimization_level": settings["level"]}
-        if settings["how"] == "export":
-            compiled = tuyere.compile(model, args, kwargs=kwargs, **options)
-        else:
-            compiled = torch.compile(model, backend="tuyere", options=options)
-        got = call(compiled, args, kwargs)
+        compiled = tuyere.compile(model, args, kwargs=kwargs, **options) if how == "export" else torch.compile(model, backend="tuyere", options=options)
+        gots, by_us = what_dynamo_did(compiled, inputs, call)
         seconds = time.perf_counter() - started
-    ratio, error, eager = worst(got, want, reference, EPS[settings["dtype"]])
+        rows = [row for each in zip(gots, wants, references, strict=True) for row in errors(*each, EPS[settings["dtype"]])]
+        over = [k for k, row in enumerate(rows) if row[0] > 1]
+        moves = moved(exact, wide[0], references[0], call) if how == "train" and over and len(rows) == len(references[0]) else []
+    ratio, error, eager = max(rows, default=(0.0, 0.0, 0.0), key=lambda row: row[0])
     reports = tuyere.reports()
     result = {key: sum(getattr(r, "num_" + key) for r in reports) for key in ("nodes", "native", "hosted", "outside", "engines")}
     reasons = collections.Counter((f[0], f[3]) for r in reports for f in r.fallbacks)
     result |= {"graphs": len(reports), "ratio": ratio, "error": error, "eager": eager, "seconds": round(seconds, 1)}
     result["fallbacks"] = [[op, reason, count] for (op, reason), count in reasons.most_common()]
-    exact = ratio <= 1
+    if by_eager not in (None, by_us):
+        result["dynamo"] = {"eager": by_eager, "tuyere": by_us}
+    if over:
+        result["over"] = [[k, *rows[k], *moves[k : k + 1]] for k in sorted(over, key=lambda k: -rows[k][0])[:8]]
     one = result["engines"] == result["graphs"] and not result["hosted"] and not result["outside"]
-    result["status"] = "wrong" if not exact else "ok" if one else "fallback"
+    if over:
+        result["status"] = "sensitive" if moves and all(rows[k][1] <= moves[k] for k in over) else "wrong"
+    else:
+        result["status"] = "recompiles" if "dynamo" in result else "ok" if one else "fallback"
     return result
 
 
@@ -190,7 +245,7 @@ def drive(names, settings, out, limit):
             f"{result['engines']} engines / {result['graphs']} graphs, hosted {result['hosted']}, outside {result['outside']}, "
             f"error {result['error']} eager {result['eager']} {[f[:2] for f in result['fallbacks'][:2]]}"
         )
-        print(f"[{number + 1}/{len(names)}] {result['status']:9s} {name:44s} {time.monotonic() - started:5.1f} s  {detail}", flush=True)
+        print(f"[{number + 1}/{len(names)}] {result['status']:10s} {name:44s} {time.monotonic() - started:5.1f} s  {detail}", flush=True)
     if worker:
         worker.close()
 
@@ -215,7 +270,7 @@ def table(path):
         print(f"{len(models[key]):3d} models {count:4d} nodes  {key[0]}: {key[1][:160]}  {sorted(models[key])[:3]}")
     for r in rows:
         if r["status"] not in ("ok", "fallback"):
-            print(f"{r['status']:9s} {r['model']:44s} {r.get('exception') or (r['error'], r['eager'])}"[:260])
+            print(f"{r['status']:10s} {r['model']:44s} {r.get('exception') or r.get('over') or r.get('dynamo')}"[:300])
 
 
 def main():
@@ -224,7 +279,7 @@ def main():
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--out", default="sweep.jsonl")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--how", default="compile", choices=["compile", "export", "train"])
+    parser.add_argument("--how", default="compile", choices=["compile", "dynamic", "export", "train"])
     parser.add_argument("--dtype", default="fp32", choices=sorted(EPS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--level", type=int, default=1, help="optimization_level")
