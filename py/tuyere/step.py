@@ -10,6 +10,7 @@ import torch
 
 from . import _compat
 
+aten = torch.ops.aten
 Boxed = Callable[[List[Any]], Sequence[Any]]
 
 
@@ -70,7 +71,7 @@ def _autograd_function(parts: StepParts, autocast):
         results = list(results[:count])
         for k in views:  # what is returned is nobody's view
             if results[k]._is_view():
-                results[k] = torch.ops.aten._unsafe_view(results[k], results[k].shape)
+                results[k] = aten._unsafe_view(results[k], results[k].shape)
         if constant:
             ctx.mark_non_differentiable(*[results[k] for k in constant if isinstance(results[k], torch.Tensor)])
             ctx._materialize_non_diff_grads = False
