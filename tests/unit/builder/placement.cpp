@@ -70,7 +70,7 @@ y = host_call(a) op="aten::bernoulli" overload="p" args="[]" types=[f32] shapes=
 t = permute(p) perm=[1,0]
 z = host_call(t) op="aten::bernoulli" overload="p" args="[]" types=[f32] shapes=[[4,6]]
 u = host_call(a) op="aten::frexp" overload="Tensor" args="[]" types=[f32] shapes=[[4,6]]
-return y z u)"),
+return y, z, u)"),
             "b2{6,1}:out = host_call(b0{0,0}:in)\n"
             "b3{6,1} = copy(b1{1,4}:in)\n"
             "b4{6,1}:out = host_call(b3{6,1})\n"
