@@ -22,6 +22,9 @@ bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise c
 bool fuse_results(Network& net, const PassContext& context);      // pointwise with a pointwise reader, both results kept
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
 bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
+bool join_siblings(Network& net, const PassContext& context);     // one formula on neighbouring slices: rotary queries and keys
+bool conv_matmuls(Network& net, const PassContext& context);      // 1x1 convolutions of one pixel, or of images times gates
+bool space_to_depth(Network& net, const PassContext& context);    // first convolutions with strides: blocks of pixels as channels
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
 bool short_biases(Network& net, const PassContext& context);      // constants of epilogues in the result's type
 bool pad_matmuls(Network& net, const PassContext& context);       // results whose rows would not be aligned

@@ -34,6 +34,11 @@ const std::vector<Pass>& pipeline() {
       {"simplify_fused", simplify},
       {"split_concat", split_concat},
       {"cse_fused", cse},
+      // After it, so that tables of cosines and sines are the same tensors.
+      {"join_siblings", join_siblings},
+      {"conv_matmuls", conv_matmuls},
+      // The first convolutions that it leaves are padded.
+      {"space_to_depth", space_to_depth},
       {"pad_channels", pad_channels},
       {"short_biases", short_biases},
       {"pad_matmuls", pad_matmuls},

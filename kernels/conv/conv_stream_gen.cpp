@@ -14,7 +14,7 @@ std::optional<Dim> pixel_step(const View& v) {
 }
 
 mma::StreamSize stream_size(const Problem& problem, const View& v) {
-  return {mma::hint(v.pixel_count(), problem.hints), v.out_group, v.in_group, mma::size_of(v.type), traffic(problem)};
+  return {mma::hint(v.pixel_count(), problem.hints), v.out_group, v.in_group, 1, mma::size_of(v.type), traffic(problem)};
 }
 
 mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape) {

@@ -57,28 +57,43 @@ std::string padded_coordinate(const Pad& pad, const std::string& name, const std
   return code;
 }
 
-/// Elements of the innermost dim, when it is padded and so short (the channels of an image) that one thread writes a whole row; else 0.
-int short_row(const Space& space, const Pad& pad, const TensorDesc& in, const TensorDesc& out, const Operand& out_op) {
+/// What one thread writes when the innermost dim is padded and so short (the channels of an image) that a vector holds whole rows of it.
+struct ShortRows {
+  int row = 0, rows = 1;  // elements of a row, 0: the innermost dim is longer or of another kind; rows side by side, which the dim before it counts
+  int vec() const { return row * rows; }
+};
+
+/// `space` has the strides of the output, those of the input, and the numbers of the logical dims.
+ShortRows short_rows(const Space& space, const Pad& pad, const TensorDesc& in, const TensorDesc& out, const Operand& out_op) {
   const int last = space.rank() - 1;
-  if (pad.mode != PadMode::constant || in.dtype != out.dtype || last < 0 || !space.size[last].is_const() || !space.strides[0][last].is_const(1)) return 0;
-  const size_t dim = static_cast<size_t>(space.strides[2][last].value());
-  const int64_t n = space.size[last].value(), bytes = n * size_of(out.dtype);
-  if ((pad.before[dim] == 0 && pad.after[dim] == 0) || !in.shape[dim].is_const()) return 0;
-  if ((n != 2 && n != 4 && n != 8) || bytes > 16 || out_op.alignment % bytes != 0) return 0;
-  for (int d = 0; d < last; ++d)
-    if (!divisible(space.strides[0][d], static_cast<int>(n))) return 0;
-  return static_cast<int>(n);
+  if (pad.mode != PadMode::constant || in.dtype != out.dtype || last < 0 || !space.size[last].is_const() || !space.strides[0][last].is_const(1)) return {};
+  const auto padded = [&](int d) {
+    const size_t dim = static_cast<size_t>(space.strides[2][d].value());
+    return pad.before[dim] != 0 || pad.after[dim] != 0;
+  };
+  if (!padded(last) || !in.shape[static_cast<size_t>(space.strides[2][last].value())].is_const()) return {};
+  const auto writes_vectors = [&](int dims, int64_t n) {
+    const int64_t bytes = n * size_of(out.dtype);
+    if ((n != 2 && n != 4 && n != 8) || bytes > 16 || out_op.alignment % bytes != 0) return false;
+    return std::all_of(space.strides[0].begin(), space.strides[0].begin() + dims, [&](const Dim& stride) { return divisible(stride, static_cast<int>(n)); });
+  };
+  const int64_t n = space.size[last].value();
+  if (!writes_vectors(last, n)) return {};
+  const bool several = last > 0 && space.size[last - 1].is_const() && !padded(last - 1) && space.strides[0][last - 1].is_const(n) &&
+                       writes_vectors(last - 1, n * space.size[last - 1].value());
+  return {static_cast<int>(n), several ? static_cast<int>(space.size[last - 1].value()) : 1};
 }
 
-/// Statements that fill v[] with a whole row of the innermost dim, of which `inside` says whether its other coordinates are.
-std::string load_row(Kernel& kernel, const Pad& pad, const Space& space, const TensorDesc& in, int row, const Vars& vars) {
+/// Statements that fill v[] with whole rows of the innermost dim, of which `inside` says whether their other coordinates are.
+std::string load_rows(Kernel& kernel, const Pad& pad, const Space& space, const TensorDesc& in, const ShortRows& shape, const Vars& vars) {
   const size_t last = static_cast<size_t>(space.rank()) - 1, n = static_cast<size_t>(space.strides[2][last].value());
   std::string code = fill("    $s v[$V];\n    const $s* row = $in + $at;\n    const $s beyond = tg_cvt<$s>(($c)($value));\n", vars);
-  for (int64_t j = 0; j < row; ++j) {
-    const int64_t from = j - pad.before[n];
+  for (int64_t j = 0; j < shape.vec(); ++j) {
+    const int64_t from = j % shape.row - pad.before[n];
     const bool beyond = from < 0 || from >= in.shape[n].value();
-    const std::string at = "row[(idx)" + kernel.value(Dim(from)) + " * " + kernel.value(space.strides[1][last]) + "]";
-    code += "    v[" + std::to_string(j) + "] = " + (beyond ? "beyond" : "inside ? " + at + " : beyond") + ";\n";
+    std::string at = "(idx)" + kernel.value(Dim(from)) + " * " + kernel.value(space.strides[1][last]);
+    if (shape.rows > 1) at += " + (idx)" + std::to_string(j / shape.row) + " * " + kernel.value(space.strides[1][last - 1]);
+    code += "    v[" + std::to_string(j) + "] = " + (beyond ? "beyond" : "inside ? row[" + at + "] : beyond") + ";\n";
   }
   return code;
 }
@@ -203,18 +218,23 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
   sort_dims(space, 0, p.hints);
   const Operand in_op = operand(in, 0), out_op = operand(out, 1);
   const int last = space.rank() - 1;
-  const int row = short_row(space, pad, in, out, out_op);
+  const ShortRows rows = short_rows(space, pad, in, out, out_op);
   const bool aligned = last >= 0 && !padded(last) && in.dtype == out.dtype;
-  const int vec = row ? row : aligned ? widest_vector(space, {out_op, in_op}) : 1;
+  const int vec = rows.row ? rows.vec() : aligned ? widest_vector(space, {out_op, in_op}) : 1;
   Kernel kernel("pad", needs_wide({&space}));
   kernel.threads = map_threads(count_at_hints(out.shape, p.hints) / vec, target);
-  const auto coords = begin_map(kernel, space.size, vec);
+  std::vector<Dim> size = space.size;
+  if (rows.rows > 1) {
+    size.back() *= size[last - 1];
+    size[last - 1] = 1;
+  }
+  const auto coords = begin_map(kernel, size, vec);
   auto in_coords = coords;
   kernel.add("    bool inside = true;\n");
   for (size_t d = 0; d < coords.size(); ++d) {
     const size_t n = static_cast<size_t>(space.strides[2][d].value());
     if (!padded(static_cast<int>(d))) continue;
-    if (row && static_cast<int>(d) == last) {
+    if (rows.row && static_cast<int>(d) == last) {
       in_coords[d] = "0";
       continue;
     }
@@ -235,8 +255,8 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
                      {"value", literal},
                      {"out", pointer(kernel, out_op, true)},
                      {"o", offset(kernel, space.strides[0], coords)}};
-  kernel.body += row ? load_row(kernel, pad, space, in, row, vars)
-                     : fill(R"(    $s v[$V];
+  kernel.body += rows.row ? load_rows(kernel, pad, space, in, rows, vars)
+                          : fill(R"(    $s v[$V];
     if (inside) {
       tg_load<$V>(v, $in + $at);
     } else {
@@ -244,7 +264,7 @@ Kernel pad_kernel(const Problem& p, const Target& target) {
       for (int j = 0; j < $V; ++j) v[j] = tg_cvt<$s>(($c)($value));
     }
 )",
-                            vars);
+                                 vars);
   kernel.add(R"(    $t r[$V];
 #pragma unroll
     for (int j = 0; j < $V; ++j) r[j] = tg_copy<$t>(v[j]);

@@ -71,7 +71,6 @@ class StreamedMatMul : public mma::KernelTactic {
     for (const Support& s : {matmul_shape(p), tensor_core_types(p)})
       if (!s) return s;
     const matmul::View v = matmul::view(p);
-    REQUIRE(v.batch.empty(), "several weights");
     REQUIRE(v.n.is_const() && v.k.is_const(), "symbolic weights");
     REQUIRE(v.a.k.is_const(1) && v.b.k.is_const(1), "k is not contiguous");
     return mma::accepts_stream(matmul::stream_size(p, v), target);

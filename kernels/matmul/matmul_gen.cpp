@@ -38,8 +38,8 @@ mma::StreamSize stream_size(const Problem& problem, const View& view) {
   const mma::GemmSize size = gemm_size(problem, view);
   double bytes = size.bytes;
   for (const mma::EpilogueTensor& t : view.extras)
-    if (!t.strides[static_cast<size_t>(view.coords()) - 2].is_const(0)) bytes += static_cast<double>(size.m) * size.n * mma::size_of(t.dtype);
-  return {size.m, size.n, size.k, size.element, bytes};
+    if (!t.strides[static_cast<size_t>(view.coords()) - 2].is_const(0)) bytes += static_cast<double>(size.batch) * size.m * size.n * mma::size_of(t.dtype);
+  return {size.m, size.n, size.k, size.batch, size.element, bytes};
 }
 
 mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape) {
@@ -49,12 +49,12 @@ mma::KernelSource stream_source(const Problem& problem, const Target& target, co
   text.shape = shape;
   text.size = stream_size(problem, v);
   text.dtype = v.a.dtype;
-  text.a = v.a, text.b = v.b, text.m = v.m;
+  text.a = v.a, text.b = v.b, text.m = v.m, text.batch = v.batch;
   text.a_base = base(v, v.a, params), text.b_base = base(v, v.b, params);
   text.constant_weights = problem.in[1].constant;
   text.width = mma::epilogue_width(v.outs);
   text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params);
-  text.store_coords = "m, n";
+  text.store_coords = batch_names(v) + "m, n";
   return mma::stream_source(text, params, mma::needs_wide(problem), target);
 }
 

@@ -15,9 +15,9 @@ struct StreamShape {
 };
 StreamShape parse_stream(const Config& config);
 
-/// What the shapes are for. m at the hints; bytes: memory traffic of the whole problem.
+/// What the shapes are for. m and batch at the hints; bytes: memory traffic of the whole problem.
 struct StreamSize {
-  int64_t m = 1, n = 1, k = 1;
+  int64_t m = 1, n = 1, k = 1, batch = 1;
   int element = 2;
   double bytes = 0;
   int bk() const;     // k, padded to whole instructions
@@ -35,11 +35,12 @@ struct StreamText {
   DType dtype = DType::F16;      // of both operands
   Matrix a, b;                   // rows x k and columns x k, both k-major
   Dim m;                         // rows
+  std::vector<Dim> batch;        // coordinates b0, b1, ... of products with weights of their own
   std::string a_base, b_base;    // pointers
   bool constant_weights = true;  // may be read before earlier kernels end
   std::string epilogue;          // text of tgm_epilogue
   int width = 8;                 // its values per call
-  std::string store_coords;      // arguments of tgm_epilogue from (m, n)
+  std::string store_coords;      // arguments of tgm_epilogue from (b0, ..., m, n)
 };
 /// Kernel "tg_stream".
 KernelSource stream_source(const StreamText& text, KernelParams& params, bool wide, const Target& target);

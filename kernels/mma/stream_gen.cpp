@@ -9,7 +9,7 @@
 namespace tuyere::mma {
 namespace {
 
-// Stage i of the pipeline is the block's i-th tile of rows; the weights are copied with the first.
+// Stage i of the pipeline is the block's i-th tile of rows; the weights are copied with the first. A block works on one product of a batch.
 constexpr const char* kStreamFrame = R"CUDA(
 struct tgm_rows {
   TgmLoadA a;
@@ -27,8 +27,7 @@ extern "C" __global__ void __launch_bounds__(TGM_THREADS, $BLOCKS) tg_stream(TG_
   const int size_m = $M, tiles = (size_m + TGM_BM - 1) / TGM_BM;
   constexpr int size_n = $N, size_k = $K;
   tgm_rows load;
-  load.first = (int)blockIdx.x;
-  load.step = (int)gridDim.x;
+$PLACE
   if (load.first >= tiles) return;
   const int count = (tiles - load.first + load.step - 1) / load.step;
   const unsigned columns = tgm_smem(tg_smem);
@@ -72,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(TGM_THREADS, $BLOCKS) tg_stream(TG_
 constexpr int64_t kChunk = 64;       // accumulated columns at most
 constexpr int kOwnRegisters = 72;    // beside the accumulators
 constexpr double kLatency = 0.8e-6;  // of memory under load, seconds
-constexpr int64_t kFewestRows = 4096;
+constexpr int64_t kFewestRows = 4096, kFewestRowsOfProduct = 128;
 
 int tile_bytes(const StreamSize& size, const StreamShape& shape) { return shape.rows * size.bk() * size.element; }
 int shared_bytes(const StreamSize& size, const StreamShape& shape) {
@@ -111,6 +110,27 @@ std::string defines(const StreamText& text) {
          ", true> TgmB;\n";
 }
 
+/// Blocks of one product; all of them together fill the device once.
+Dim blocks_of_product(const StreamText& text, const Target& target) {
+  const Dim tiles = ceildiv(text.m, text.shape.rows), all = int64_t{multiprocessors(target)} * text.shape.blocks;
+  if (text.batch.empty()) return min(tiles, all);
+  Dim batch = 1;
+  for (const Dim& b : text.batch) batch *= b;
+  return min(tiles, max(floordiv(all, max(batch, Dim(1))), Dim(1)));
+}
+
+/// Declares the coordinates of the block's product, and which tiles of it are the block's.
+std::string place_text(const StreamText& text, KernelParams& params, const Dim& blocks) {
+  if (text.batch.empty()) return "  load.first = (int)blockIdx.x;\n  load.step = (int)gridDim.x;";
+  const std::string per = params.size(blocks);
+  std::string code = "  load.first = (int)blockIdx.x % " + per + ";\n  load.step = " + per + ";\n  int batch = (int)blockIdx.x / " + per + ";\n";
+  for (size_t i = text.batch.size(); i-- > 0;) {
+    const std::string b = "b" + std::to_string(i), size = params.size(text.batch[i]);
+    code += "  const int " + b + " = batch % " + size + ";\n  batch /= " + size + ";\n";
+  }
+  return code;
+}
+
 }  // namespace
 
 int StreamSize::bk() const { return static_cast<int>(ceil_div(k * element, 32) * 32 / element); }
@@ -123,7 +143,8 @@ StreamShape parse_stream(const Config& config) {
 }
 
 Support accepts_stream(const StreamSize& size, const Target& target) {
-  REQUIRE(size.m >= kFewestRows, "fewer than " + std::to_string(kFewestRows) + " rows");
+  REQUIRE(size.m * size.batch >= kFewestRows, "fewer than " + std::to_string(kFewestRows) + " rows");
+  REQUIRE(size.batch == 1 || size.m >= kFewestRowsOfProduct, "fewer than " + std::to_string(kFewestRowsOfProduct) + " rows for each of several weights");
   REQUIRE(size.k <= 512 && size.n <= 1024, "weights of more than 1024 x 512");
   REQUIRE(!shapes(size, target).empty(), "weights that leave no shared memory for rows");
   return Support::yes();
@@ -136,8 +157,8 @@ double estimate_stream(const StreamSize& size, const StreamShape& shape, const T
   const double warps = shape.blocks * shape.warps / 16.0;
   const double share = static_cast<double>(size.k) / (size.k + size.n);  // of the traffic that is loads
   const double reached = std::min({1.0, loads / std::max(share, 0.1), warps});
-  const double waves = static_cast<double>(ceil_div(size.m, shape.rows)) / (sms * shape.blocks);
-  const double math = 2.0 * size.m * size.bn() * size.bk() / tensor;
+  const double waves = static_cast<double>(ceil_div(size.m, shape.rows) * size.batch) / (sms * shape.blocks);
+  const double math = 2.0 * size.m * size.batch * size.bn() * size.bk() / tensor;
   return 4e-6 + std::max(size.bytes / (0.9 * bandwidth * reached), math) * std::ceil(waves) / waves;
 }
 
@@ -157,19 +178,22 @@ KernelSource stream_source(const StreamText& text, KernelParams& params, bool wi
   const bool k_edge = size.k != size.bk();
   const std::string loaders = "typedef " + matrix_loader("TgmA", tile, text.a, !divisible(text.m, text.shape.rows), k_edge, false) + " TgmLoadA;\ntypedef " +
                               matrix_loader("TgmB", tile, text.b, size.n != size.bn(), k_edge, false) + " TgmLoadB;\n";
+  const Dim blocks = blocks_of_product(text, target);
   const codegen::Vars vars = {{"BLOCKS", std::to_string(text.shape.blocks)},
                               {"M", params.size(text.m)},
                               {"N", std::to_string(size.n)},
                               {"K", std::to_string(size.k)},
                               {"A", text.a_base},
                               {"B", text.b_base},
+                              {"PLACE", place_text(text, params, blocks)},
                               {"A_ROW", params.offset(text.a.row)},
                               {"B_ROW", params.offset(text.b.row)},
                               {"W_CONSTANT", text.constant_weights ? "true" : "false"},
                               {"COORDS", text.store_coords}};
   const std::string body = text.epilogue + tile_text() + defines(text) + mma_core_text() + loaders + codegen::fill(kStreamFrame, vars);
-  KernelSource source = one_launch("tg_stream", min(ceildiv(text.m, text.shape.rows), Dim(int64_t{multiprocessors(target)} * text.shape.blocks)),
-                                   32 * text.shape.warps, params, target);
+  Dim grid = blocks;
+  for (const Dim& b : text.batch) grid *= b;
+  KernelSource source = one_launch("tg_stream", grid, 32 * text.shape.warps, params, target);
   source.step.launches[0].shared_bytes = shared_bytes(size, text.shape);
   source.text = assemble(params, wide, body);
   return source;

@@ -24,6 +24,7 @@ class PoolWriter {
       max_ = adaptive.kind == PoolKind::max;
     }
     lead_ = x_.rank() - spatial_;
+    places_ = max_ && (p.out.size() > 1 || !is_float(x_.dtype));
     arrange();
     threads_ = map_threads(count_at_hints(out_.shape, p.hints) / vec_, target);
   }
@@ -37,7 +38,7 @@ class PoolWriter {
     const std::string acc = max_ ? compute_ctype(x_.dtype) : accumulator_ctype(x_.dtype);
     k.add("  $a acc[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) acc[j] = $zero;\n",
           {{"a", acc}, {"V", number(vec_)}, {"zero", max_ && real ? "(" + acc + ")__uint_as_float(0xff800000u)" : "0"}});
-    if (max_) k.add("  long long at[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) at[j] = -1;\n", {{"V", number(vec_)}});
+    if (places_) k.add("  long long at[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) at[j] = -1;\n", {{"V", number(vec_)}});
     if (!max_) k.add("  long long padded = 1, inside = 1;\n");
     for (int d = 0; d < spatial_; ++d) pool_ ? window(k, d) : adaptive_window(k, d);
     loops(k);
@@ -108,6 +109,15 @@ class PoolWriter {
 
   int64_t dilation(int d) const { return pool_ && !pool_->dilation.empty() ? pool_->dilation[d] : 1; }
 
+  /// Pixels outside are read as the nearest one inside, which every window that reaches over the border has too: a maximum stays what it is, and no load waits
+  /// for a branch.
+  bool clamps(int d) const {
+    const Dim &in = x_.shape[lead_ + d], &out = out_.shape[lead_ + d];
+    if (!pool_ || !max_ || places_ || dilation(d) != 1 || !in.is_const() || !out.is_const()) return false;
+    const int64_t stride = pool_->stride.empty() ? pool_->kernel[d] : pool_->stride[d], pad = pool_->pad.empty() ? 0 : pool_->pad[d];
+    return pad < pool_->kernel[d] && (out.value() - 1) * stride - pad < in.value();
+  }
+
   void loops(Kernel& k) {
     int64_t taps = 1;
     std::string at = "0", flat = "(long long)0";
@@ -119,8 +129,10 @@ class PoolWriter {
                          {"unroll", pool_ && taps <= 32 ? "#pragma unroll\n" : ""},
                          {"dil", number(dilation(d))},
                          {"size", k.value(x_.shape[lead_ + d])}};
-      k.add("$unroll  for (int k$d = 0; k$d < $n; ++k$d) {\n    const idx y$d = first$d + k$d * $dil;\n", vars);
-      if (pool_) k.add("    if (y$d < 0 || y$d >= $size) continue;\n", vars);
+      k.add("$unroll  for (int k$d = 0; k$d < $n; ++k$d) {\n", vars);
+      k.add(clamps(d) ? "    const idx y$d = tg_lesser(tg_greater(first$d + k$d, (idx)0), (idx)$size - 1);\n" : "    const idx y$d = first$d + k$d * $dil;\n",
+            vars);
+      if (pool_ && !clamps(d)) k.add("    if (y$d < 0 || y$d >= $size) continue;\n", vars);
       at += " + y" + number(d) + " * " + k.value(x_.strides[lead_ + d]);
       flat = "(" + flat + ") * " + k.value(x_.shape[lead_ + d]) + " + y" + number(d);
     }
@@ -131,10 +143,10 @@ class PoolWriter {
            {"o", offset(k, space_.strides[1], coords_)},
            {"at", at},
            {"c", compute_ctype(x_.dtype)}});
-    if (max_)
+    if (places_)
       k.add("      if (at[j] < 0 || value > acc[j] || value != value) { acc[j] = value; at[j] = $flat; }\n", {{"flat", flat}});
     else
-      k.add("      acc[j] += value;\n");
+      k.add(max_ ? "      acc[j] = tg_max(acc[j], value);\n" : "      acc[j] += value;\n");
     k.add("    }\n");
     for (int d = 0; d < spatial_; ++d) k.add("  }\n");
   }
@@ -164,7 +176,7 @@ class PoolWriter {
   const TensorDesc &x_, &out_;
   const Pool* pool_ = nullptr;
   int spatial_ = 0, lead_ = 0, vec_ = 1, threads_ = 256;
-  bool max_ = false;
+  bool max_ = false, places_ = false;  // places_: the maxima's indices are kept, as results or because integers have no infinity to start from
   Space space_;
   std::vector<std::string> coords_;
 };

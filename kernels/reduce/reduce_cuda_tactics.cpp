@@ -43,6 +43,7 @@ class ReduceTactic : public CudaTactic {
       consider(wide);
       consider({true, wide.vec, wide.tx, wide.ty, wide.split * 2});
     }
+    for (int blocks : {4, 8}) consider(evened(reduce_form(problem), wide_columns(reduce_form(problem), best), blocks, target, problem.hints));
     ReducePlan warp = best;
     warp.ty = 32;
     warp.tx = column_ ? best.tx : 4;
@@ -64,6 +65,14 @@ class ReduceTactic : public CudaTactic {
     plan.tx = plan.tx * plan.vec / vec > 0 ? plan.tx * plan.vec / vec : 1;
     plan.ty = plan.ty * vec / plan.vec;
     plan.vec = vec;
+    return plan;
+  }
+  /// Split so that each multiprocessor gets about `blocks` blocks: a few large ones leave many of them idle at the end.
+  ReducePlan evened(const ReduceForm& form, ReducePlan plan, int blocks, const Target& target, const Symbols& hints) const {
+    if (!column_) return plan;
+    const int64_t columns = std::max<int64_t>(hint(numel(form.rows.outer.size), hints) / plan.vec, 1), now = (columns + plan.tx - 1) / plan.tx;
+    const int64_t rounds = hint(numel(form.rows.inner.size), hints) / plan.ty, wanted = int64_t{blocks} * std::max(target.multiprocessors, 1);
+    plan.split = static_cast<int>(std::clamp<int64_t>((wanted + now - 1) / now, 1, std::clamp<int64_t>(rounds / 8, 1, 256)));
     return plan;
   }
   /// Accumulators of several words: eight of them per thread do not fit the shared memory.

@@ -53,6 +53,10 @@ std::vector<MatMulCase> matmul_cases() {
                  "tile=128x192x32 stages=3 warps=2x4 splitk=1"});
   all.push_back({"stream", product(op(false, true, gelu), {dense(H, "[2,50,96]"), dense(H, "[200,96]"), dense(H, "[200]")}, {dense(H, "[2,50,200]")}),
                  "stream rows=64 warps=4 stages=2 blocks=1"});
+  // Several tiles of rows for a block, of products with weights of their own.
+  all.push_back({"stream_batched",
+                 product(op(false, true, gelu), {dense(H, "[2,33,150,24]"), dense(H, "[33,16,24]"), dense(H, "[16]")}, {dense(H, "[2,33,150,16]")}),
+                 "stream rows=64 warps=4 stages=2 blocks=1"});
   all.push_back({"odd_sizes", product(op(false, false, gelu), {dense(H, "[33,19]"), dense(H, "[19,21]"), dense(H, "[21]")}, {dense(H, "[33,21]")}),
                  "tile=32x64x64 stages=4 warps=1x4 splitk=1"});
   all.push_back({"half_aligned", product(op(false, true), {dense(H, "[40,36]"), dense(H, "[24,36]")}, {dense(H, "[40,24]")}),

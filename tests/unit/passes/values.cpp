@@ -24,6 +24,30 @@ void expect_same_values(const std::string& text, const std::string& precision = 
   }
 }
 
+/// A pass for GPUs, on its own: engines for the CPU of the network before and after it.
+void expect_keeps_values(PassFn pass, const std::string& text, double tolerance) {
+  BuilderConfig plain = untimed();
+  for (const Pass& each : pipeline()) plain.disabled_passes.emplace_back(each.name);
+  PassContext gpu;
+  gpu.target.kind = Target::Kind::Cuda;
+  gpu.target.sm = 90;
+  const Network before = network_of(text);
+  Network after = before;
+  ASSERT_TRUE(pass(after, gpu));
+  after.compact();
+  const auto want = load(build(before, plain).bytes), got = load(build(after, plain).bytes);
+  ASSERT_TRUE(want && got);
+  std::vector<HostTensor> inputs;
+  for (TensorId id : before.main().inputs) {
+    Symbols two;
+    two.set("n", 2);
+    inputs.push_back(random_tensor(eval(before.type(id).shape, two), static_cast<unsigned>(id) + 1));
+  }
+  const std::vector<HostTensor> wanted = run(*want, inputs), results = run(*got, inputs);
+  ASSERT_EQ(results.size(), wanted.size());
+  for (size_t k = 0; k < results.size(); ++k) expect_near(results[k], wanted[k], tolerance);
+}
+
 const std::string kConvolutions =
     "x = input f32[n,3,17,16]\nw = param f32[8,3,3,3]\nd = param f32[8,1,3,3]\nu = param f32[8,8,1,1]\ns = param f32[8,1,1]\nb = param f32[8,1,1]\nf = param "
     "f32[5,8]\n"
@@ -77,6 +101,46 @@ TEST(Values, HalfPrecision) {
     expect_same_values(kAttention, precision, unit);
     expect_same_values(kWindows, precision, unit);
   }
+}
+
+TEST(Values, BlocksOfPixels) {
+  // Kernel, strides, paddings before and after; rows and columns of the image.
+  struct Case {
+    const char *kernel, *attributes, *size;
+  };
+  for (const Case& c :
+       {Case{"7,7", "stride=[2,2] pad_before=[3,3] pad_after=[3,3]", "20,18"}, Case{"3,3", "stride=[2,2] pad_before=[1,1] pad_after=[1,1]", "8,10"},
+        Case{"3,3", "stride=[2,2] pad_before=[0,0] pad_after=[1,1]", "8,8"}, Case{"3,4", "stride=[2,3] pad_before=[1,2] pad_after=[0,0]", "10,12"},
+        Case{"4,4", "stride=[4,4] pad_before=[0,0] pad_after=[0,0]", "8,14"}, Case{"7,7", "stride=[4,4] pad_before=[3,3] pad_after=[3,3]", "16,20"},
+        Case{"5,5", "stride=[2,2] pad_before=[0,0] pad_after=[0,0]", "12,10"}}) {
+    SCOPED_TRACE(std::string(c.kernel) + " " + c.attributes + " of " + c.size);
+    expect_keeps_values(space_to_depth,
+                        "x = input f32[n,3," + std::string(c.size) + "]\nw = param f16[16,3," + c.kernel +
+                            "]\nh = pointwise(x) program={i0:f32} types=[f16]\ny = conv(h, w) " + c.attributes + " dilation=[1,1] type=f32\nreturn y\n",
+                        1e-4);
+  }
+}
+
+TEST(Values, GatesInWeights) {
+  expect_keeps_values(
+      conv_matmuls,
+      "x = input f32[n,4,6,5]\nd = param f32[4,1,3,3]\nu = param f32[2,4,1,1]\nv = param f32[4,2,1,1]\nw = param f32[8,4,1,1]\nb = param f32[8,1,1]\n"
+      "r = input f32[n,8,6,5]\na = conv(x, d) groups=4 pad_before=[1,1] pad_after=[1,1]\nm = reduce(a) kind=mean axes=[2,3] keepdim=true\n"
+      "e = conv(m, u) epilogue={relu(i0:f32)}\nf = conv(e, v)\ng = pointwise(f, a) program={mul(i1:f32, sigmoid(i0:f32))} types=[f32]\n"
+      "y = conv(g, w, b, r) epilogue={add(add(i0:f32, i1:f32), i2:f32)}\nreturn y\n",
+      1e-5);
+}
+
+TEST(Values, JointSiblings) {
+  expect_keeps_values(
+      join_siblings,
+      "x = input f32[n,5,48]\nc = param f32[1,1,5,4]\nq = slice(x) axis=2 start=0 end=24\nk = slice(x) axis=2 start=24 end=32\n"
+      "q4 = reshape(q) shape=[n,5,3,8]\nk4 = reshape(k) shape=[n,5,1,8]\nqh = permute(q4) perm=[0,2,1,3]\nkh = permute(k4) perm=[0,2,1,3]\n"
+      "q0 = slice(qh) axis=3 start=0 end=4\nq1 = slice(qh) axis=3 start=4 end=8\nk0 = slice(kh) axis=3 start=0 end=4\nk1 = slice(kh) axis=3 start=4 "
+      "end=8\nqa, qb = pointwise(q0, q1, c) program={i0:f32, i1:f32, i2:f32 -> v3 = mul(i0, i2); v4 = sub(v3, i1); v5 = add(v3, i1); v4, v5} "
+      "types=[f32,f32]\nka, kb = pointwise(k0, k1, c) program={i0:f32, i1:f32, i2:f32 -> v3 = mul(i0, i2); v4 = sub(v3, i1); v5 = add(v3, i1); v4, v5} "
+      "types=[f32,f32]\nqr = concat(qa, qb) axis=3\nkr = concat(ka, kb) axis=3\ns = mul(qr, kr)\nreturn s\n",
+      1e-6);
 }
 
 }  // namespace
