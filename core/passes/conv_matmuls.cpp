@@ -44,9 +44,9 @@ class ConvMatMuls {
     for (LayerId id : live(net_, body_)) {
       const Layer layer = net_.bodies[body_].layers[id];  // by value: adding layers moves the vector
       if (!is_pixelwise(layer)) continue;
-      const Shape& x = net_.type(layer.inputs[0], body_).shape;
+      const Shape x = shape(layer.inputs[0]);
       if (x[2].is_const(1) && x[3].is_const(1)) {
-        const TensorId w = view(layer, layer.inputs[1], {x_rows(layer), x[1]});
+        const TensorId w = view(layer, layer.inputs[1], {weight_rows(layer), x[1]});
         changed |= replace(id, layer, view(layer, layer.inputs[0], {x[0], x[1]}), w, false);
       } else if (const std::optional<size_t> slot = gated_input(layer)) {
         changed |= move_gate(id, layer, *slot);
@@ -58,11 +58,13 @@ class ConvMatMuls {
 
  private:
   const Shape& shape(TensorId id) const { return net_.type(id, body_).shape; }
-  Dim x_rows(const Layer& layer) const { return shape(layer.inputs[1])[0]; }
+  /// Tensors that this pass adds as images are none.
+  bool is_constant(TensorId id) const { return static_cast<size_t>(id) < constant_.size() && constant_[id]; }
+  Dim weight_rows(const Layer& layer) const { return shape(layer.inputs[1])[0]; }
 
   bool is_pixelwise(const Layer& layer) const {
     const auto* conv = std::get_if<Conv>(&layer.op);
-    if (!conv || conv->transposed || conv->groups != 1 || !constant_[layer.inputs[1]] || constant_[layer.inputs[0]]) return false;
+    if (!conv || conv->transposed || conv->groups != 1 || !is_constant(layer.inputs[1]) || is_constant(layer.inputs[0])) return false;
     const Shape& w = shape(layer.inputs[1]);
     const auto all = [](const std::vector<int64_t>& v, int64_t value) { return std::all_of(v.begin(), v.end(), [&](int64_t n) { return n == value; }); };
     return w.size() == 4 && w[2].is_const(1) && w[3].is_const(1) && all(conv->stride, 1) && all(conv->pad_before, 0) && all(conv->pad_after, 0);
@@ -96,7 +98,7 @@ class ConvMatMuls {
     const Shape x = shape(layer.inputs[0]);
     std::vector<TensorId> inputs;
     for (size_t k = 0; k < mul.inputs.size(); ++k)
-      inputs.push_back(k == slot ? view(layer, layer.inputs[1], {Dim(1), x_rows(layer), x[1]}) : gate(layer, mul.inputs[k]));
+      inputs.push_back(k == slot ? view(layer, layer.inputs[1], {Dim(1), weight_rows(layer), x[1]}) : gate(layer, mul.inputs[k]));
     Pointwise scale = std::get<Pointwise>(mul.op);
     scale.types = {net_.type(layer.inputs[1], body_).dtype};
     Origins origins = layer.origins;

@@ -73,8 +73,9 @@ bool Window::reshape_group(size_t f, size_t f_end, const Shape& to, Window& resu
     if (d > outer && cut(d)) return false;
     if (d > outer) rest *= size[d].value();
   }
+  // A range of one entry (one head) may be a dim of size 1 before another; so does it look like those of more entries.
   size_t first = 0;
-  while (first + 1 < to.size() && to[first].is_const(1)) ++first;
+  while (first + 2 < to.size() && to[first].is_const(1)) ++first;
   for (size_t k = first + 1; k < to.size(); ++k) inner *= to[k].value();
   const int64_t begin = start[outer].value() * rest, all = whole[outer].value() * rest;
   if (to.empty() || begin % inner != 0 || all % inner != 0) return false;

@@ -37,7 +37,7 @@ TEST(JoinSiblings, OtherSlicesStay) {
   expect_unchanged(join_siblings,
                    x + "b = slice(x) axis=0 start=3 end=6\nw = input f16[3,4]\ny = mul(a, w)\nz = mul(b, w)\nr = exp(y)\ns = exp(z)\nreturn r, s", on_cuda());
   expect_pass(join_siblings, x + "b = slice(x) axis=0 start=3 end=8\ny = neg(a)\nz = neg(b)\nr = exp(y)\ns = exp(z)\nreturn r, s",
-              "x = input f16[8,4]\nj = neg(x)\ny = slice(j) axis=0 start=0 end=3\nz = slice(j) axis=0 start=3 end=8\nr = exp(y)\ns = exp(z)\nreturn r, s",
+              "x = input f16[8,4]\nj = neg(x)\ny = slice(j) axis=0 start=0 end=3\nr = exp(y)\nz = slice(j) axis=0 start=3 end=8\ns = exp(z)\nreturn r, s",
               on_cuda());
 }
 
