@@ -103,7 +103,7 @@ void data_gradient(Convert& c, Conv op, TensorId dy, TensorId w, const std::vect
     op.output_padding.push_back(rest.value());
   }
   op.type = out.dtype;
-  c.out(c.add(op, {dy, w}), 0);
+  c.out(add_native(c, op, {dy, w})[0], 0);
 }
 
 void weight_gradient(Convert& c, const Conv& op, TensorId dy, TensorId x, const std::vector<int64_t>& padding) {
@@ -114,14 +114,12 @@ void weight_gradient(Convert& c, const Conv& op, TensorId dy, TensorId x, const 
     USER_CHECK(size.is_const(), "the weight has a symbolic size");
     gradient.kernel.push_back(size.value());
   }
-  c.out(c.add(gradient, op.transposed ? std::vector<TensorId>{x, dy} : std::vector<TensorId>{dy, x}), 1);
+  c.out(add_native(c, gradient, op.transposed ? std::vector<TensorId>{x, dy} : std::vector<TensorId>{dy, x})[0], 1);
 }
 
 void convolution_backward(Convert& c) {
   const TensorId dy = c.tensor("grad_output"), x = c.tensor("input"), w = c.tensor("weight");
   const int64_t rank = rank_of(c, w);
-  check_gradient(c, c.type(dy).dtype);
-  USER_CHECK(c.type(dy).dtype != DType::F16, "there is no kernel for it in f16");
   USER_CHECK(rank_of(c, x) == rank && rank >= 3, "images without a batch dimension");
   Conv op = common(c, static_cast<size_t>(rank - 2));
   op.transposed = c.boolean("transposed");

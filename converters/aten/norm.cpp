@@ -17,7 +17,7 @@ std::vector<TensorId> normalize_all(Convert& c, Norm norm, TensorId x) {
     inputs.push_back(*tensor);
   }
   norm.type = c.out_type().dtype;
-  return c.add_n(norm, inputs);
+  return norm.statistics ? add_native(c, norm, inputs) : c.add_n(norm, inputs);
 }
 TensorId normalize(Convert& c, const Norm& norm, TensorId x) { return normalize_all(c, norm, x)[0]; }
 
@@ -31,12 +31,11 @@ void layer_norm(Convert& c) {
   c.out(normalize(c, norm, c.tensor("input")));
 }
 
-/// Training reads the statistics. On a GPU it is decomposed before it gets here.
+/// Training reads the statistics.
 void native_layer_norm(Convert& c) {
   const TensorId x = c.tensor("input");
   Norm norm{.kind = NormKind::layer, .axes = static_cast<int64_t>(c.list("normalized_shape").size()), .eps = c.number("eps")};
   norm.statistics = c.used(1) || c.used(2);
-  if (norm.statistics) check_gradient(c, c.type(x).dtype);
   const std::vector<TensorId> out = normalize_all(c, norm, x);
   c.out(out[0]);
   for (int k = 1; k < static_cast<int>(out.size()); ++k)
@@ -45,14 +44,13 @@ void native_layer_norm(Convert& c) {
 
 void native_layer_norm_backward(Convert& c) {
   const TensorId x = c.tensor("input");
-  check_gradient(c, c.type(x).dtype);
   LayerNormGradient op{.axes = static_cast<int64_t>(c.list("normalized_shape").size()), .has_weight = c.has("weight")};
   op.parameters = c.used(1) || c.used(2);
   op.type = c.type(x).dtype;
   if (op.parameters) op.parameter_type = c.out_type(c.used(1) ? 1 : 2).dtype;
   std::vector<TensorId> inputs{c.tensor("grad_out"), x, c.cast(c.tensor("mean"), DType::F32), c.cast(c.tensor("rstd"), DType::F32)};
   if (op.has_weight) inputs.push_back(c.tensor("weight"));
-  const std::vector<TensorId> out = c.add_n(op, inputs);
+  const std::vector<TensorId> out = add_native(c, op, inputs);
   for (int k = 0; k < 3; ++k)
     if (c.used(k)) c.out(out[static_cast<size_t>(k)], k);
 }

@@ -77,7 +77,6 @@ void adaptive_pool(Convert& c) {
 
 /// Adds the gradient of images with or without a batch dimension.
 void pool_gradient(Convert& c, PoolGradient op, size_t spatial) {
-  check_gradient(c, c.out_type().dtype);
   const Shape dx = c.out_type().shape;
   op.size.assign(dx.end() - static_cast<std::ptrdiff_t>(spatial), dx.end());
   std::vector<TensorId> inputs{c.tensor("grad_output")};
@@ -88,11 +87,20 @@ void pool_gradient(Convert& c, PoolGradient op, size_t spatial) {
       shape.insert(shape.begin(), 1);
       input = c.reshape(input, shape);
     }
-  c.out(c.reshape(c.add(op, inputs), dx));
+  c.out(c.reshape(add_native(c, op, inputs)[0], dx));
 }
 
 template <int spatial>
 void max_pool_backward(Convert& c) {
+  const Pool pool = window(c, spatial);
+  const std::vector<int64_t> dilation = spread(c, "dilation", spatial, 1);
+  PoolGradient op{.kind = PoolKind::max, .kernel = pool.kernel, .stride = pool.stride, .pad = pool.pad};
+  for (size_t d = 0; d < spatial; ++d) op.kernel[d] = (op.kernel[d] - 1) * dilation[d] + 1;
+  pool_gradient(c, op, spatial);
+}
+
+template <int spatial>
+void adaptive_max_pool_backward(Convert& c) {
   pool_gradient(c, {.kind = PoolKind::max}, spatial);
 }
 
@@ -121,8 +129,10 @@ void add_pool(ConverterTable& t) {
   t.add("aten::adaptive_avg_pool1d", adaptive_pool<PoolKind::avg, 1>);
   add_each(t, {"aten::adaptive_avg_pool2d", "aten::_adaptive_avg_pool2d"}, adaptive_pool<PoolKind::avg, 2>);
   add_each(t, {"aten::adaptive_avg_pool3d", "aten::_adaptive_avg_pool3d"}, adaptive_pool<PoolKind::avg, 3>);
-  add_each(t, {"aten::max_pool2d_with_indices_backward", "aten::adaptive_max_pool2d_backward"}, max_pool_backward<2>);
-  add_each(t, {"aten::max_pool3d_with_indices_backward", "aten::adaptive_max_pool3d_backward"}, max_pool_backward<3>);
+  t.add("aten::max_pool2d_with_indices_backward", max_pool_backward<2>);
+  t.add("aten::max_pool3d_with_indices_backward", max_pool_backward<3>);
+  t.add("aten::adaptive_max_pool2d_backward", adaptive_max_pool_backward<2>);
+  t.add("aten::adaptive_max_pool3d_backward", adaptive_max_pool_backward<3>);
   t.add("aten::avg_pool2d_backward", avg_pool_backward<2>);
   t.add("aten::avg_pool3d_backward", avg_pool_backward<3>);
   t.add("aten::_adaptive_avg_pool2d_backward", adaptive_avg_pool_backward<2>);

@@ -36,8 +36,8 @@ void add_each(ConverterTable& t, std::initializer_list<const char*> ops, Convert
 int64_t rank_of(const Convert& c, TensorId x);
 /// A list argument of `count` ints; one int stands for all, an empty or missing list for `fallback` each.
 std::vector<int64_t> spread(const Convert& c, std::string_view arg, size_t count, int64_t fallback);
-/// Gradients have kernels for f32 and shorter floats on the CPU: refuses others, which PyTorch then computes.
-void check_gradient(const Convert& c, DType type);
+/// Adds a layer that not every device and type has kernels for: refuses it where no candidate takes it, and PyTorch computes the node.
+std::vector<TensorId> add_native(Convert& c, Op op, std::vector<TensorId> inputs);
 /// A tensor of one value in the recorded type of output 0.
 TensorId filled(Convert& c, double value);
 /// A vector as [C,1,...]: broadcasts along dim 1 of a tensor of rank `rank`.

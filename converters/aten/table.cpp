@@ -19,14 +19,6 @@ std::vector<int64_t> spread(const Convert& c, std::string_view arg, size_t count
   return out;
 }
 
-void check_gradient(const Convert& c, DType type) {
-  for (ValueId id : c.node.outputs) {
-    const SourceValue& value = c.graph.values.at(id);
-    USER_CHECK(!value.has_type || value.device == "cpu", "there is no kernel for it on " << value.device);
-  }
-  USER_CHECK(is_float(type) && compute_type(type) == DType::F32, "there is no kernel for it in " << name(type));
-}
-
 TensorId filled(Convert& c, double value) { return c.add(Fill{.type = c.out_type().dtype, .shape = c.out_type().shape, .value = value}, {}); }
 
 TensorId per_channel(Convert& c, TensorId x, int64_t rank) {

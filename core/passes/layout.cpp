@@ -6,9 +6,9 @@
 //   attention before a permute                 the order that makes the permute row-major
 // A pointwise layer that only convolutions read writes channels-last itself; any other input of a convolution or pooling in the wrong order gets
 // one copy, which all its readers share. Views get the order their memory has, so that copies placement makes of them have it too.
-// On CUDA targets constant weights get a copy in channels-last order, which is evaluated in the weight program.
-// The layouts of inputs and outputs of a body are promises to the caller and stay: outputs are copied back.
-// See tests/unit/passes/layout.cpp
+// On CUDA targets weights get a copy in channels-last order, which is evaluated in the weight program when they are constant, and their gradients are written
+// in that order: libraries have fast kernels for three tensors in one order. The layouts of inputs and outputs of a body are promises to the caller and stay:
+// outputs are copied back. See tests/unit/passes/layout.cpp
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -90,7 +90,7 @@ class LayoutPass {
     // A transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
     if (transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
     want_channels_last(id, 0);
-    if (order_weights_ && !transposed) order_weight(id);
+    if (order_weights_ && !(transposed && is_constant(layer(id).inputs[1]))) order_weight(id);
     follow(layer(id), true);
   }
 
@@ -99,6 +99,7 @@ class LayoutPass {
     const int r = rank(layer(id).inputs[0]);
     if (r != 4 && r != 5) return;
     for (int slot = 0; slot < 2; ++slot) want_channels_last(id, slot);
+    if (order_weights_) follow(layer(id), true);
   }
 
   void follow(const Layer& here, bool channels_last) {
@@ -151,7 +152,7 @@ class LayoutPass {
   void order_weight(LayerId id) {
     const TensorId w = layer(id).inputs[1];
     const Layout wanted = Layout::channels_last(rank(w));
-    if (!is_constant(w) || same_order(shape(w), memory_order(net_, w, body_), wanted.order)) return;
+    if (same_order(shape(w), memory_order(net_, w, body_), wanted.order)) return;
     net_.set_input(id, 1, copy(w, wanted), body_);
   }
 

@@ -12,13 +12,13 @@ namespace {
 
 Support attention_shape(const Problem& p) {
   REQUIRE(std::holds_alternative<Attention>(p.op), kOtherOperator);
-  REQUIRE(!std::get<Attention>(p.op).logsumexp, "the logsumexp is wanted");
   for (int i = 0; i < 3; ++i) {
     REQUIRE(p.in[i].rank() == 4, "operands are not [B,H,S,D]");
     REQUIRE(p.in[i].shape[3].is_const(), "symbolic head size");
     REQUIRE(p.in[i].dtype == p.in[0].dtype, "operands of different types");
   }
   REQUIRE(is_float(p.in[0].dtype), "not a float type");
+  REQUIRE(!std::get<Attention>(p.op).logsumexp || p.in[0].dtype != DType::F64, "the logsumexp is kept in f32");
   return Support::yes();
 }
 
@@ -90,6 +90,8 @@ class GenericAttention : public mma::KernelTactic {
 void add_attention_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<Flash>());
   list.push_back(std::make_unique<GenericAttention>());
+  ADD_TACTIC(list, FlashAttentionGradient);
+  ADD_TACTIC(list, TiledAttentionGradient);
 }
 
 }  // namespace tuyere

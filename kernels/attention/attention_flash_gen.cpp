@@ -109,7 +109,11 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   codegen::Vars vars = operand_vars(v, params);
   for (const codegen::Vars& more : {shape_vars(v, target, shape), type_vars(v)}) vars.insert(vars.end(), more.begin(), more.end());
   vars.push_back({"MASK", flash_mask_text(v, params)});
-  if (shape.splits > 1) vars.push_back({"WORKSPACE", params.pointer(v.out.position + 1, DType::F32, true)});
+  vars.push_back({"LSE", logsumexp_text(v, params, "t == 0 && here < rows", {"b", "h0 + here % TGA_PACK", "here / TGA_PACK"},
+                                        "sum == 0.f ? NEG : (top[m][r] * TGA_FACTOR + log2f(sum)) * 0.6931471805599453f")});
+  vars.push_back({"LSE_MERGED", logsumexp_text(v, params, "column == 0", {"b", "h", "query"}, "sum == 0.f ? NEG : (most + log2f(sum)) * 0.6931471805599453f")});
+  const int workspace = v.out.position + (v.logsumexp.empty() ? 1 : 2);
+  if (shape.splits > 1) vars.push_back({"WORKSPACE", params.pointer(workspace, DType::F32, true)});
   vars.push_back({"STORE", codegen::fill(shape.splits > 1 ? flash_partial_text() : flash_store_text(), vars)});
   std::string body = epilogue_text + mma::tile_text() + codegen::fill(flash_text(), vars);
   if (shape.splits > 1) body += codegen::fill(flash_merge_text(), vars);

@@ -265,7 +265,10 @@ const char* flash_store_text() {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const float sum = tga_row_sum(total[m][r]);
+      const int here = w0 + m * 16 + g + r * 8;
       rate[r] = sum > 0.f || sum != sum ? 1.f / sum : 0.f;
+      (void)here;
+      $LSE
     }
 #pragma unroll
     for (int n = 0; n < TGA_ON; n += 2) {
@@ -340,6 +343,7 @@ extern "C" __global__ void __launch_bounds__(128) tg_flash_merge(TG_PARAMS) {
 #pragma unroll
   for (int e = 0; e < TGM_V; ++e) x[e] *= rate;
   const int query = (int)(row % size_q), h = (int)(row / size_q % $H), b = (int)(row / size_q / $H);
+  $LSE_MERGED
   tgm_epilogue(TG_ARGS, b, h, query, column, x, $DV % TGM_V == 0 ? TGM_V : $DV - column);
 }
 )CUDA";

@@ -20,13 +20,17 @@ struct View {
   int mask_alignment = 256;
   double scale = 1;
   bool causal = false;
-  mma::EpilogueTensor out;  // over [b, h, query, d]
+  mma::EpilogueTensor out;     // over [b, h, query, d]
+  std::vector<Dim> logsumexp;  // over [b, h, query], of the tensor behind `out`; empty without one
   /// Query heads per key head; 0 when that is not known before the kernel runs.
   int64_t share() const { return heads.is_const() && kv_heads.is_const() ? heads.value() / kv_heads.value() : 0; }
 };
 View view(const Problem& problem);
 /// The variables that both kernels' texts name: sizes SQ SK H HKV B D DV, CAUSAL, and for each of Q K V the pointer and its strides, e.g. Q QB QH QS QD.
 codegen::Vars operand_vars(const View& view, mma::KernelParams& params);
+/// A statement that stores `value` (of natural logarithms, f32) as the logsumexp of a row where `condition` holds; nothing without one.
+std::string logsumexp_text(const View& view, mma::KernelParams& params, const std::string& condition, const std::vector<std::string>& row,
+                           const std::string& value);
 /// Offset of the mask over the leading of its coordinates [b, h, query, key], as an expression of type TGM_IDX.
 std::string mask_offset(const View& view, mma::KernelParams& params, const std::vector<std::string>& coordinates);
 

@@ -101,6 +101,10 @@ $MASK
       TGA_ACC x = total[r] > 0 ? acc[r][n] / total[r] : TGA_ACC(0);
       tgm_epilogue(TG_ARGS, b, h, row, d, &x, 1);
     }
+#pragma unroll
+  for (int r = 0; r < TGA_QB; ++r) {
+    $LSE
+  }
 }
 )CUDA";
 
@@ -126,6 +130,7 @@ mma::KernelSource generic_source(const Problem& problem, const Target& target) {
   codegen::Vars vars = operand_vars(v, params);
   vars.insert(vars.end(),
               {{"T", mma::storage_ctype(v.type)}, {"ACC", mma::accumulator_ctype(v.type)}, {"SCALE", scale}, {"MASK", generic_mask_text(v, params)}});
+  vars.push_back({"LSE", logsumexp_text(v, params, "t == 0 && q0 + r < size_q", {"b", "h", "q0 + r"}, "total[r] == 0 ? NEG : top[r] + log(total[r])")});
   mma::KernelSource source = mma::one_launch("tg_attention", ceildiv(v.queries, 4) * v.heads * v.batch, 128, params, target);
   source.text = mma::assemble(params, mma::needs_wide(problem), epilogue_text + codegen::fill(kKernel, vars));
   return source;

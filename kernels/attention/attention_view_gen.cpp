@@ -27,6 +27,7 @@ View view(const Problem& p) {
     r.mask_alignment = p.in[3].alignment;
   }
   r.out = {static_cast<int>(p.in.size()), out.dtype, out.strides, out.alignment};
+  if (op.logsumexp) r.logsumexp = p.out[1].strides;
   return r;
 }
 
@@ -43,6 +44,14 @@ codegen::Vars operand_vars(const View& v, mma::KernelParams& params) {
     for (size_t d = 0; d < 4; ++d) vars.push_back({n + dims[d], params.offset((*strides[i])[d])});
   }
   return vars;
+}
+
+std::string logsumexp_text(const View& v, mma::KernelParams& params, const std::string& condition, const std::vector<std::string>& row,
+                           const std::string& value) {
+  if (v.logsumexp.empty()) return "";
+  std::string at;
+  for (size_t d = 0; d < row.size(); ++d) at += (d ? " + (TGM_IDX)(" : "(TGM_IDX)(") + row[d] + ") * " + params.offset(v.logsumexp[d]);
+  return "if (" + condition + ") " + params.pointer(v.out.position + 1, DType::F32, true) + "[" + at + "] = (float)(" + value + ");";
 }
 
 std::string mask_offset(const View& v, mma::KernelParams& params, const std::vector<std::string>& coordinates) {

@@ -34,6 +34,8 @@ class RowWriter {
   /// Declares the coordinates of access r.
   void coordinates();
   std::string address(int t, bool writes);
+  /// Of the element that a whole row has of tensor t.
+  std::string row_address(int t, bool writes);
   Mode mode(int t) const { return mode_of(rows_, t, plan_.vec, false); }
   /// Declares and loads array <name> of tensor t at access r.
   std::string load(int t, const std::string& name);

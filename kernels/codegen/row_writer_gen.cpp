@@ -81,6 +81,8 @@ std::string RowWriter::address(int t, bool writes) {
   return pointer(kernel_, rows_.ops[t], writes) + " + " + offset(kernel_, rows_.outer.strides[t], oc_) + " + " + offset(kernel_, rows_.inner.strides[t], rc_);
 }
 
+std::string RowWriter::row_address(int t, bool writes) { return pointer(kernel_, rows_.ops[t], writes) + " + " + offset(kernel_, rows_.outer.strides[t], oc_); }
+
 std::string RowWriter::stride(int t) { return rows_.inner.rank() ? kernel_.value(rows_.inner.strides[t].back()) : "0"; }
 
 std::string RowWriter::load_into(int t, const std::string& target) { return load_text(rows_.ops[t], mode(t), plan_.vec, target, address(t, false), stride(t)); }

@@ -193,6 +193,7 @@ void add_conv_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<ImplicitGemm>(true));
   list.push_back(std::make_unique<StreamedConv>());
   list.push_back(std::make_unique<GenericConv>());
+  ADD_TACTIC(list, TiledWeightGradient);
 }
 
 }  // namespace tuyere

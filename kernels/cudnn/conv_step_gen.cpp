@@ -139,6 +139,18 @@ class StepMaker {
   CudnnStep step_;
 };
 
+/// The convolution whose weight has the gradient: inputs x and dw, output dy.
+Problem forward_of(const Problem& p) {
+  const auto& op = std::get<ConvWeightGradient>(p.op);
+  Conv conv;
+  conv.stride = op.stride, conv.pad_before = op.pad_before, conv.pad_after = op.pad_after, conv.dilation = op.dilation;
+  conv.groups = op.groups, conv.type = p.in[0].dtype;
+  Problem forward = p;
+  forward.op = conv;
+  forward.in = {p.in[1], p.out[0]}, forward.out = {p.in[0]};
+  return forward;
+}
+
 }  // namespace
 
 Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
@@ -168,5 +180,18 @@ Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
 }
 
 CudnnStep make_cudnn_step(const Problem& problem, ConvForm form) { return StepMaker(problem).make(form); }
+
+Support cudnn_weight_gradient_fits(const Problem& problem, const Target& target) {
+  REQUIRE(std::holds_alternative<ConvWeightGradient>(problem.op), kOtherOperator);
+  ConvForms forms;
+  return conv_forms(forward_of(problem), target, &forms);
+}
+
+CudnnStep make_cudnn_weight_gradient_step(const Problem& problem) {
+  CudnnStep step = make_cudnn_step(forward_of(problem), ConvForm::fused);
+  step.weight_gradient = true;
+  step.tensors[step.y].position = 0, step.tensors[step.x].position = 1, step.tensors[step.w].position = 2;
+  return step;
+}
 
 }  // namespace tuyere

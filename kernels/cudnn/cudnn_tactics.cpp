@@ -141,6 +141,46 @@ class CudnnConv final : public Tactic {
   }
 };
 
+class CudnnWeightGradient final : public Tactic {
+ public:
+  std::string_view name() const override { return "cudnn.conv_weight_gradient"; }
+  std::string_view source() const override { return "cudnn"; }
+
+  Support supports(const Problem& problem, const Target& target) const override {
+    REQUIRE(target.is_cuda() && target.sm >= 80, "needs compute capability 8.0 or newer");
+    REQUIRE(!codegen::is_empty(problem), "no elements");
+    const Support possible = cudnn_weight_gradient_fits(problem, target);
+    if (!possible || !target.present) return possible;
+    const Status available = cudnn_available(target.device);
+    REQUIRE(available.is_ok(), available.message());
+    return Support::yes();
+  }
+
+  std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
+    if (!target.present || level <= 0) return {""};
+    const int count = engine_count(level, false, Tactic::estimate(problem, target, "") * 1e6);
+    const auto engines = cudnn_configs(make_cudnn_weight_gradient_step(problem), problem.hints, target.device, count);
+    std::vector<Config> configs;
+    if (engines.is_ok())
+      for (const std::string& engine : engines.value()) configs.push_back(engine + version_text(target, level));
+    if (configs.empty()) configs.push_back("");
+    return configs;
+  }
+
+  /// Sums over all images and pixels, which are shared out among few results.
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    constexpr double kReached = 0.5, kReachedGrouped = 0.15, kLaunch = 4e-6;
+    return kLaunch + Tactic::estimate(problem, target, config) / (std::get<ConvWeightGradient>(problem.op).groups > 1 ? kReachedGrouped : kReached);
+  }
+
+  StepSpec make(const Problem& problem, const Target& target, const Config& config) const override {
+    CudnnStep step = make_cudnn_weight_gradient_step(problem);
+    StepSpec spec = spec_of(step, parse(config), problem, target);
+    spec.attrs = to_json(step);
+    return spec;
+  }
+};
+
 /// cuDNN's convolutions take any activation where cuBLASLt has the tanh form of GELU and ReLU only.
 class CudnnMatMul final : public Tactic {
  public:
@@ -236,7 +276,10 @@ class CudnnAttentionTactic final : public Tactic {
 
 }  // namespace
 
-void add_cudnn_conv_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnConv>()); }
+void add_cudnn_conv_tactics(TacticList& list) {
+  list.push_back(std::make_unique<CudnnConv>());
+  list.push_back(std::make_unique<CudnnWeightGradient>());
+}
 
 void add_cudnn_matmul_tactics(TacticList& list) { list.push_back(std::make_unique<CudnnMatMul>()); }
 

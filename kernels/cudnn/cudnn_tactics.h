@@ -9,7 +9,7 @@
 
 namespace tuyere {
 
-/// "cudnn.conv".
+/// "cudnn.conv" and "cudnn.conv_weight_gradient".
 void add_cudnn_conv_tactics(TacticList& list);
 /// "cudnn.matmul": products whose epilogue cuBLASLt does not have, as convolutions.
 void add_cudnn_matmul_tactics(TacticList& list);
@@ -29,6 +29,11 @@ struct ConvForms {
 Support conv_forms(const Problem& problem, const Target& target, ConvForms* forms);
 /// The step without a configuration and without `then`, for a form that conv_forms gave.
 CudnnStep make_cudnn_step(const Problem& problem, ConvForm form);
+
+/// Whether cuDNN may have a kernel for a ConvWeightGradient problem; no with the reason.
+Support cudnn_weight_gradient_fits(const Problem& problem, const Target& target);
+/// The step without a configuration, for a problem that fits.
+CudnnStep make_cudnn_weight_gradient_step(const Problem& problem);
 
 /// A MatMul problem with row-major weights as a convolution of single pixels, when it is one.
 std::optional<Problem> as_conv(const Problem& problem);

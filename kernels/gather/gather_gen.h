@@ -26,5 +26,7 @@ Kernel scatter_direct_kernel(const Problem& problem, const ScatterForm& form, co
 Kernel scatter_line_kernel(const Problem& problem, const ScatterForm& form, const Target& target);
 /// One thread per target element walks all index entries and takes those that name it: deterministic; reads input 0 itself.
 Kernel scatter_owner_kernel(const Problem& problem, const ScatterForm& form, const Target& target);
+/// For indices that are the same for all lines (IndexPut): a block per indexed place of the target looks for the entries that name it and takes them in order.
+Kernel scatter_rows_kernel(const Problem& problem, const ScatterForm& form);
 
 }  // namespace tuyere::codegen

@@ -206,4 +206,95 @@ Kernel scatter_owner_kernel(const Problem& p, const ScatterForm& form, const Tar
   return kernel;
 }
 
+Kernel scatter_rows_kernel(const Problem& p, const ScatterForm& form) {
+  constexpr int kColumns = 4;  // per thread
+  const TensorDesc& out = p.out[0];
+  const std::vector<int> lines = other_dims(form);
+  const Space line_space = select(form.space, lines), entry_space = select(form.space, form.indexed_dims);
+  Shape places;
+  for (int axis : form.axes) places.push_back(out.shape[axis]);
+  Kernel kernel("scatter_rows", wide(p, form));
+  kernel.threads = 128;
+  kernel.grid = {numel(places), ceildiv(numel(line_space.size), 128 * kColumns), 1};
+  const std::string acc = out.dtype == DType::F64 ? "double" : is_float(out.dtype) ? "float" : arithmetic_type(out.dtype);
+  Vars vars = value_vars(kernel, p, form);
+  vars.insert(vars.end(), {{"a", acc},
+                           {"C", std::to_string(kColumns)},
+                           {"columns", kernel.value(numel(line_space.size))},
+                           {"n", kernel.value(numel(entry_space.size))},
+                           {"in", pointer(kernel, operand(p.in[0], 0), false)}});
+  kernel.add("  constexpr int C = $C;\n  __shared__ unsigned named[32];\n  const int tid = threadIdx.x, warp = tid / 32, lane = tid % 32;\n", vars);
+  const auto at = split(kernel, kernel.body, "(idx)blockIdx.x", places, "at");
+  std::string hit = "true", place = "(idx)0", from = "(idx)0";
+  for (size_t k = 0; k < form.axes.size(); ++k) {
+    hit += " && x" + std::to_string(k) + " == " + at[k];
+    place += " + " + at[k] + " * (idx)" + kernel.value(out.strides[form.axes[k]]);
+    from += " + " + at[k] + " * (idx)" + kernel.value(p.in[0].strides[form.axes[k]]);
+  }
+  // Where the block's columns lie in the source, the target and input 0.
+  std::vector<Dim> in_strides;
+  for (int d = 0; d < out.rank(); ++d)
+    if (std::find(form.axes.begin(), form.axes.end(), d) == form.axes.end()) in_strides.push_back(p.in[0].strides[d]);
+  kernel.add(R"(  $a old[C];
+  idx of_values[C], of_out[C];
+#pragma unroll
+  for (int j = 0; j < C; ++j) {
+    const idx column = ((idx)blockIdx.y * C + j) * 128 + tid;
+    of_out[j] = -1;
+    of_values[j] = 0;
+    old[j] = 0;
+    if (column >= $columns) continue;
+)",
+             vars);
+  const auto column = split(kernel, kernel.body, "column", line_space.size, "c");
+  vars.insert(vars.end(), {{"place", place},
+                           {"line", offset(kernel, line_space.strides.back(), column)},
+                           {"values_line", offset(kernel, line_space.strides[0], column)},
+                           {"from", from},
+                           {"x", offset(kernel, in_strides, column)}});
+  kernel.add(R"(    of_out[j] = $place + $line;
+    of_values[j] = $values_line;
+    old[j] = tg_cvt<$a>(($in)[$from + $x]);
+  }
+  for (idx base = 0; base < $n; base += 1024) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const idx e = base + i * 128 + tid;
+      bool hit = false;
+      if (e < $n) {
+)",
+             vars);
+  const auto coords = join(form, lines, std::vector<std::string>(lines.size(), "0"), split(kernel, kernel.body, "e", entry_space.size, "e"));
+  kernel.body += load_indices(kernel, p, form, coords);
+  vars.push_back({"hit", hit});
+  kernel.add(R"(      hit = $hit;
+      }
+      const unsigned bits = __ballot_sync(0xffffffffu, hit);
+      if (lane == 0) named[i * 4 + warp] = bits;
+    }
+    __syncthreads();
+    for (int w = 0; w < 32; ++w)
+      for (unsigned bits = named[w]; bits != 0; bits &= bits - 1) {
+        const idx e = base + w * 32 + (31 - __clz((int)(bits & (0u - bits))));
+)",
+             vars);
+  const auto entry = join(form, lines, std::vector<std::string>(lines.size(), "0"), split(kernel, kernel.body, "e", entry_space.size, "f"));
+  vars.insert(vars.end(), {{"v", offset(kernel, form.space.strides[0], entry)}, {"new", combined(form.kind, "old[j]", "v")}});
+  kernel.add(R"(#pragma unroll
+        for (int j = 0; j < C; ++j)
+          if (of_out[j] >= 0) {
+            const $a v = tg_cvt<$a>(($values)[$v + of_values[j]]);
+            old[j] = ($a)($new);
+          }
+      }
+    __syncthreads();
+  }
+#pragma unroll
+  for (int j = 0; j < C; ++j)
+    if (of_out[j] >= 0) ($out)[of_out[j]] = tg_cvt<$s>(old[j]);
+)",
+             vars);
+  return kernel;
+}
+
 }  // namespace tuyere::codegen

@@ -20,9 +20,10 @@ class NormTactic : public CudaTactic {
  public:
   Support accepts(const Problem& problem, const Target& target) const override {
     REQUIRE(std::holds_alternative<Norm>(problem.op), kOtherOperator);
-    REQUIRE(!std::get<Norm>(problem.op).statistics, "the statistics are wanted");
     if (is_empty(problem)) return Support::yes();
-    return restrictions(norm_form(problem), problem, target);
+    const NormForm form = norm_form(problem);
+    REQUIRE(form.statistics < 0 || !(form.real64 || form.rms), "the statistics of layer norms are kept in f32");
+    return restrictions(form, problem, target);
   }
   std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
     if (is_empty(problem)) return {""};
@@ -115,6 +116,7 @@ void add_norm_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<RegisterNorm>());
   list.push_back(std::make_unique<SplitNorm>());
   list.push_back(std::make_unique<LoopNorm>());
+  ADD_TACTIC(list, LayerNormGradientRows);
 }
 
 }  // namespace tuyere

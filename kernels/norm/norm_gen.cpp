@@ -54,6 +54,7 @@ class NormWriter {
 )",
             vars);
     }
+    put_statistics(k, w);
     w.open(true);
     w.coordinates();
     finish(k, w, "v[e][j]", "[e]");
@@ -161,7 +162,15 @@ class NormWriter {
     k.add("  const T $r = tg_group_merge<$ty>($sum, shared).v;\n", {{"r", result}, {"ty", std::to_string(plan_.ty)}, {"sum", result + "_sum"}});
   }
 
+  /// One thread of the row's first block.
+  void put_statistics(Kernel& k, RowWriter& w) {
+    if (f_.statistics < 0) return;
+    k.add("  if (live && ry == 0 && part == 0) {\n    *($mean) = (float)mean;\n    *($rstd) = (float)rstd;\n  }\n",
+          {{"mean", w.row_address(f_.statistics, true)}, {"rstd", w.row_address(f_.statistics + 1, true)}});
+  }
+
   void pass_apply(Kernel& k, RowWriter& w) {
+    put_statistics(k, w);
     w.open(false);
     load_all(k, w);
     finish(k, w, "", "");
@@ -242,15 +251,16 @@ NormForm norm_form(const Problem& p) {
   f.extra = next;
   f.extras = inputs - next;
   f.out = inputs;
-  f.outputs = static_cast<int>(p.out.size());
+  f.outputs = static_cast<int>(p.out.size()) - (op.statistics ? 2 : 0);
+  if (op.statistics) f.statistics = f.out + f.outputs;
   std::vector<std::vector<Dim>> strides;
   for (int t = 0; t < inputs; ++t) {
     f.rows.ops.push_back(operand(p.in[t], t));
     strides.push_back(t == f.weight || t == f.bias ? parameter_strides(op, p.in[t], rank) : broadcast_strides(p.in[t], shape));
   }
-  for (int t = 0; t < f.outputs; ++t) {
-    f.rows.ops.push_back(operand(p.out[t], inputs + t));
-    strides.push_back(p.out[t].strides);
+  for (size_t t = 0; t < p.out.size(); ++t) {
+    f.rows.ops.push_back(operand(p.out[t], inputs + static_cast<int>(t)));
+    strides.push_back(broadcast_strides(p.out[t], shape));
   }
   std::vector<int> outer, inner;
   if (op.kind == NormKind::group) {

@@ -11,7 +11,8 @@ struct NormForm {
   int inputs = 1;              // of the prologue
   int weight = -1, bias = -1;  // tensor numbers
   int extra = 0, extras = 0;   // first of the epilogue's further inputs, and how many
-  int out = 0, outputs = 1;    // first output, and how many
+  int out = 0, outputs = 1;    // first output, and how many that have x's shape
+  int statistics = -1;         // tensor of the means, before that of 1 / sqrt(variance + eps)
   bool rms = false;
   double eps = 0;
   Program prologue, epilogue;

@@ -24,6 +24,7 @@ class GlobalPool final : public CudaTactic {
  public:
   std::string_view name() const override { return "own.pool.global"; }
   Support accepts(const Problem& problem, const Target&) const override {
+    REQUIRE(std::holds_alternative<Pool>(problem.op) || std::holds_alternative<AdaptivePool>(problem.op), kOtherOperator);
     REQUIRE(is_global_pool(problem), "the windows do not cover the input");
     return Support::yes();
   }
@@ -43,6 +44,7 @@ class GlobalPool final : public CudaTactic {
 void add_pool_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<GlobalPool>());
   list.push_back(std::make_unique<WindowPool>());
+  ADD_TACTIC(list, GatherPoolGradient);
 }
 
 }  // namespace tuyere

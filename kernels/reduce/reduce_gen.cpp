@@ -88,7 +88,7 @@ class ReduceWriter {
   }
 
   Kernel reduce() {
-    Kernel k("reduce", wide_);
+    Kernel k(f_.name, wide_);
     k.threads = plan_.tx * plan_.ty;
     k.grid = {ceildiv(numel(outer_), plan_.tx), plan_.split, 1};
     k.define(definitions(f_));
@@ -114,7 +114,7 @@ class ReduceWriter {
   }
 
   Kernel finish_split() {
-    Kernel k("reduce_merge", wide_);
+    Kernel k(f_.name + "_merge", wide_);
     k.threads = 128;
     k.grid[0] = ceildiv(numel(f_.rows.outer.size), k.threads);
     k.define(definitions(f_));

@@ -14,8 +14,9 @@ struct ReduceForm {
   std::string kind;  // accumulator: "sum", "mean", "max", "min", "prod", "any", "all", "var", "argmax", "argmin"
   double correction = 0;
   Program prologue, epilogue;
-  DType value = DType::F32;  // compute type of the reduced values
-  DType type = DType::F32;   // dtype of the output
+  DType value = DType::F32;     // compute type of the reduced values
+  DType type = DType::F32;      // dtype of the output
+  std::string name = "reduce";  // of the kernel: unique in its source
 };
 ReduceForm reduce_form(const Problem& problem);
 /// The form of any reduction of in[0..inputs-1] over `axes` (non-negative) to problem.out[0].

@@ -2,7 +2,10 @@
 // "cudnn" steps: one operation graph, then what it could not say as a kernel of our own.
 #ifdef TUYERE_WITH_CUDA
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
+#include "kernels/api/cuda_step.h"
 #include "kernels/run/cuda_driver.h"
 #include "kernels/run/cudnn_plan.h"
 #include "kernels/run/executors.h"
@@ -37,6 +40,17 @@ Result<PlanPtr> find_plan(const CudnnStep& step, const CudnnSizes& sizes, int de
   TRY_ASSIGN(PlanPtr plan, build_plan(*api, handle, step, sizes, strict));
   plans().add(key, plan);
   return plan;
+}
+
+/// What remains of a step without elements. The gradient of a weight by no images is zero.
+Result<std::unique_ptr<Executable>> prepare_empty(const CudnnStep& step, const CudnnSizes& sizes, const PrepareArgs& args) {
+  if (!step.weight_gradient) return std::unique_ptr<Executable>(new EmptyExecutable);
+  const CudnnTensor& gradient = step.tensors[step.w];
+  const std::vector<int64_t>& dims = sizes.tensors[step.w].dims;
+  const int64_t bytes = bytes_of(gradient.dtype, std::accumulate(dims.begin(), dims.end(), int64_t{1}, std::multiplies<>()));
+  KernelLaunch zeros;
+  zeros.args = {KernelArg::ptr(gradient.position), KernelArg::int64(bytes)};
+  return cuda_executor()->prepare({"cuda", to_json(CudaStep{{zeros}}), {}, 0}, args);
 }
 
 /// A plan and where its tensors are. cuDNN wants a new variant pack for new addresses; while they stay the same, run() only executes.
@@ -94,7 +108,7 @@ class CudnnExecutor final : public Executor {
     TRY(scope.status());
     TRY_ASSIGN(const CudnnStep step, parse_cudnn_step(spec.attrs));
     TRY_ASSIGN(const CudnnSizes sizes, concrete_sizes(step, args.known_symbols()));
-    if (sizes.empty()) return std::unique_ptr<Executable>(new EmptyExecutable);
+    if (sizes.empty()) return prepare_empty(step, sizes, args);
     const size_t workspace_at = args.in.size() + args.out.size();
     for (const CudnnTensor& tensor : step.tensors)
       if (tensor.position >= static_cast<int>(workspace_at)) return Status(Code::DataLoss, "a cudnn step names tensor " + std::to_string(tensor.position));

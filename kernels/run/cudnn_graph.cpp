@@ -57,7 +57,17 @@ Result<CudnnDescriptor> convolution(const Cudnn& api, const CudnnStep& step) {
 Status add_convolution(const Cudnn& api, CudnnGraph& graph, const CudnnStep& step) {
   TRY_ASSIGN(CudnnDescriptor conv, convolution(api, step));
   const float alpha = 1, beta = 0;
-  if (step.transposed) {
+  if (step.weight_gradient) {
+    TRY_ASSIGN(CudnnDescriptor op, CudnnDescriptor::make(api, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC, conv));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X, graph.tensors[step.x]));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY, graph.tensors[step.y]));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW, graph.tensors[step.w]));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_TYPE_FLOAT, alpha));
+    TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA, CUDNN_TYPE_FLOAT, beta));
+    TRY(op.finalize("cuDNN weight gradient"));
+    graph.operations.push_back(std::move(op));
+  } else if (step.transposed) {
     TRY_ASSIGN(CudnnDescriptor op, CudnnDescriptor::make(api, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR));
     TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, conv));
     TRY(op.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, graph.tensors[step.x]));

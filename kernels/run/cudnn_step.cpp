@@ -48,6 +48,7 @@ void check(const CudnnStep& step) {
   bool good = known(step.x) && known(step.w) && known(step.y);
   for (const CudnnPointwise& p : step.pointwise) good = good && known(p.x) && known(p.y) && (p.b == -1 || known(p.b));
   if (!good) throw std::invalid_argument("an operation names a tensor that is not there");
+  if (step.weight_gradient && (step.transposed || !step.pointwise.empty())) throw std::invalid_argument("the gradient of a weight with something else");
   const size_t spatial = step.stride.size();
   if (spatial == 0 || step.pad_before.size() != spatial || step.pad_after.size() != spatial || step.dilation.size() != spatial)
     throw std::invalid_argument("spatial attributes of different lengths");
@@ -82,6 +83,7 @@ void write_convolution(const CudnnStep& step, json& j) {
   j["x"] = step.x, j["w"] = step.w, j["y"] = step.y;
   j["stride"] = step.stride, j["pad_before"] = step.pad_before, j["pad_after"] = step.pad_after, j["dilation"] = step.dilation;
   if (step.transposed) j["transposed"] = true;
+  if (step.weight_gradient) j["weight_gradient"] = true;
   if (step.tf32) j["tf32"] = true;
   if (!step.pointwise.empty()) j["pointwise"] = std::move(pointwise);
 }
@@ -90,7 +92,7 @@ void read_convolution(const json& j, CudnnStep& step) {
   step.x = j.at("x").get<int>(), step.w = j.at("w").get<int>(), step.y = j.at("y").get<int>();
   for (auto [name, list] : {std::pair{"stride", &step.stride}, {"pad_before", &step.pad_before}, {"pad_after", &step.pad_after}, {"dilation", &step.dilation}})
     *list = j.at(name).get<std::vector<int64_t>>();
-  step.transposed = j.value("transposed", false), step.tf32 = j.value("tf32", false);
+  step.transposed = j.value("transposed", false), step.weight_gradient = j.value("weight_gradient", false), step.tf32 = j.value("tf32", false);
   if (j.contains("pointwise"))
     for (const json& p : j["pointwise"])
       step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});

@@ -39,12 +39,13 @@ struct CudnnAttention {
 };
 
 /// With `attention`, that alone. Otherwise tensors[y] = conv(tensors[x], tensors[w]), then `pointwise` in order, then `then`: a CudaStep in JSON over the same
-/// pointers and blobs. transposed: the gradient of a convolution by its data; w [C, O / groups, ...].
+/// pointers and blobs. transposed: the gradient of a convolution by its data; w [C, O / groups, ...]. weight_gradient: tensors[w] is the gradient of the
+/// convolution of tensors[x] by its weight, for the gradient tensors[y] of its result.
 struct CudnnStep {
   std::vector<CudnnTensor> tensors;
   int x = 0, w = 1, y = 2;
   std::vector<int64_t> stride, pad_before, pad_after, dilation;
-  bool transposed = false, tf32 = false, deterministic = true;
+  bool transposed = false, weight_gradient = false, tf32 = false, deterministic = true;
   std::vector<CudnnPointwise> pointwise;
   std::optional<CudnnAttention> attention;
   std::string config;          // "eng=41 k2=0 k13=1"; "": ask the heuristics

@@ -44,14 +44,21 @@ struct CudaLists {
     add_cublaslt_conv_tactics(list);
     add_conv_cuda_tactics(list);
   }
+  void operator()(const ConvWeightGradient&) {
+    add_cudnn_conv_tactics(list);
+    add_conv_cuda_tactics(list);
+  }
   void operator()(const Attention&) {
     add_cudnn_attention_tactics(list);
     add_attention_cuda_tactics(list);
   }
+  void operator()(const AttentionGradient&) { add_attention_cuda_tactics(list); }
   void operator()(const Softmax&) { add_softmax_cuda_tactics(list); }
   void operator()(const Norm&) { add_norm_cuda_tactics(list); }
+  void operator()(const LayerNormGradient&) { add_norm_cuda_tactics(list); }
   void operator()(const Pool&) { add_pool_cuda_tactics(list); }
   void operator()(const AdaptivePool&) { add_pool_cuda_tactics(list); }
+  void operator()(const PoolGradient&) { add_pool_cuda_tactics(list); }
   void operator()(const Resize&) { add_resize_cuda_tactics(list); }
   void operator()(const Iota&) { add_fill_cuda_tactics(list); }
   void operator()(const Fill&) { add_fill_cuda_tactics(list); }
@@ -62,10 +69,6 @@ struct CudaLists {
   void operator()(const Permute&) { add_layout_cuda_tactics(list); }
   void operator()(const Expand&) { add_layout_cuda_tactics(list); }
   void operator()(const Slice&) { add_layout_cuda_tactics(list); }
-  void operator()(const LayerNormGradient&) {}   // decomposed before it gets here
-  void operator()(const AttentionGradient&) {}   // hosted
-  void operator()(const ConvWeightGradient&) {}  // hosted
-  void operator()(const PoolGradient&) {}        // hosted
   void operator()(const HostCall&) {}
   void operator()(const If&) {}
   void operator()(const While&) {}

@@ -38,7 +38,7 @@ def compile_with(session: "Session", gm, example_inputs):
         fw_compiler=session.compile_forward,
         bw_compiler=session.compile_backward,
         inference_compiler=session.compile_inference,
-        decompositions=decompositions.for_compile(training, session.device),
+        decompositions=decompositions.for_compile(training),
         partition_fn=session.partition,
     )
     if training:
@@ -71,7 +71,6 @@ class Session:
         self.options, self.parts = options, StepParts()
         self.name = getattr(gm, "_lazy_graph_name", "graph")
         own = [(n, t) for n, t in gm.named_parameters(remove_duplicate=False)] + [(n, t) for n, t in gm.named_buffers(remove_duplicate=False)]
-        self.device = "cuda" if any(isinstance(t, torch.Tensor) and t.is_cuda for t in (*inputs, *gm.parameters(), *gm.buffers())) else "cpu"
         placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
         self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
 

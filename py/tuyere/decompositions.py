@@ -7,6 +7,8 @@ from typing import Any, Callable, Dict
 
 import torch
 
+from . import fused_attention
+
 aten = torch.ops.aten
 
 # Composite ops that reach the converter table whole: the engine has something better than their decomposition.
@@ -47,13 +49,12 @@ _MORE = [
     aten.triu_indices.default,
 ]
 
-# A training step reads the statistics of normalizations again, which a whole op keeps to itself; on the CPU layer norms give them and have a gradient.
-_TRAINING = [aten.native_layer_norm.default, aten.native_group_norm.default]
-_KEPT_ON_CPU = [aten.native_layer_norm.default, aten.native_layer_norm_backward.default]
+# A training step reads the statistics of normalizations again, which a whole op keeps to itself; layer norms give them and have a gradient.
+_TRAINING = [aten.native_group_norm.default]
 
 # Left alone: their decomposition draws other random numbers than eager does, writes in place after functionalization, or is one for inference only.
 _KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
-_KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default]
+_KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default, aten.native_layer_norm.default, aten.native_layer_norm_backward.default]
 
 OWN: Dict[Any, Callable] = {}
 
@@ -66,12 +67,12 @@ def _replaces(*ops):
     return note
 
 
-def for_compile(training: bool, device: str = "cpu"):
-    """Decompositions of the torch.compile path. device: where the model is, "cpu" or "cuda"."""
+def for_compile(training: bool):
+    """Decompositions of the torch.compile path."""
     table = dict(torch._decomp.core_aten_decompositions())
     table.update({op: torch._decomp.decomposition_table[op] for op in _MORE + (_TRAINING if training else [])})
-    kept = _KEPT + (_KEPT_IN_TRAINING if training else [])
-    return _finish(table, kept + (_KEPT_ON_CPU if training and device == "cpu" else []))
+    table = _finish(table, _KEPT + (_KEPT_IN_TRAINING if training else []))
+    return {**table, **fused_attention.TRAINING} if training else table
 
 
 def for_export():

@@ -2,6 +2,7 @@
 """Training steps: forward and backward are engines, parameters are inputs of them, and the losses are eager's."""
 
 import copy
+import types
 
 import pytest
 import torch
@@ -114,19 +115,93 @@ def gradients(f, arguments, dtype, backend=None):
     """Of f, with a smooth loss; what autograd computes with f compiled or not."""
     arguments = [a.detach().to(dtype).requires_grad_() for a in arguments]
     y = (f if backend is None else torch.compile(f, backend=backend))(*arguments)
-    return torch.autograd.grad((y.float() if dtype == torch.bfloat16 else y).pow(3).mean(), arguments)
+    return torch.autograd.grad((y.float() if dtype.itemsize == 2 else y).pow(3).mean(), arguments)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", GRADIENTS)
-def test_gradients_against_float64(name, dtype):
+PLACES = [("cpu", torch.float32), ("cpu", torch.bfloat16)]
+PLACES += [pytest.param("cuda", dtype, marks=pytest.mark.gpu) for dtype in (torch.float32, torch.bfloat16, torch.float16)]
+
+
+def function_on(name, device):
+    """The function and its arguments; tensors that it closes over are moved."""
     f, shapes = GRADIENTS[name]
+    moved = [types.CellType(c.cell_contents.to(device) if isinstance(c.cell_contents, torch.Tensor) else c.cell_contents) for c in f.__closure__ or ()]
+    made = types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(moved))
+    made.__kwdefaults__ = f.__kwdefaults__
+    return made, [torch.randn(shape, device=device) for shape in shapes]
+
+
+@pytest.mark.parametrize(("device", "dtype"), PLACES)
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_gradients_against_float64(name, device, dtype, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    f, arguments = function_on(name, device)
     torch._dynamo.reset()
     tuyere.clear_reports()
-    arguments = [torch.randn(shape).to(dtype) for shape in shapes]
+    arguments = [a.to(dtype) for a in arguments]
     exact = gradients(f, arguments, torch.float64)
     for got, eager, want in zip(gradients(f, arguments, dtype, "tuyere"), gradients(f, arguments, dtype), exact, strict=True):
         assert_close(got, eager, want, name)
+    assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
+
+
+class Block(torch.nn.Module):
+    """Of a vision transformer, with its patches."""
+
+    def __init__(self):
+        super().__init__()
+        n = torch.nn
+        self.patches, self.classes = n.Conv2d(3, 64, 4, 4), n.Linear(64, 10)
+        self.first, self.second, self.qkv, self.out = n.LayerNorm(64), n.LayerNorm(64), n.Linear(64, 192), n.Linear(64, 64)
+        self.mlp = n.Sequential(n.Linear(64, 128), n.GELU(), n.Linear(128, 64))
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(self.first(x)).view(*x.shape[:2], 3, 4, 16).permute(2, 0, 3, 1, 4).unbind(0)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(x.shape))
+        return self.classes((x + self.mlp(self.second(x))).mean(1))
+
+
+def cnn():
+    n = torch.nn
+    stem = [n.Conv2d(3, 16, 3, padding=1, bias=False), n.BatchNorm2d(16), n.ReLU(), n.MaxPool2d(3, 2, 1)]
+    body = [n.Conv2d(16, 64, 3, 2, 1), n.GroupNorm(4, 64), n.SiLU(), n.Conv2d(64, 64, 3, padding=1, groups=64), n.AvgPool2d(2)]
+    return n.Sequential(*stem, *body, n.AdaptiveAvgPool2d(1), n.Flatten(), n.Linear(64, 10))
+
+
+def mlp():
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 64), torch.nn.Tanh(), torch.nn.RMSNorm(64), torch.nn.Linear(64, 10))
+
+
+def step(model, x, labels, autocast):
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        loss = F.cross_entropy(model(x), labels)
+    return torch.autograd.grad(loss, list(model.parameters()))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("make", [cnn, Block, mlp])
+def test_models_are_native_on_the_gpu(make, autocast, monkeypatch):
+    """A training step is one engine forward and one backward, without PyTorch's ops inside."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    tuyere.clear_reports()
+    model, x, labels = make().cuda(), torch.randn(8, 3, 16, 16, device="cuda"), torch.arange(8, device="cuda")
+    exact = step(copy.deepcopy(model).double(), x.double(), labels, False)
+    eager = step(copy.deepcopy(model), x, labels, autocast)
+    for got, other, want in zip(step(torch.compile(model, backend="tuyere"), x, labels, autocast), eager, exact, strict=True):
+        assert_close(got, other, want)
+    assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
+
+
+@pytest.mark.gpu
+def test_embedding_on_the_gpu():
+    tuyere.clear_reports()
+    model, tokens = torch.nn.Embedding(50, 16, padding_idx=0).cuda(), torch.randint(0, 50, (4, 9), device="cuda")
+    other = copy.deepcopy(model)
+    torch.compile(model, backend="tuyere")(tokens).square().sum().backward()
+    other(tokens).square().sum().backward()
+    assert close(model.weight.grad, other.weight.grad, 1e-6)
     assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
 
 

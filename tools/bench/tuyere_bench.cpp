@@ -60,6 +60,25 @@ HostTensor random_tensor(const Problem& problem, const TensorDesc& desc, std::mt
   return t;
 }
 
+/// Where the maxima of a pooling came from: the last pixel of each window that is inside.
+void place_maxima(const PoolGradient& op, const Symbols& hints, HostTensor& places) {
+  const std::vector<int64_t> size = eval(op.size, hints), &shape = places.view.shape;
+  const size_t lead = shape.size() - size.size();
+  for (int64_t i = 0; i < places.view.numel(); ++i) {
+    int64_t flat = 0, offset = 0, stride = places.view.numel();
+    for (size_t d = 0; d < shape.size(); ++d) {
+      stride /= shape[d];
+      const int64_t o = i / stride % shape[d];
+      offset += o * places.view.strides[d];
+      if (d < lead) continue;
+      const size_t k = d - lead;
+      const int64_t end = op.kernel.empty() ? ((o + 1) * size[k] + shape[d] - 1) / shape[d] : o * op.stride[k] - op.pad[k] + op.kernel[k];
+      flat = flat * size[k] + std::min(end, size[k]) - 1;
+    }
+    store_from_double(places.view.dtype, places.data.data(), offset, static_cast<double>(flat));
+  }
+}
+
 /// Masks that are added forbid some keys, and all keys of their last row.
 void forbid_some(HostTensor& mask) {
   const int64_t count = static_cast<int64_t>(mask.data.size()) * 8 / bits(mask.view.dtype);
@@ -255,6 +274,7 @@ void run_problem(const std::string& text, const Target& target, DeviceApi* api, 
     std::mt19937 rng(args.seed);
     for (const TensorDesc& in : c.problem.in) c.in.push_back(random_tensor(c.problem, in, rng));
     if (std::holds_alternative<Attention>(c.problem.op) && c.in.size() > 3 && is_float(c.in[3].view.dtype)) forbid_some(c.in[3]);
+    if (const auto* pool = std::get_if<PoolGradient>(&c.problem.op); pool && c.in.size() > 1) place_maxima(*pool, c.problem.hints, c.in[1]);
     c.want = reference(c, target, api);
   } catch (const std::exception& e) {
     totals.failed += 1;

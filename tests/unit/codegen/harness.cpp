@@ -76,6 +76,25 @@ void randomize(Tensor& t, int64_t limit, bool distinct, std::mt19937& rng) {
   }
 }
 
+/// Where the maxima of a pooling came from: some pixel of each window.
+void randomize_places(Tensor& t, const PoolGradient& op, const Symbols& symbols, std::mt19937& rng) {
+  const std::vector<int64_t> size = eval(op.size, symbols), &shape = t.view.shape;
+  const size_t lead = shape.size() - size.size();
+  for (int64_t i = 0; i < t.view.numel(); ++i) {
+    int64_t flat = 0, stride = t.view.numel();
+    for (size_t d = 0; d < shape.size(); ++d) {
+      stride /= shape[d];
+      if (d < lead) continue;
+      const size_t k = d - lead;
+      const int64_t o = i / stride % shape[d], begin = op.kernel.empty() ? o * size[k] / shape[d] : o * op.stride[k] - op.pad[k],
+                    end = op.kernel.empty() ? ((o + 1) * size[k] + shape[d] - 1) / shape[d] : begin + op.kernel[k];
+      const int64_t low = std::max<int64_t>(begin, 0), high = std::min(end, size[k]);
+      flat = flat * size[k] + low + static_cast<int64_t>(rng() % static_cast<uint64_t>(high - low));
+    }
+    t.set(i, static_cast<double>(flat));
+  }
+}
+
 double tolerance(DType type) {
   switch (type) {
     case DType::F64:
@@ -137,7 +156,11 @@ std::string run_once(const Problem& p, const emulator::Module& module, const cod
   std::vector<Tensor> in, out, want;
   for (size_t k = 0; k < p.in.size(); ++k) {
     in.emplace_back(p.in[k], symbols);
-    randomize(in.back(), index_limit(p, k, symbols), !p.deterministic, rng);
+    const auto* pool = std::get_if<PoolGradient>(&p.op);
+    if (pool && k == 1)
+      randomize_places(in.back(), *pool, symbols, rng);
+    else
+      randomize(in.back(), index_limit(p, k, symbols), !p.deterministic, rng);
   }
   for (const TensorDesc& t : p.out) out.emplace_back(t, symbols), want.emplace_back(t, symbols);
   run_reference(p, in, want, symbols);
@@ -158,7 +181,7 @@ std::string run_once(const Problem& p, const emulator::Module& module, const cod
 
 std::vector<ListedProblem> listed_problems() {
   std::vector<ListedProblem> all;
-  for (const char* family : {"pointwise", "layout", "gather", "reduce", "softmax", "norm", "pool", "order"}) {
+  for (const char* family : {"pointwise", "layout", "gather", "reduce", "softmax", "norm", "pool", "order", "gradient"}) {
     const std::string stem = std::string("problems_") + family;
     const std::filesystem::path path = std::filesystem::path(TUYERE_SOURCE_DIR) / "tests/kernels_gpu" / (stem + ".txt");
     std::ifstream in(path);

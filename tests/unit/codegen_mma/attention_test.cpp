@@ -107,9 +107,30 @@ std::vector<AttentionCase> other_cases() {
   return all;
 }
 
+std::vector<AttentionCase> logsumexp_cases() {
+  const TensorDesc half = packed(H, "[1,2,37,64]"), mask = dense(DType::Bool, "[37,37]");
+  return {
+      {"logsumexp", {half, half, half}, {half, dense(F, "[1,2,37]")}, true, {32, 32, 2}, {}},
+      {"logsumexp_mask", {half, half, half, mask}, {half, dense(F, "[1,2,37]")}, false, {16, 32, 1}, {}},
+      {"logsumexp_split_packed",
+       {packed(B, "[2,4,9,32]"), packed(B, "[2,1,9,32]"), packed(B, "[2,1,9,24]")},
+       {packed(F, "[2,4,9,24]"), dense(F, "[2,4,9]")},
+       true,
+       {32, 32, 2, 2, 4, true},
+       {}},
+      {"logsumexp_split_plain", {half, half, half}, {half, dense(F, "[1,2,37]")}, false, {16, 32, 1, 2, 3}, {}},
+      {"logsumexp_generic",
+       {dense(F, "[1,2,9,20]"), dense(F, "[1,2,150,20]"), dense(F, "[1,2,150,40]"), dense(DType::Bool, "[9,150]")},
+       {packed(F, "[1,2,9,40]"), dense(F, "[1,2,9]")},
+       false,
+       kGeneric,
+       {}},
+  };
+}
+
 std::vector<AttentionCase> attention_cases() {
   std::vector<AttentionCase> all = plain_cases();
-  for (const std::vector<AttentionCase>& more : {masked_cases(), other_cases()}) all.insert(all.end(), more.begin(), more.end());
+  for (const std::vector<AttentionCase>& more : {masked_cases(), other_cases(), logsumexp_cases()}) all.insert(all.end(), more.begin(), more.end());
   return all;
 }
 
@@ -120,6 +141,7 @@ Problem problem(const AttentionCase& c) {
   op.causal = c.causal;
   op.has_mask = c.in.size() > 3;
   op.type = c.out[0].dtype;
+  op.logsumexp = c.out.size() > 1;
   p.op = op;
   p.in = c.in, p.out = c.out, p.hints = c.hints;
   return p;

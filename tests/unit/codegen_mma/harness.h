@@ -142,6 +142,7 @@ struct NamedSource {
 std::vector<NamedSource> matmul_sources();
 std::vector<NamedSource> conv_sources();
 std::vector<NamedSource> attention_sources();
+std::vector<NamedSource> attention_gradient_sources();
 
 /// Empty, or the first difference from the float64 reference.
 std::string check_matmul(const Problem& p, const mma::KernelSource& source);

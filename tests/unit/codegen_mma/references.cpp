@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "tests/unit/codegen_mma/harness.h"
 
 namespace tuyere::testing {
@@ -79,34 +81,58 @@ std::string check_conv(const Problem& p, const mma::KernelSource& source) {
   });
 }
 
+namespace {
+
+/// Of query i = [b, h, row, ...] and every key; -inf where it may not attend.
+std::vector<double> scores(const Attention& op, std::vector<Tensor>& in, const std::vector<int64_t>& i) {
+  Tensor &q = in[0], &k = in[1];
+  const int64_t keys = k.shape[2], share = q.shape[1] / k.shape[1];
+  std::vector<double> s(static_cast<size_t>(keys), -INFINITY);
+  for (int64_t j = 0; j < keys; ++j) {
+    if (op.causal && j > i[2]) continue;
+    double dot = 0;
+    for (int64_t d = 0; d < q.shape[3]; ++d) dot += q.get({i[0], i[1], i[2], d}) * k.get({i[0], i[1] / share, j, d});
+    s[j] = dot * op.scale;
+    if (!op.has_mask) continue;
+    const double m = in[3].broadcast({i[0], i[1], i[2], j});
+    s[j] = in[3].dtype == DType::Bool ? (m != 0 ? s[j] : -INFINITY) : s[j] + m;
+  }
+  return s;
+}
+
+double logsumexp(const std::vector<double>& s) {
+  const double top = *std::max_element(s.begin(), s.end());
+  double total = 0;
+  if (top == -INFINITY) return top;
+  for (double x : s) total += std::exp(x - top);
+  return top + std::log(total);
+}
+
+}  // namespace
+
 std::string check_attention(const Problem& p, const mma::KernelSource& source) {
   const Attention& op = std::get<Attention>(p.op);
   Tensors t(p, p.hints, 13);
   emulate(source, p, t);
-  Tensor &q = t.in[0], &k = t.in[1], &v = t.in[2];
-  const int64_t keys = k.shape[2], depth = q.shape[3], share = q.shape[1] / k.shape[1];
-  const double tolerance = q.dtype == DType::F64 ? 1e-11 : q.dtype == DType::F32 ? 1e-5 : 2.0 * epsilon(q.dtype);
+  Tensor& v = t.in[2];
+  const int64_t share = t.in[0].shape[1] / t.in[1].shape[1];
+  const DType type = t.in[0].dtype;
+  const double tolerance = type == DType::F64 ? 1e-11 : type == DType::F32 ? 1e-5 : 2.0 * epsilon(type);
+  if (op.logsumexp) {
+    Tensors sums{p, p.hints, 13};
+    sums.out.clear();
+    sums.out.push_back(std::move(t.out[1]));
+    t.out.pop_back();
+    const std::string text = compare(sums, Program{}, sums.in.size(), 1e-3, [&](const std::vector<int64_t>& i) { return logsumexp(scores(op, t.in, i)); });
+    if (!text.empty()) return "logsumexp: " + text;
+  }
   return compare(t, Program{}, t.in.size(), tolerance, [&](const std::vector<int64_t>& i) {
-    std::vector<double> s(keys, -INFINITY);
-    double top = -INFINITY, total = 0, sum = 0;
-    for (int64_t j = 0; j < keys; ++j) {
-      if (op.causal && j > i[2]) continue;
-      double dot = 0;
-      for (int64_t d = 0; d < depth; ++d) dot += q.get({i[0], i[1], i[2], d}) * k.get({i[0], i[1] / share, j, d});
-      s[j] = dot * op.scale;
-      if (op.has_mask) {
-        const double m = t.in[3].broadcast({i[0], i[1], i[2], j});
-        s[j] = t.in[3].dtype == DType::Bool ? (m != 0 ? s[j] : -INFINITY) : s[j] + m;
-      }
-      top = std::max(top, s[j]);
-    }
-    if (top == -INFINITY) return 0.0;
-    for (int64_t j = 0; j < keys; ++j) {
-      const double e = std::exp(s[j] - top);
-      total += e;
-      if (e > 0) sum += e * v.get({i[0], i[1] / share, j, i[3]});
-    }
-    return sum / total;
+    const std::vector<double> s = scores(op, t.in, i);
+    const double total = logsumexp(s);
+    double sum = 0;
+    for (size_t j = 0; j < s.size() && total > -INFINITY; ++j)
+      if (s[j] > -INFINITY) sum += std::exp(s[j] - total) * v.get({i[0], i[1] / share, static_cast<int64_t>(j), i[3]});
+    return sum;
   });
 }
 

@@ -28,8 +28,6 @@ TEST(Refusals, SayWhy) {
       {"%z: f32[2] = aten::scatter_reduce.two(self=%x, dim=0, index=%i, src=%x, reduce=\"mean\", include_self=true)", "scatter with reduction 'mean'"},
       {"%z: f32[2]@cuda:0 = aten::_to_copy(self=%x, dtype=none)", "moves data from cpu to cuda:0"},
       {"%z: f32[3] = aten::relu(self=%x)", "output 0 was recorded as f32[3] but converts to f32[2]"},
-      {"%z: f32[2]@cuda:0, %r: f32[2]@cuda:0 = aten::native_layer_norm(input=%x, normalized_shape=[2], weight=none, bias=none, eps=1e-05)\nreturn %z, %r",
-       "there is no kernel for it on cuda:0"},
       {"%z: f32[2] = aten::roll(self=%x, shifts=[1, 2], dims=[])", "roll of the flattened tensor by 2 shifts"},
       {"%z: f32[2] = aten::empty_like(self=%x)\nreturn %z", "uninitialized memory is an output"},
   };
@@ -37,6 +35,18 @@ TEST(Refusals, SayWhy) {
     std::string reason = refusal(std::string("graph \"g\"\n%x: f32[2] = input\n%m: bool[2] = input\n%i: i64[2] = input\n") + c.node + "\n");
     EXPECT_EQ(reason.substr(0, std::string(c.reason).size()), c.reason) << c.node;
   }
+}
+
+TEST(Refusals, KernelsOfTheDeviceDecide) {
+  const auto layer_norm = [](const std::string& type, const std::string& device) {
+    const std::string rest = "[4,2]" + device, one = "[4,1]" + device;
+    return refusal("graph \"g\"\n%x: " + type + rest + " = input\n%z: " + type + rest + ", %m: " + type + one + ", %r: " + type + one +
+                   " = aten::native_layer_norm(input=%x, normalized_shape=[2], weight=none, bias=none, eps=1e-05)\nreturn %z, %r\n");
+  };
+  EXPECT_EQ(layer_norm("f32", "@cuda:0"), "");
+  EXPECT_EQ(layer_norm("f32", ""), "");
+  EXPECT_EQ(layer_norm("f64", "@cuda:0"), "there is no kernel for it on cuda:0: the statistics of layer norms are kept in f32");
+  EXPECT_EQ(layer_norm("f64", ""), "there is no kernel for it on cpu: rows are kept in f32");
 }
 
 TEST(Refusals, ErrorsOfConvertNameTheNode) {

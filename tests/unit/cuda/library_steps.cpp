@@ -166,6 +166,27 @@ TEST(CudnnStep, FormsOfEpilogues) {
   EXPECT_EQ(split.tensors[split.y].position, 3);
 }
 
+TEST(CudnnStep, GradientOfAWeight) {
+  const Problem p = parse_problem(
+      "conv_weight_gradient kernel=[3,3] stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=2 | f32[4,64,8,8]{4096,1,512,64}, "
+      "f32[4,32,16,16]{8192,1,512,32} -> f32[64,16,3,3]{144,1,48,16}");
+  ASSERT_TRUE(cudnn_weight_gradient_fits(p, absent()));
+  CudnnStep step = make_cudnn_weight_gradient_step(p);
+  EXPECT_TRUE(step.weight_gradient);
+  EXPECT_EQ(str(step.tensors[step.x].dims), "[4,32,16,16]");
+  EXPECT_EQ(str(step.tensors[step.w].dims), "[64,16,3,3]");
+  EXPECT_EQ(str(step.tensors[step.y].dims), "[4,64,8,8]");
+  EXPECT_EQ(step.tensors[step.y].position, 0);
+  EXPECT_EQ(step.tensors[step.x].position, 1);
+  EXPECT_EQ(step.tensors[step.w].position, 2);
+  step.config = "eng=1 k2=0", step.tuned = {1, 2, 3}, step.version = 91900;
+  const auto read = parse_cudnn_step(to_json(step));
+  ASSERT_TRUE(read.is_ok()) << read.status().message();
+  EXPECT_EQ(read.value(), step);
+  step.transposed = true;
+  EXPECT_EQ(parse_cudnn_step(to_json(step)).status().code(), Code::DataLoss);
+}
+
 TEST(CudnnStep, OneDimensionGetsASecond) {
   Conv op;
   op.stride = {2}, op.pad_before = {1}, op.pad_after = {1}, op.dilation = {1}, op.output_padding = {0};

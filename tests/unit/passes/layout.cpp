@@ -79,6 +79,18 @@ TEST(Layout, GradientsOfConvolutionsShareOneCopy) {
                   weight + "g_1, x) kernel=[3,3] " + lists + "\ny = pointwise(a) program={i0:f32} types=[f32]\nreturn y, b");
 }
 
+TEST(Layout, WeightsThatChangeAndTheirGradientsOnCuda) {
+  const std::string lists = "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1]";
+  expect_pass(layout,
+              "g = input f32[n,8,6,6]@0231\nx = input f32[n,4,8,8]@0231\nw = input f32[8,4,3,3]\n"
+              "a = conv(g, w) transposed=true\nb = conv_weight_gradient(g, x) kernel=[3,3] " +
+                  lists + "\nc = relu(a)\nreturn c, b",
+              "g = input f32[n,8,6,6]@0231\nx = input f32[n,4,8,8]@0231\nw = input f32[8,4,3,3]\n"
+              "w_1@0231 = pointwise(w) program={i0:f32} types=[f32]\na@0231 = conv(g, w_1) transposed=true\nd@0231 = conv_weight_gradient(g, x) kernel=[3,3] " +
+                  lists + "\nc = relu(a)\nb = pointwise(d) program={i0:f32} types=[f32]\nreturn c, b",
+              on_cuda());
+}
+
 TEST(Layout, NothingToDo) { expect_unchanged(layout, "x = input f32[n,8]\nw = param f32[8,8]\ny = matmul(x, w)\nz = relu(y)\nreturn z\n"); }
 
 }  // namespace

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attention in training. PyTorch's dispatcher picks a fused op per device, with outputs that only its own kernels read (random states, lengths of sequences).
+Where there is no dropout, all of them become the two ops that have nothing else than the result and the logsumexp, and our kernels for these."""
+
+import math
+
+import torch
+
+aten = torch.ops.aten
+
+_forward = aten._scaled_dot_product_flash_attention_for_cpu.default
+_backward = aten._scaled_dot_product_flash_attention_for_cpu_backward.default
+
+
+def _fits(query, key, value, dropout_p):
+    """What the engine's kernels for gradients take, on every device; the same for a forward op and its backward."""
+    shapes = query.shape, key.shape, value.shape
+    return (
+        dropout_p == 0
+        and query.dtype in (torch.float16, torch.bfloat16, torch.float32)
+        and all(len(s) == 4 and s[0] == query.shape[0] and s[1] == query.shape[1] and s[3] == query.shape[3] for s in shapes)
+        and isinstance(query.shape[3], int)
+        and query.shape[3] <= 1024
+    )
+
+
+def _random_state(query):
+    return query.new_zeros((), dtype=torch.int64)
+
+
+def flash(query, key, value, dropout_p=0.0, is_causal=False, return_debug_mask=False, *, scale=None):
+    if return_debug_mask or not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    out, logsumexp = _forward(query, key, value, 0.0, is_causal, scale=scale)
+    state = _random_state(query)
+    return out, logsumexp, None, None, query.shape[2], key.shape[2], state, state, query.new_empty(0)
+
+
+def flash_backward(dout, query, key, value, out, logsumexp, cum_q, cum_k, max_q, max_k, dropout_p, is_causal, seed, offset, *, scale=None):
+    if not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    return _backward(dout, query, key, value, out, logsumexp, 0.0, is_causal, scale=scale)
+
+
+def cudnn(query, key, value, bias, compute_log_sumexp, dropout_p=0.0, is_causal=False, return_debug_mask=False, *, scale=None):
+    if return_debug_mask or not compute_log_sumexp or not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    out, logsumexp = _forward(query, key, value, 0.0, is_causal, attn_mask=bias, scale=scale)
+    state = _random_state(query)
+    return out, logsumexp.unsqueeze(-1), None, None, query.shape[2], key.shape[2], state, state, None
+
+
+def cudnn_backward(dout, query, key, value, out, logsumexp, seed, offset, bias, cum_q, cum_k, max_q, max_k, dropout_p, is_causal, *, scale=None):
+    if not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    return _backward(dout, query, key, value, out, logsumexp.squeeze(-1), 0.0, is_causal, attn_mask=bias, scale=scale)
+
+
+def efficient(query, key, value, bias, compute_log_sumexp, dropout_p=0.0, is_causal=False, *, scale=None):
+    if not compute_log_sumexp or not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    out, logsumexp = _forward(query, key, value, 0.0, is_causal, attn_mask=bias, scale=scale)
+    state = _random_state(query)
+    return out, torch.nn.functional.pad(logsumexp, (0, -query.shape[2] % 32)), state, state  # PyTorch's has whole blocks of queries
+
+
+def efficient_backward(dout, query, key, value, bias, out, logsumexp, seed, offset, dropout_p, wanted, is_causal=False, *, scale=None):
+    if not _fits(query, key, value, dropout_p):
+        return NotImplemented
+    logsumexp = logsumexp[:, :, : query.shape[2]]
+    gradients = _backward(dout, query, key, value, out, logsumexp, 0.0, is_causal, attn_mask=bias, scale=scale)
+    return (*gradients, _bias_gradient(dout, query, key, value, bias, out, logsumexp, is_causal, scale) if bias is not None and wanted[3] else None)
+
+
+def _bias_gradient(dout, query, key, value, bias, out, logsumexp, is_causal, scale):
+    """That of the scores."""
+    scores = query.float() @ key.float().transpose(-1, -2) * (scale if scale is not None else 1 / math.sqrt(query.shape[-1])) + bias
+    weights = (scores - logsumexp.unsqueeze(-1)).exp()
+    if is_causal:
+        weights = weights.tril()
+    slopes = dout.float() @ value.float().transpose(-1, -2) - (dout.float() * out.float()).sum(-1, keepdim=True)
+    return (weights * slopes).to(bias.dtype)
+
+
+TRAINING = {
+    aten._scaled_dot_product_flash_attention.default: flash,
+    aten._scaled_dot_product_flash_attention_backward.default: flash_backward,
+    aten._scaled_dot_product_cudnn_attention.default: cudnn,
+    aten._scaled_dot_product_cudnn_attention_backward.default: cudnn_backward,
+    aten._scaled_dot_product_efficient_attention.default: efficient,
+    aten._scaled_dot_product_efficient_attention_backward.default: efficient_backward,
+}
