@@ -86,8 +86,10 @@ TEST(Layout, WeightsThatChangeAndTheirGradientsOnCuda) {
               "a = conv(g, w) transposed=true\nb = conv_weight_gradient(g, x) kernel=[3,3] " +
                   lists + "\nc = relu(a)\nreturn c, b",
               "g = input f32[n,8,6,6]@0231\nx = input f32[n,4,8,8]@0231\nw = input f32[8,4,3,3]\n"
-              "w_1@0231 = pointwise(w) program={i0:f32} types=[f32]\na@0231 = conv(g, w_1) transposed=true\nd@0231 = conv_weight_gradient(g, x) kernel=[3,3] " +
-                  lists + "\nc = relu(a)\nb = pointwise(d) program={i0:f32} types=[f32]\nreturn c, b",
+              "d@0231 = conv_weight_gradient(g, x) kernel=[3,3] " +
+                  lists +
+                  "\nw_1@0231 = pointwise(w) program={i0:f32} types=[f32]\na@0231 = conv(g, w_1) transposed=true\nc = relu(a)\nb = pointwise(d) "
+                  "program={i0:f32} types=[f32]\nreturn c, b",
               on_cuda());
 }
 
