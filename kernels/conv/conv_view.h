@@ -65,9 +65,10 @@ mma::KernelSource depthwise_source(const Problem& problem, const Target& target,
 /// Output tiles of (high * rows) x (wide * columns) x `channels` per block; rows x columns outputs of four channels per thread.
 struct DepthwiseTile {
   int channels = 32, columns = 4, rows = 1, wide = 4, high = 4;
+  int stages = 1;  // 2: blocks stay and copy the next tile while they compute
   int threads() const { return channels / 4 * wide * high; }
 };
-/// "channels=32 columns=7 rows=2 wide=4 high=4".
+/// "channels=32 columns=7 rows=2 wide=4 high=4", with " stages=2".
 DepthwiseTile parse_depthwise_tile(const Config& config);
 /// Beside what depthwise_source() needs.
 Support accepts_depthwise_tile(const View& view);

@@ -200,6 +200,13 @@ std::vector<ConvCase> conv_cases() {
                  {last(B, "[1,40,8,7]")},
                  "depthwise_tile channels=32 columns=5 rows=2 wide=4 high=2",
                  {}});
+  all.push_back({"tile3_stages",
+                 op(same + std::string("groups=48 ") + silu),
+                 {last(H, "[2,48,19,26]"), dense(H, "[48,1,3,3]"), dense(H, "[48,1,1]")},
+                 {last(H, "[2,48,19,26]")},
+                 "depthwise_tile channels=32 columns=4 rows=1 wide=2 high=4 stages=2",
+                 {},
+                 1});
   all.push_back({"tile3_f32",
                  op("stride=[1,2] pad_before=[0,1] pad_after=[0,1] dilation=[1,1] groups=64 "),
                  {last(F, "[2,64,6,9]"), dense(F, "[64,1,3,3]")},
@@ -229,7 +236,7 @@ mma::KernelSource generate_plain(const ConvCase& c, const Problem& p) {
   if (config == "generic") return conv::generic_source(p, kHopper);
   Target target = kHopper;
   target.multiprocessors = c.multiprocessors;
-  if (config.rfind("depthwise_tile", 0) == 0) return conv::depthwise_tile_source(p, kHopper, conv::parse_depthwise_tile(config.substr(15)));
+  if (config.rfind("depthwise_tile", 0) == 0) return conv::depthwise_tile_source(p, target, conv::parse_depthwise_tile(config.substr(15)));
   if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, target, conv::parse_depthwise(config.substr(10)));
   if (config.rfind("stream", 0) == 0) return conv::stream_source(p, target, mma::parse_stream(config.substr(7)));
   return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
