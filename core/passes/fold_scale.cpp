@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // mul(conv(x, w) [+ b], s) => conv(x, mul(w, s)) [+ mul(b, s)]          s constant, one value per output channel (or one in all)
 // div(conv(x, w), s)       => conv(x, div(w, s))                        the same for matmul, whose channel is the last dimension
-// Batch normalization arrives as mul and add by constants; the add becomes the bias (fuse_epilogue).
+// add(conv(x, w) + b, c)   => conv(x, w) + add(b, c)                    epilogues of libraries have one bias
+// Batch normalization arrives as mul and add by constants; the add becomes the bias (fuse_epilogue), unless the convolution has one.
 // See tests/unit/passes/fold_scale.cpp
 #include <algorithm>
 
@@ -46,13 +47,13 @@ std::optional<Match> find(const Network& net, LayerId id, const std::vector<bool
   const auto* op = std::get_if<Pointwise>(&layer.op);
   if (!op || layer.inputs.size() != 2) return std::nullopt;
   const auto call = plain_call(op->program);
-  if (!call || (call->fn != Fn::mul && call->fn != Fn::div) || call->inputs[0] < 0 || call->inputs[1] < 0) return std::nullopt;
-  for (int k = 0; k < (call->fn == Fn::mul ? 2 : 1); ++k) {
+  if (!call || (call->fn != Fn::mul && call->fn != Fn::div && call->fn != Fn::add) || call->inputs[0] < 0 || call->inputs[1] < 0) return std::nullopt;
+  for (int k = 0; k < (call->fn == Fn::div ? 1 : 2); ++k) {
     const TensorId x = layer.inputs[call->inputs[k]], s = layer.inputs[call->inputs[1 - k]];
     const Layer* heavy = net.producer(x, body);
     if (constant[x] || !constant[s] || !heavy || heavy->inputs.size() < 2 || !constant[heavy->inputs[1]] || sole_consumer(net, x, body) != id) continue;
     Match m{net.tensor(x, body).producer, id, s, call->fn, 0, false};
-    if (!scalable(net, *heavy, body, m.channel, m.has_bias)) continue;
+    if (!scalable(net, *heavy, body, m.channel, m.has_bias) || (m.fn == Fn::add && !m.has_bias)) continue;
     const Shape& out = net.type(x, body).shape;
     if (net.type(layer.outputs[0], body).shape != out || !varies_along(net.type(s, body).shape, static_cast<int>(out.size()), m.channel)) continue;
     return m;
@@ -78,8 +79,10 @@ TensorId weight_factor(Network& net, const Match& m, const Layer& heavy, int bod
 void fold_into_conv(Network& net, const Match& m, int body) {
   Layer heavy = net.bodies[body].layers[m.heavy];  // by value: adding layers moves the vector
   const TensorId old = net.bodies[body].layers[m.scale].outputs[0];
-  const TensorId factor = weight_factor(net, m, heavy, body);
-  heavy.inputs[1] = net.pointwise(m.fn, {heavy.inputs[1], factor}, net.type(heavy.inputs[1], body).dtype, heavy.origins, body);
+  if (m.fn != Fn::add) {
+    const TensorId factor = weight_factor(net, m, heavy, body);
+    heavy.inputs[1] = net.pointwise(m.fn, {heavy.inputs[1], factor}, net.type(heavy.inputs[1], body).dtype, heavy.origins, body);
+  }
   if (m.has_bias) {
     const DType wide = compute_type(net.type(heavy.inputs[2], body).dtype);
     heavy.inputs[2] = net.pointwise(m.fn, {heavy.inputs[2], m.factor}, wide, heavy.origins, body);
