@@ -166,6 +166,7 @@ class GenericMatMul : public mma::KernelTactic {
 void add_matmul_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<TiledMatMul>(false));
   list.push_back(std::make_unique<TiledMatMul>(true));
+  ADD_TACTIC(list, HopperMatMul);
   list.push_back(std::make_unique<StreamedMatMul>());
   list.push_back(std::make_unique<Gemv>());
   list.push_back(std::make_unique<GenericMatMul>());

@@ -2,6 +2,7 @@
 // Generators of the CUDA matmul kernels. Any strides, batch broadcast, symbolic sizes, epilogue programs.
 #pragma once
 #include "kernels/matmul/matmul_view.h"
+#include "kernels/mma/hopper.h"
 #include "kernels/mma/stream.h"
 
 namespace tuyere::matmul {
@@ -10,6 +11,8 @@ namespace tuyere::matmul {
 mma::KernelSource tiled_source(const Problem& problem, const Target& target, const mma::Tile& tile);
 /// Many rows with a small matrix whose k is contiguous (kernels/mma/stream.h).
 mma::KernelSource stream_source(const Problem& problem, const Target& target, const mma::StreamShape& shape);
+/// Hopper's warpgroup instructions, operands as mma::accepts_hopper() asks (kernels/mma/hopper.h).
+mma::KernelSource wgmma_source(const Problem& problem, const Target& target, const mma::HopperTile& tile);
 mma::StreamSize stream_size(const Problem& problem, const View& view);
 /// Products of at most eight rows (or columns): one pass over the weights by warps.
 /// "vec" elements per load, "warps" per block, "splitk" blocks along k, "cols" columns per warp.

@@ -3,6 +3,7 @@
 // that a generator prints, then the text of a core. tests/emulator runs the same sources on the CPU: everything that needs inline
 // assembly is in primitives_text() and has a counterpart in tests/emulator/device.h.
 #pragma once
+#include <string>
 
 namespace tuyere::mma {
 
@@ -14,5 +15,9 @@ const char* tile_text();
 const char* mma_core_text();
 /// The same main loop in FFMA arithmetic (f32, IEEE).
 const char* simt_core_text();
+/// Memory barriers of a cluster, loads of the tensor memory accelerator, descriptors and fences of warpgroup products; needs TGH_CLUSTER.
+const char* hopper_primitives_text();
+/// tgh_multiply: the warpgroup instruction for 64 rows and `columns` columns of "f16" or "bf16".
+std::string wgmma_text(int columns, const std::string& type, bool a_kmajor, bool b_kmajor);
 
 }  // namespace tuyere::mma

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <list>
 #include <regex>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
 inline const std::string& compiler() {
   struct Precompiled {
     std::filesystem::path folder = std::filesystem::temp_directory_path() / ("tuyere_emulator_" + std::to_string(getpid()));
-    std::string command = "g++ -std=c++20 -O1 -w -ffp-contract=off -fPIC -fno-gnu-unique -fvisibility=hidden -I" TUYERE_SOURCE_DIR;
+    std::string command = "g++ -std=c++20 -O1 -w -Wno-psabi -ffp-contract=off -fPIC -fno-gnu-unique -fvisibility=hidden -I" TUYERE_SOURCE_DIR;
     Precompiled() {
       std::filesystem::create_directories(folder);
       const std::string header = (folder / "device.h").string();
@@ -84,6 +85,26 @@ class Module {
 
  private:
   using Entry = void (*)(void**, const int*, const int*, int);
+  /// What tgh_map is in device.h: a base address, then sizes, byte strides (the first is not used) and the box.
+  struct alignas(64) TensorMap {
+    void* base;
+    int64_t dims[3], strides[3];
+    int box[3];
+  };
+
+  static TensorMap tensor_map(const KernelArg& arg, void* const* pointers, const Symbols& symbols) {
+    INTERNAL_CHECK(arg.dims.size() == 3 && arg.swizzle == 128, "a tensor map the emulator does not know");
+    TensorMap map{};
+    map.base = static_cast<char*>(pointers[arg.pointer]) + arg.value.eval(symbols);
+    for (int d = 0; d < 3; ++d) {
+      map.dims[d] = arg.dims[d].eval(symbols);
+      map.strides[d] = d ? arg.strides[d - 1].eval(symbols) : 0;
+      map.box[d] = arg.box[d];
+      INTERNAL_CHECK(map.dims[d] > 0 && map.box[d] <= 256 && map.strides[d] % 16 == 0, "a tensor map the driver refuses");
+    }
+    INTERNAL_CHECK(reinterpret_cast<uintptr_t>(map.base) % 16 == 0, "a tensor map the driver refuses");
+    return map;
+  }
 
   void run(const KernelLaunch& launch, void* const* pointers, const Symbols& symbols) const {
     if (launch.kernel.empty()) {
@@ -92,6 +113,7 @@ class Module {
     }
     std::vector<int64_t> values(launch.args.size());
     std::vector<void*> args(launch.args.size());
+    std::list<TensorMap> maps;
     for (size_t i = 0; i < launch.args.size(); ++i) {
       const KernelArg& arg = launch.args[i];
       if (arg.kind == KernelArg::Kind::pointer) {
@@ -99,6 +121,10 @@ class Module {
         std::memcpy(&values[i], &p, sizeof p);
       } else if (arg.kind == KernelArg::Kind::f32) {
         std::memcpy(&values[i], &arg.f, 4);
+      } else if (arg.kind == KernelArg::Kind::tensor_map) {
+        maps.push_back(tensor_map(arg, pointers, symbols));
+        args[i] = &maps.back();
+        continue;
       } else {
         values[i] = arg.value.eval(symbols);
       }

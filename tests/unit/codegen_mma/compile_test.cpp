@@ -16,7 +16,9 @@ void compile(const std::vector<testing::NamedSource>& sources) {
   const bool all = std::getenv("TUYERE_TEST_ALL") != nullptr;
   for (size_t i = 0; i < sources.size(); ++i)
     for (size_t a = 0; a < 3; ++a)
-      if (all || (i % 3 == 0 && i / 3 % 3 == a)) {
+      if (sources[i].source.text.find("wgmma.mma_async") != std::string::npos && a != 1) {
+        continue;  // instructions of sm_90a
+      } else if (all || (i % 3 == 0 && i / 3 % 3 == a)) {
         SCOPED_TRACE(sources[i].name + " for " + architectures[a]);
         EXPECT_NO_THROW(compile_uncached(sources[i].source.text, architectures[a], {}));
       }

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Products on Hopper's warpgroup instructions.
+#include "kernels/api/other_operator.h"
+#include "kernels/matmul/matmul_gen.h"
+
+namespace tuyere {
+namespace {
+
+/// Values per thread and store: 8 where every output takes them in one access, else neighbouring threads write neighbouring values.
+int store_width(const matmul::View& v) {
+  for (const mma::EpilogueTensor& t : v.outs) {
+    const int count = 16 / mma::size_of(t.dtype);
+    if (!t.strides.back().is_const(1) || t.alignment % 16 != 0) return 1;
+    for (size_t c = 0; c + 1 < t.strides.size(); ++c)
+      if (!mma::divisible(t.strides[c], count)) return 1;
+  }
+  return mma::epilogue_width(v.outs);
+}
+
+}  // namespace
+
+mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& target, const mma::HopperTile& tile) {
+  const View v = view(problem);
+  mma::KernelParams params;
+  mma::HopperText text;
+  text.tile = tile;
+  text.dtype = v.a.dtype;
+  text.a = v.a, text.b = v.b;
+  text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
+  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, store_width(v)), params);
+  text.store_coords = batch_names(v) + "m, n";
+  return mma::hopper_source(text, params, mma::needs_wide(problem), target);
+}
+
+class HopperMatMul final : public mma::KernelTactic {
+ public:
+  std::string_view name() const override { return "own.matmul.wgmma"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    return mma::hopper_configs(matmul::gemm_size(p, matmul::view(p)), target, level);
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    return mma::estimate_hopper(matmul::gemm_size(p, matmul::view(p)), mma::parse_hopper_tile(config), target);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return matmul::wgmma_source(p, target, mma::parse_hopper_tile(config));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    REQUIRE(std::holds_alternative<MatMul>(p.op), kOtherOperator);
+    REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
+    REQUIRE(target.sm >= 90 && target.sm < 100, "wgmma is an instruction of compute capability 9.0");
+    REQUIRE(p.in[0].dtype == p.in[1].dtype, "operands of different types");
+    const matmul::View v = matmul::view(p);
+    REQUIRE(v.k.is_const() && v.k.value() > 0, "k is symbolic or zero");
+    REQUIRE(v.batch.size() <= 1, "several batch dims that do not join");
+    for (const mma::Matrix* matrix : {&v.a, &v.b})
+      if (Support s = mma::accepts_hopper(*matrix); !s) return s;
+    return Support::yes();
+  }
+};
+
+DEFINE_TACTIC(HopperMatMul)
+
+}  // namespace tuyere

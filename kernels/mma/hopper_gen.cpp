@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/mma/hopper.h"
+
+#include <algorithm>
+
+#include "common/error.h"
+#include "kernels/mma/device_text.h"
+
+namespace tuyere::mma {
+namespace {
+
+constexpr int kDepth = 64;         // values of k per stage: rows of 128 bytes
+constexpr int kRowBytes = 128;
+constexpr int kThreads = 384;      // a warpgroup that loads, two that multiply
+constexpr int kScratchRow = 40;    // floats: 32 columns, filled up against bank conflicts
+constexpr int kScratch = 8 * 16 * kScratchRow * 4;
+
+constexpr const char* kHopperFrame = R"CUDA(
+constexpr int TGH_MI = TGH_ROWS / 64, TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
+constexpr int TGH_SCRATCH_AT = TGH_STAGES * TGH_STAGE_BYTES, TGH_FULL_AT = TGH_SCRATCH_AT + $SCRATCH, TGH_EMPTY_AT = TGH_FULL_AT + TGH_STAGES * 8;
+
+/* A place in the ring of stages and the parity of its round. */
+struct tgh_ring {
+  int stage = 0;
+  unsigned parity = 0;
+  TGM_DEV_MEMBER void skip(int count) {
+    stage += count;
+    parity ^= (unsigned)(stage / TGH_STAGES) & 1u;
+    stage %= TGH_STAGES;
+  }
+  TGM_DEV_MEMBER void next() {
+    if (++stage == TGH_STAGES) stage = 0, parity ^= 1u;
+  }
+};
+
+struct tgh_place { int m0, n0, batch; };
+
+/* Item `id`: tiles go down eight rows of blocks before the next column, so that a wave shares its operands in L2; the blocks of a cluster are neighbours in m. */
+TGM_DEV tgh_place tgh_find(int id, int rank, int size_m, int size_n) {
+  constexpr int GROUP = 8 / TGH_CLUSTER;
+  const int tiles_m = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER), tiles_n = (size_n + TGH_BN - 1) / TGH_BN;
+  const int batch = id / (tiles_m * tiles_n), tile = id % (tiles_m * tiles_n);
+  const int group = tile / (GROUP * tiles_n), in_group = tile % (GROUP * tiles_n);
+  const int rows = tiles_m - group * GROUP < GROUP ? tiles_m - group * GROUP : GROUP;
+  return {((group * GROUP + in_group % rows) * TGH_CLUSTER + rank) * TGH_BM, in_group / rows * TGH_BN, batch};
+}
+
+/* Rows row0 and on of an operand and 64 values of k; where rows are along k, by boxes of 64 rows of it. */
+template <int ROWS, bool KMAJOR, bool ALL> TGM_DEV void tgh_load_tile(unsigned to, const tgh_map& map, unsigned bar, int row0, int k0, int batch) {
+#pragma unroll
+  for (int r = 0; r < ROWS; r += KMAJOR ? ROWS : 64) {
+    const int c0 = KMAJOR ? k0 : row0 + r, c1 = KMAJOR ? row0 : k0;
+    if constexpr (ALL) tgh_load_all(to + (unsigned)r * 128u, map, bar, c0, c1, batch);
+    else tgh_load(to + (unsigned)r * 128u, map, bar, c0, c1, batch);
+  }
+}
+
+/* The accumulators of 64 rows, 32 columns at a time, through a piece of shared memory per warp, so that a thread gets TGM_V consecutive columns. */
+template <class OUT> TGM_DEV void tgh_store(const float* acc, float* scratch, int row0, OUT out) {
+  constexpr int LD = $LD, PER_ROW = 32 / TGM_V;
+  const int warp = ((int)threadIdx.x >> 5) & 3, lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
+#pragma unroll
+  for (int chunk = 0; chunk < TGH_BN / 32; ++chunk) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float* d = acc + (chunk * 4 + j) * 4;
+      *(float2*)(scratch + g * LD + j * 8 + t * 2) = make_float2(d[0], d[1]);
+      *(float2*)(scratch + (g + 8) * LD + j * 8 + t * 2) = make_float2(d[2], d[3]);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int v0 = 0; v0 < 16 * PER_ROW; v0 += 32) {
+      const int v = v0 + lane, r = v / PER_ROW, c = v % PER_ROW * TGM_V;
+      float x[TGM_V];
+#pragma unroll
+      for (int e = 0; e < TGM_V; ++e) x[e] = scratch[r * LD + c + e];
+      out(row0 + warp * 16 + r, chunk * 32 + c, x);
+    }
+    __syncwarp();
+  }
+}
+
+TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, tgh_ring& ring, int k_tiles, int rank) {
+  const bool signals = ((int)threadIdx.x & 31) == 0;
+  unsigned last = 0;
+#pragma unroll
+  for (int i = 0; i < TGH_MI; ++i)
+#pragma unroll
+    for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
+  for (int kt = 0; kt < k_tiles; ++kt) {
+    tgh_wait(smem + TGH_FULL_AT + ring.stage * 8, ring.parity);
+    const unsigned a = smem + ring.stage * TGH_STAGE_BYTES + (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS * 128), b = smem + ring.stage * TGH_STAGE_BYTES + TGH_A_BYTES;
+    tgh_fence();
+#pragma unroll
+    for (int ks = 0; ks < 4; ++ks)
+#pragma unroll
+      for (int i = 0; i < TGH_MI; ++i)
+        tgh_multiply(acc[i], tgh_descriptor(a + i * 8192 + ks * (TGH_A_KMAJOR ? 32 : 2048), 8192), tgh_descriptor(b + ks * (TGH_B_KMAJOR ? 32 : 2048), 8192));
+    tgh_commit();
+    if (kt > 0) {
+      tgh_pending<1>();
+      if (signals)
+        for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
+    }
+    last = smem + TGH_EMPTY_AT + ring.stage * 8;
+    ring.next();
+  }
+  tgh_pending<0>();
+  if (signals && k_tiles > 0)
+    for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
+}
+
+extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN const __grid_constant__ tgh_map map_a, const __grid_constant__ tgh_map map_b) {
+  extern __shared__ __align__(1024) unsigned char tg_smem[];
+  tgm_grid_launch_next();
+  const int size_m = $M, size_n = $N, size_k = $K;
+  const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
+  const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_BN - 1) / TGH_BN) * $BATCHES;
+  const int k_tiles = (size_k + 63) / 64, group = (int)threadIdx.x / 128, rank = tgh_rank(), step = (int)gridDim.x / TGH_CLUSTER;
+  if (threadIdx.x == 0) {
+    for (int s = 0; s < TGH_STAGES; ++s) {
+      tgh_barrier_init(smem + TGH_FULL_AT + s * 8, 1);
+      tgh_barrier_init(smem + TGH_EMPTY_AT + s * 8, (TGH_ALTERNATE ? 4 : 8) * TGH_CLUSTER);
+    }
+    tgh_barriers_visible();
+  }
+  tgh_sync_cluster();
+  if (group == 0) {
+    tgh_few_registers();
+    if (threadIdx.x == 0) {
+      tgh_prefetch(map_a);
+      tgh_prefetch(map_b);
+      tgm_grid_wait();
+      tgh_ring ring;
+      for (int id = (int)blockIdx.x / TGH_CLUSTER; id < tiles; id += step) {
+        const tgh_place at = tgh_find(id, rank, size_m, size_n);
+        for (int kt = 0; kt < k_tiles; ++kt, ring.next()) {
+          const unsigned to = smem + ring.stage * TGH_STAGE_BYTES, full = smem + TGH_FULL_AT + ring.stage * 8;
+          tgh_wait(smem + TGH_EMPTY_AT + ring.stage * 8, ring.parity ^ 1u);
+          tgh_expect(full, TGH_STAGE_BYTES);
+          tgh_load_tile<TGH_BM, TGH_A_KMAJOR, false>(to, map_a, full, at.m0, kt * 64, $BATCH_A);
+          constexpr int PART = TGH_BN / TGH_CLUSTER;
+          tgh_load_tile<PART, TGH_B_KMAJOR, (TGH_CLUSTER > 1)>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, kt * 64, $BATCH_B);
+        }
+      }
+    }
+  } else {
+    tgh_many_registers();
+    const int consumer = group - 1;
+    float* scratch = (float*)(tg_smem + before + TGH_SCRATCH_AT) + (consumer * 4 + (((int)threadIdx.x >> 5) & 3)) * 16 * $LD;
+    tgm_grid_wait();
+    tgh_ring ring;
+    if (TGH_ALTERNATE && consumer) ring.skip(k_tiles);
+    for (int id = (int)blockIdx.x / TGH_CLUSTER + (TGH_ALTERNATE ? consumer * step : 0); id < tiles; id += TGH_ALTERNATE ? 2 * step : step) {
+      const tgh_place at = tgh_find(id, rank, size_m, size_n);
+      float acc[TGH_MI][TGH_BN / 2];
+      tgh_accumulate(acc, smem, consumer, ring, k_tiles, rank);
+      if (TGH_ALTERNATE) ring.skip(k_tiles);
+      const int b0 = at.batch;
+#pragma unroll
+      for (int i = 0; i < TGH_MI; ++i)
+        tgh_store(acc[i], scratch, (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS) + i * 64, [&](int r, int c, const float* x) {
+          const int m = at.m0 + r, n = at.n0 + c;
+          (void)b0;
+          if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
+        });
+    }
+  }
+  tgh_sync_cluster();
+}
+)CUDA";
+
+/// The accelerator's view of an operand: the contiguous coordinate, the other one, the batch.
+KernelArg map_of(const Matrix& matrix, const Dim& rows, const Dim& k, const Dim& batch, int box_rows) {
+  const int element = size_of(matrix.dtype);
+  const bool kmajor = matrix.k_major();
+  KernelArg arg;
+  arg.kind = KernelArg::Kind::tensor_map;
+  arg.pointer = matrix.position;
+  arg.dtype = std::string(name(matrix.dtype));
+  arg.swizzle = kRowBytes;
+  const Dim outer = (kmajor ? matrix.row : matrix.k) * Dim(element);
+  const bool repeated = matrix.batch.empty() || matrix.batch[0].is_const(0);
+  arg.dims = {kmajor ? k : rows, kmajor ? rows : k, repeated ? Dim(1) : batch};
+  arg.strides = {outer, repeated ? outer : matrix.batch[0] * Dim(element)};
+  arg.box = {kDepth, kmajor ? box_rows : kDepth, 1};
+  return arg;
+}
+
+std::string definitions(const HopperText& text) {
+  auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
+  const HopperTile& t = text.tile;
+  return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster) +
+         define("TGH_ALTERNATE", t.alternate) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
+}
+
+}  // namespace
+
+int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBytes + kScratch + stages * 16; }
+
+KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
+  const HopperTile& t = text.tile;
+  auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
+  const codegen::Vars vars = {{"SCRATCH", std::to_string(kScratch)},
+                              {"LD", std::to_string(kScratchRow)},
+                              {"THREADS", std::to_string(kThreads)},
+                              {"M", params.size(text.m)},
+                              {"N", params.size(text.n)},
+                              {"K", params.size(text.k)},
+                              {"BATCHES", params.size(text.batch)},
+                              {"BATCH_A", batch_of(text.a)},
+                              {"BATCH_B", batch_of(text.b)},
+                              {"COORDS", text.store_coords}};
+  const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() +
+                           wgmma_text(t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()) +
+                           "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
+  const Dim tiles = ceildiv(text.m, t.bm * t.cluster) * ceildiv(text.n, t.bn) * text.batch;
+  const Dim clusters = min(tiles, Dim(multiprocessors(target) / t.cluster));
+  KernelSource source = one_launch("tg_gemm", clusters * Dim(t.cluster), kThreads, params, target);
+  KernelLaunch& launch = source.step.launches[0];
+  launch.shared_bytes = t.shared_bytes();
+  launch.cluster = t.cluster;
+  launch.args.push_back(map_of(text.a, text.m, text.k, text.batch, t.bm));
+  launch.args.push_back(map_of(text.b, text.n, text.k, text.batch, t.bn / t.cluster));
+  source.text = assemble(params, wide, body);
+  return source;
+}
+
+Config str(const HopperTile& t) {
+  return "tile=" + std::to_string(t.bm) + "x" + std::to_string(t.bn) + " stages=" + std::to_string(t.stages) + " cluster=" + std::to_string(t.cluster) +
+         " alternate=" + std::to_string(t.alternate);
+}
+
+HopperTile parse_hopper_tile(const Config& config) {
+  const std::vector<int> tile = config_ints(config, "tile");
+  INTERNAL_CHECK(tile.size() == 2, "tile of configuration '" << config << "'");
+  return {tile[0], tile[1], config_ints(config, "stages")[0], config_ints(config, "cluster")[0], config_ints(config, "alternate")[0] != 0};
+}
+
+Support accepts_hopper(const Matrix& matrix) {
+  REQUIRE(matrix.dtype == DType::F16 || matrix.dtype == DType::BF16, "not a 16-bit float");
+  REQUIRE(access_bytes(matrix) == 16, "rows are not in multiples of 16 bytes");
+  REQUIRE(matrix.batch.size() <= 1, "several batch dims that do not join");
+  for (const Dim& stride : {matrix.k_major() ? matrix.row : matrix.k, matrix.batch.empty() ? Dim(0) : matrix.batch[0]})
+    REQUIRE(!stride.is_const() || stride.value() >= 0, "a negative stride");
+  return Support::yes();
+}
+
+double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Target& target) {
+  const int sms = multiprocessors(target);
+  const int64_t items = ceil_div(ceil_div(size.m, tile.bm), tile.cluster) * tile.cluster * ceil_div(size.n, tile.bn) * size.batch;
+  const int64_t k_tiles = ceil_div(size.k, kDepth);
+  // 0.75 of the peak is what power lets through; a stage comes from L2, where a cluster shares the tile of b.
+  const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target));
+  const double l2 = (tile.bm + tile.bn / double(tile.cluster)) * kRowBytes * sms / (2.0 * copy_rate(target));
+  const double multiply = k_tiles * std::max(math, l2), store = 1.0e-6 * tile.bm * tile.bn / (128 * 128);
+  const double item = tile.alternate ? std::max(multiply, store) : multiply + store;
+  return std::max(ceil_div(items, sms) * item + 3e-6, size.bytes / copy_rate(target) + 2e-6);
+}
+
+std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level) {
+  const HopperTile tiles[] = {{128, 256, 4, 1, false}, {128, 256, 4, 2, false}, {256, 128, 4, 2, false}, {256, 128, 4, 1, false}, {128, 192, 4, 1, false},
+                              {128, 128, 6, 1, true},  {128, 128, 6, 2, true},  {128, 128, 6, 1, false}, {128, 128, 6, 2, false},
+                              {64, 256, 5, 1, true},   {64, 256, 5, 2, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},   {128, 64, 6, 1, true},
+                              {128, 64, 6, 1, false},  {64, 64, 6, 1, true},    {64, 192, 6, 1, true}};
+  std::vector<std::pair<double, Config>> all;
+  for (const HopperTile& t : tiles) {
+    if (t.cluster > 1 && size.m <= t.bm) continue;
+    all.push_back({estimate_hopper(size, t, target), str(t)});
+  }
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  const size_t count = level <= 0 ? 1 : level == 1 ? 2 : level == 2 ? 4 : level == 3 ? 6 : 20;
+  std::vector<Config> configs;
+  for (size_t i = 0; i < std::min(count, all.size()); ++i) configs.push_back(all[i].second);
+  return configs;
+}
+
+}  // namespace tuyere::mma

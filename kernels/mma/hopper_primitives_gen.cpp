@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <string>
+
+#include "kernels/codegen/kernel.h"
+#include "kernels/mma/device_text.h"
+
+namespace tuyere::mma {
+
+const char* hopper_primitives_text() {
+  return R"CUDA(
+#ifndef TG_EMULATE
+struct alignas(64) tgh_map { unsigned long long words[16]; };
+TGM_DEV void tgh_barrier_init(unsigned bar, int count) { asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory"); }
+TGM_DEV void tgh_barriers_visible() { asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"); }
+TGM_DEV void tgh_expect(unsigned bar, int bytes) { asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(bar), "r"(bytes) : "memory"); }
+TGM_DEV void tgh_wait(unsigned bar, unsigned parity) {
+  asm volatile("{\n.reg .pred p;\nTGH_AGAIN:\nmbarrier.try_wait.parity.shared::cta.b64 p, [%0], %1;\n@p bra TGH_DONE;\nbra TGH_AGAIN;\nTGH_DONE:\n}" ::"r"(bar), "r"(parity) : "memory");
+}
+/* At the barrier of block `rank` of the cluster. */
+TGM_DEV void tgh_arrive(unsigned bar, int rank) {
+  if constexpr (TGH_CLUSTER == 1) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
+  else asm volatile("{\n.reg .b32 far;\nmapa.shared::cluster.u32 far, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [far];\n}" ::"r"(bar), "r"(rank) : "memory");
+}
+TGM_DEV void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
+      ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2) : "memory");
+}
+/* Into the same place of all blocks of the cluster. */
+TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;"
+      ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2), "h"((unsigned short)((1 << TGH_CLUSTER) - 1)) : "memory");
+}
+TGM_DEV void tgh_prefetch(const tgh_map& map) { asm volatile("prefetch.tensormap [%0];" ::"l"((unsigned long long)&map) : "memory"); }
+TGM_DEV void tgh_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+TGM_DEV void tgh_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+template <int N> TGM_DEV void tgh_pending() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
+TGM_DEV void tgh_few_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 40;"); }
+TGM_DEV void tgh_many_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 232;"); }
+TGM_DEV int tgh_rank() {
+  if constexpr (TGH_CLUSTER == 1) return 0;
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+TGM_DEV void tgh_sync_cluster() {
+  if constexpr (TGH_CLUSTER == 1) __syncthreads();
+  else asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+#endif
+/* Of a tile in rows of 128 bytes that the accelerator has swizzled: eight rows are 1024 bytes; `next` bytes between columns of 64 values where rows are along k. */
+TGM_DEV unsigned long long tgh_descriptor(unsigned at, unsigned next) {
+  return (unsigned long long)((at & 0x3ffffu) >> 4) | (unsigned long long)(next >> 4) << 16 | (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
+}
+)CUDA";
+}
+
+std::string wgmma_text(int columns, const std::string& type, bool a_kmajor, bool b_kmajor) {
+  const int values = columns / 2;
+  std::string d, operands;
+  for (int i = 0; i < values; ++i) {
+    d += (i ? ", %" : "%") + std::to_string(i);
+    operands += std::string(i ? ", " : "") + "\"+f\"(d[" + std::to_string(i) + "])";
+  }
+  const codegen::Vars vars = {{"columns", std::to_string(columns)},
+                              {"shape", "m64n" + std::to_string(columns) + "k16"},
+                              {"type", type},
+                              {"d", d},
+                              {"a", "%" + std::to_string(values)},
+                              {"b", "%" + std::to_string(values + 1)},
+                              {"majors", std::string(a_kmajor ? "0, " : "1, ") + (b_kmajor ? "0" : "1")},
+                              {"operands", operands},
+                              {"emulated", std::to_string(columns) + ", " + (a_kmajor ? "true" : "false") + ", " + (b_kmajor ? "true" : "false")}};
+  return codegen::fill(R"CUDA(
+/* d += the product of 64 rows and $columns columns over 16 values of k, both in shared memory; asynchronous. */
+TGM_DEV void tgh_multiply(float* d, unsigned long long a, unsigned long long b) {
+#ifdef TG_EMULATE
+  emu_wgmma_$type<$emulated>(d, a, b);
+#else
+  asm volatile("{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\nwgmma.mma_async.sync.aligned.$shape.f32.$type.$type {$d}, $a, $b, p, 1, 1, $majors;\n}"
+      : $operands : "l"(a), "l"(b));
+#endif
+}
+)CUDA",
+                       vars);
+}
+
+}  // namespace tuyere::mma
