@@ -9,10 +9,10 @@
 namespace tuyere::mma {
 namespace {
 
-constexpr int kDepth = 64;         // values of k per stage: rows of 128 bytes
+constexpr int kDepth = 64;  // values of k per stage: rows of 128 bytes
 constexpr int kRowBytes = 128;
-constexpr int kThreads = 384;      // a warpgroup that loads, two that multiply
-constexpr int kScratchRow = 40;    // floats: 32 columns, filled up against bank conflicts
+constexpr int kThreads = 384;    // a warpgroup that loads, two that multiply
+constexpr int kScratchRow = 40;  // floats: 32 columns, filled up against bank conflicts
 constexpr int kScratch = 8 * 16 * kScratchRow * 4;
 
 constexpr const char* kHopperFrame = R"CUDA(
@@ -71,9 +71,14 @@ template <class OUT> TGM_DEV void tgh_store(const float* acc, float* scratch, in
 #pragma unroll
     for (int v0 = 0; v0 < 16 * PER_ROW; v0 += 32) {
       const int v = v0 + lane, r = v / PER_ROW, c = v % PER_ROW * TGM_V;
-      float x[TGM_V];
+      alignas(16) float x[TGM_V];
+      if constexpr (TGM_V % 4 == 0) {
 #pragma unroll
-      for (int e = 0; e < TGM_V; ++e) x[e] = scratch[r * LD + c + e];
+        for (int e = 0; e < TGM_V; e += 4) *(float4*)(x + e) = *(const float4*)(scratch + r * LD + c + e);
+      } else {
+#pragma unroll
+        for (int e = 0; e < TGM_V; ++e) x[e] = scratch[r * LD + c + e];
+      }
       out(row0 + warp * 16 + r, chunk * 32 + c, x);
     }
     __syncwarp();
@@ -150,12 +155,22 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     float* scratch = (float*)(tg_smem + before + TGH_SCRATCH_AT) + (consumer * 4 + (((int)threadIdx.x >> 5) & 3)) * 16 * $LD;
     tgm_grid_wait();
     tgh_ring ring;
-    if (TGH_ALTERNATE && consumer) ring.skip(k_tiles);
-    for (int id = (int)blockIdx.x / TGH_CLUSTER + (TGH_ALTERNATE ? consumer * step : 0); id < tiles; id += TGH_ALTERNATE ? 2 * step : step) {
+    int id = (int)blockIdx.x / TGH_CLUSTER;
+    if (TGH_ALTERNATE && consumer) {
+      if (id < tiles) tgh_give_turn(0);
+      ring.skip(k_tiles);
+      id += step;
+    }
+    for (; id < tiles; id += TGH_ALTERNATE ? 2 * step : step) {
       const tgh_place at = tgh_find(id, rank, size_m, size_n);
       float acc[TGH_MI][TGH_BN / 2];
+      /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
+      if (TGH_ALTERNATE) tgh_await_turn(consumer);
       tgh_accumulate(acc, smem, consumer, ring, k_tiles, rank);
-      if (TGH_ALTERNATE) ring.skip(k_tiles);
+      if (TGH_ALTERNATE) {
+        if (id + step < tiles) tgh_give_turn(1 - consumer);
+        ring.skip(k_tiles);
+      }
       const int b0 = at.batch;
 #pragma unroll
       for (int i = 0; i < TGH_MI; ++i)
@@ -260,9 +275,9 @@ double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Targe
 
 std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level) {
   const HopperTile tiles[] = {{128, 256, 4, 1, false}, {128, 256, 4, 2, false}, {256, 128, 4, 2, false}, {256, 128, 4, 1, false}, {128, 192, 4, 1, false},
-                              {128, 128, 6, 1, true},  {128, 128, 6, 2, true},  {128, 128, 6, 1, false}, {128, 128, 6, 2, false},
-                              {64, 256, 5, 1, true},   {64, 256, 5, 2, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},   {128, 64, 6, 1, true},
-                              {128, 64, 6, 1, false},  {64, 64, 6, 1, true},    {64, 192, 6, 1, true}};
+                              {128, 128, 6, 1, true},  {128, 128, 6, 2, true},  {128, 128, 6, 1, false}, {128, 128, 6, 2, false}, {64, 256, 5, 1, true},
+                              {64, 256, 5, 2, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},   {128, 64, 6, 1, true},   {128, 64, 6, 1, false},
+                              {64, 64, 6, 1, true},    {64, 192, 6, 1, true}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
     if (t.cluster > 1 && size.m <= t.bm) continue;

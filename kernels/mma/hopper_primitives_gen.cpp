@@ -19,7 +19,7 @@ TGM_DEV void tgh_wait(unsigned bar, unsigned parity) {
 /* At the barrier of block `rank` of the cluster. */
 TGM_DEV void tgh_arrive(unsigned bar, int rank) {
   if constexpr (TGH_CLUSTER == 1) asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(bar) : "memory");
-  else asm volatile("{\n.reg .b32 far;\nmapa.shared::cluster.u32 far, %0, %1;\nmbarrier.arrive.release.cluster.shared::cluster.b64 _, [far];\n}" ::"r"(bar), "r"(rank) : "memory");
+  else asm volatile("{\n.reg .b32 far;\nmapa.shared::cluster.u32 far, %0, %1;\nmbarrier.arrive.shared::cluster.b64 _, [far];\n}" ::"r"(bar), "r"(rank) : "memory");
 }
 TGM_DEV void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
@@ -36,6 +36,9 @@ TGM_DEV void tgh_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: 
 template <int N> TGM_DEV void tgh_pending() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
 TGM_DEV void tgh_few_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 40;"); }
 TGM_DEV void tgh_many_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 232;"); }
+/* The two warpgroups that multiply take turns: one waits until the other has given it the turn. */
+TGM_DEV void tgh_await_turn(int consumer) { asm volatile("barrier.cta.sync %0, 256;" ::"r"(1 + consumer) : "memory"); }
+TGM_DEV void tgh_give_turn(int consumer) { asm volatile("barrier.cta.arrive %0, 256;" ::"r"(1 + consumer) : "memory"); }
 TGM_DEV int tgh_rank() {
   if constexpr (TGH_CLUSTER == 1) return 0;
   int rank;

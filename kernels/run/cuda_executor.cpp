@@ -91,7 +91,7 @@ Status CudaLaunch::init_kernel(const KernelLaunch& launch, const StepSpec& spec,
   config_.blockDimZ = static_cast<unsigned>(launch.block[2]);
   config_.sharedMemBytes = static_cast<unsigned>(launch.shared_bytes);
   add_attributes(launch, major);
-  return params_.init(*driver_, launch.args, symbols, pointers);
+  return params_.init(*driver_, args.device, launch.args, symbols, pointers);
 }
 
 /// config_.attrs is set at each launch: this object may move.

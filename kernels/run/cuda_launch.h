@@ -13,7 +13,7 @@ namespace tuyere {
 class CudaParams {
  public:
   /// `pointers`: how many addresses run() gets; an argument beyond them is DataLoss.
-  Status init(const CudaDriver& driver, const std::vector<KernelArg>& args, const Symbols& symbols, size_t pointers);
+  Status init(const CudaDriver& driver, int device, const std::vector<KernelArg>& args, const Symbols& symbols, size_t pointers);
   /// Writes the addresses, and encodes the tensor maps whose address has changed.
   Status bind(void* const* pointers) noexcept;
   void** data() { return params_.data(); }
@@ -38,6 +38,7 @@ class CudaParams {
   Status encode(Map& map, uint64_t address) noexcept;
 
   const CudaDriver* driver_ = nullptr;
+  int device_ = 0;
   std::vector<uint64_t> values_;  // one slot per parameter
   std::vector<void*> params_;
   std::vector<Pointer> pointers_;

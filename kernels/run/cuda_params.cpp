@@ -58,8 +58,9 @@ std::optional<CUtensorMapSwizzle> map_swizzle(int bytes) {
 
 }  // namespace
 
-Status CudaParams::init(const CudaDriver& driver, const std::vector<KernelArg>& args, const Symbols& symbols, size_t pointers) {
+Status CudaParams::init(const CudaDriver& driver, int device, const std::vector<KernelArg>& args, const Symbols& symbols, size_t pointers) {
   driver_ = &driver;
+  device_ = device;
   values_.assign(args.size(), 0);
   params_.resize(args.size());
   for (size_t i = 0; i < args.size(); ++i) {
@@ -127,10 +128,18 @@ Status CudaParams::add_map(const KernelArg& arg, size_t slot, const Symbols& sym
 }
 
 Status CudaParams::encode(Map& map, uint64_t address) noexcept {
-  TRY(driver_->check(driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address), map.dims.data(),
-                                               map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, map.swizzle,
-                                               CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE),
-                     "cuTensorMapEncodeTiled"));
+  auto tiled = [&] {
+    return driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address), map.dims.data(),
+                                     map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, map.swizzle,
+                                     CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  };
+  CUresult result = tiled();
+  if (result == CUDA_ERROR_INVALID_CONTEXT) {  // unlike a launch, it needs a current context
+    CudaContextScope scope(device_);
+    TRY(scope.status());
+    result = tiled();
+  }
+  TRY(driver_->check(result, "cuTensorMapEncodeTiled"));
   map.address = address;
   return Status::ok();
 }

@@ -434,7 +434,7 @@ inline void tgh_barrier_init(unsigned bar, int count) {
 inline void tgh_barriers_visible() {}
 inline void tgh_arrive(unsigned bar, int) {
   emu_arrivals* b = emu_at(bar);
-  if (b->missing == 0) emu::fail("one arrival too many at a barrier");
+  if (b->missing == 0) emu::fail("one arrival too many at a barrier");  // what a GPU answers with a launch failure
   --b->missing;
   emu_settle(bar);
 }
@@ -468,6 +468,12 @@ template <int N>
 void tgh_pending() {}
 inline void tgh_few_registers() {}
 inline void tgh_many_registers() {}
+inline emu::Barrier emu_turns[2];
+inline void tgh_await_turn(int consumer) { emu::wait(emu_turns[consumer], 256); }
+inline void tgh_give_turn(int consumer) {
+  emu::Barrier& b = emu_turns[consumer];
+  if (++b.arrived >= 256) b.arrived = 0, ++b.generation;
+}
 inline int tgh_rank() { return 0; }
 inline void tgh_sync_cluster() { __syncthreads(); }
 /// Row (or column) r and value k of a tile that a descriptor describes.

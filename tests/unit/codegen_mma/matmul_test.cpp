@@ -93,7 +93,7 @@ std::vector<MatMulCase> matmul_cases() {
       {"generic_f64", product(op(false, false), {dense(DType::F64, "[2,20,37]"), dense(DType::F64, "[37,70]")}, {dense(DType::F64, "[2,20,70]")}), "generic"});
   all.push_back(
       {"generic_int", product(op(true, false), {dense(DType::I32, "[20,37]"), dense(DType::I32, "[20,7]")}, {dense(DType::I32, "[37,7]")}), "generic"});
-  all.push_back({"wgmma_in_turns", product(op(false, true, gelu), {dense(H, "[200,136]"), dense(H, "[320,136]"), dense(H, "[320]")}, {dense(H, "[200,320]")}),
+  all.push_back({"wgmma_in_turns", product(op(false, true, gelu), {dense(H, "[130,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[130,136]")}),
                  "wgmma tile=64x128 stages=3 cluster=1 alternate=1"});
   all.push_back({"wgmma_together", product(op(false, true, gelu), {dense(B, "[200,136]"), dense(B, "[104,136]"), dense(B, "[104]")}, {dense(B, "[200,104]")}),
                  "wgmma tile=128x64 stages=2 cluster=1 alternate=0"});
@@ -101,8 +101,9 @@ std::vector<MatMulCase> matmul_cases() {
                  "wgmma tile=128x256 stages=2 cluster=1 alternate=0"});
   all.push_back({"wgmma_odd_columns", product(op(false, true), {dense(H, "[66,64]"), dense(H, "[131,64]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=128x128 stages=2 cluster=1 alternate=1"});
-  all.push_back({"wgmma_m_major", product(op(true, false, two), {dense(H, "[72,136]"), dense(H, "[72,64]"), dense(H, "[64]"), dense(H, "[136,64]")},
-                                          {dense(H, "[136,64]"), dense(F, "[136,64]")}),
+  all.push_back({"wgmma_m_major",
+                 product(op(true, false, two), {dense(H, "[72,136]"), dense(H, "[72,64]"), dense(H, "[64]"), dense(H, "[136,64]")},
+                         {dense(H, "[136,64]"), dense(F, "[136,64]")}),
                  "wgmma tile=256x64 stages=2 cluster=1 alternate=0"});
   MatMulCase symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}),
                       "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
@@ -122,7 +123,11 @@ mma::KernelSource generate_plain(const MatMulCase& c) {
     return matmul::gemv_source(c.problem, kHopper,
                                {mma::config_ints(config, "warps")[0], mma::config_ints(config, "splitk")[0], mma::config_ints(config, "columns")[0]});
   if (config.rfind("stream", 0) == 0) return matmul::stream_source(c.problem, kHopper, mma::parse_stream(config.substr(7)));
-  if (config.rfind("wgmma", 0) == 0) return matmul::wgmma_source(c.problem, kHopper, mma::parse_hopper_tile(config.substr(6)));
+  if (config.rfind("wgmma", 0) == 0) {
+    Target small = kHopper;
+    small.multiprocessors = 2;  // several tiles per block
+    return matmul::wgmma_source(c.problem, small, mma::parse_hopper_tile(config.substr(6)));
+  }
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
 }
 
