@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul(x, w, bias) => slice(matmul(x, pad(w), pad(bias)))     zeros as further columns of constant weights, where a row of the result would not start at 16
-// bytes Tensor-core kernels move 16 bytes at a time: on a Hopper GPU those for rows at odd addresses take more than twice the time. The padding is done at
-// build; readers of the result take its strides, and a copy of it, where one is needed, costs less than the product has gained. See
+// bytes. Tensor-core kernels move 16 bytes at a time: on a Hopper GPU those for rows at odd addresses take more than twice the time. The padding is done at
+// build; readers of the result take its strides, and a copy of it, where one is needed, costs less than the product has gained. On compute capability 9.0
+// own.matmul.wgmma writes rows at any address, so there a result of the whole network, which would be copied, stays as it is. See
 // tests/unit/passes/pad_matmuls.cpp
 #include <algorithm>
 
@@ -16,7 +17,12 @@ constexpr int64_t kRows = 128, kColumns = 64, kDepth = 512;  // smaller products
 
 class Padder {
  public:
-  Padder(Network& net, int body, const Symbols& hints) : net_(net), body_(body), hints_(hints), constant_(constant_tensors(net.bodies[body])) {}
+  Padder(Network& net, int body, const PassContext& context)
+      : net_(net),
+        body_(body),
+        hints_(context.hints),
+        hopper_(context.target.sm >= 90 && context.target.sm < 100),
+        constant_(constant_tensors(net.bodies[body])) {}
 
   bool run() {
     bool changed = false;
@@ -41,10 +47,16 @@ class Padder {
       return false;
     const Dim columns = out.shape.back(), depth = shape(layer.inputs[0])[shape(layer.inputs[0]).size() - (matmul->trans_a ? 2 : 1)];
     if (!columns.is_const() || columns.value() < kColumns || columns.value() % unit(w.dtype) == 0 || !depth.is_const() || depth.value() < kDepth) return false;
+    if (hopper_ && matmul->trans_b && depth.value() % unit(w.dtype) == 0 && is_result(layer.outputs[0])) return false;
     if (numel(out.shape).eval(hints_) / columns.value() < kRows) return false;
     return std::all_of(layer.inputs.begin() + 2, layer.inputs.end(), [&](TensorId in) {
       return constant_[in] && varies_along(shape(in), static_cast<int>(out.shape.size()), static_cast<int>(out.shape.size()) - 1);
     });
+  }
+
+  bool is_result(TensorId id) const {
+    const std::vector<TensorId>& results = net_.bodies[body_].outputs;
+    return std::find(results.begin(), results.end(), id) != results.end();
   }
 
   static int64_t unit(DType type) { return kBytes / bytes_of(type, 1); }
@@ -85,6 +97,7 @@ class Padder {
   Network& net_;
   int body_;
   const Symbols& hints_;
+  const bool hopper_;
   std::vector<bool> constant_;
 };
 
@@ -93,7 +106,7 @@ class Padder {
 bool pad_matmuls(Network& net, const PassContext& context) {
   if (!context.target.is_cuda()) return false;
   bool changed = false;
-  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= Padder(net, body, context.hints).run();
+  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= Padder(net, body, context).run();
   return changed;
 }
 

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on Hopper's warpgroup instructions.
+#include <algorithm>
+
 #include "kernels/api/other_operator.h"
 #include "kernels/matmul/matmul_gen.h"
 
 namespace tuyere {
 namespace {
 
-/// Values per thread and store: 8 where every output takes them in one access, else neighbouring threads write neighbouring values.
+/// Values per thread and store: 4 where every output takes them in one access, else neighbouring threads write neighbouring values.
 int store_width(const matmul::View& v) {
   for (const mma::EpilogueTensor& t : v.outs) {
-    const int count = 16 / mma::size_of(t.dtype);
-    if (!t.strides.back().is_const(1) || t.alignment % 16 != 0) return 1;
+    if (!t.strides.back().is_const(1) || t.alignment % std::min(16, 4 * mma::size_of(t.dtype)) != 0) return 1;
     for (size_t c = 0; c + 1 < t.strides.size(); ++c)
-      if (!mma::divisible(t.strides[c], count)) return 1;
+      if (!mma::divisible(t.strides[c], 4)) return 1;
   }
-  return mma::epilogue_width(v.outs);
+  return 4;
 }
 
 }  // namespace

@@ -29,7 +29,7 @@ struct HopperText {
   DType dtype = DType::F16;  // of both operands
   Matrix a, b;
   Dim m, n, k, batch;
-  std::string epilogue;      // text of tgm_epilogue
+  std::string epilogue;      // text of tgm_epilogue for one or four columns
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };
 /// Kernel "tg_gemm" with at most a block per multiprocessor.

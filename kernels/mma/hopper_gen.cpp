@@ -55,9 +55,36 @@ template <int ROWS, bool KMAJOR, bool ALL> TGM_DEV void tgh_load_tile(unsigned t
   }
 }
 
-/* The accumulators of 64 rows, 32 columns at a time, through a piece of shared memory per warp, so that a thread gets TGM_V consecutive columns. */
-template <class OUT> TGM_DEV void tgh_store(const float* acc, float* scratch, int row0, OUT out) {
-  constexpr int LD = $LD, PER_ROW = 32 / TGM_V;
+/* Neighbouring threads exchange pairs of two adjacent groups of eight columns, so that a thread has four consecutive columns: of the left group, or of the right. */
+TGM_DEV void tgh_exchange(float* acc) {
+  const bool odd = threadIdx.x & 1;
+#pragma unroll
+  for (int at = 0; at < TGH_BN / 2; at += 8)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      float &left = acc[at + e], &right = acc[at + 4 + e];
+      const float other = __shfl_xor_sync(0xffffffffu, odd ? left : right, 1);
+      left = odd ? other : left;
+      right = odd ? right : other;
+    }
+}
+
+/* Hands 64 rows of accumulators to `out`, four consecutive columns at a time. */
+template <class OUT> TGM_DEV void tgh_store_fours(float* acc, int row0, OUT out) {
+  const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2), column = (lane & 1) * 8 + (lane & 2) * 2;
+  tgh_exchange(acc);  // all at first: what follows is free of dependences
+#pragma unroll
+  for (int at = 0; at < TGH_BN / 2; at += 8)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const float *left = acc + at + half * 2, *right = left + 4, x[4] = {left[0], left[1], right[0], right[1]};
+      out(row + half * 8, at * 2 + column, x);
+    }
+}
+
+/* The same, one value at a time: 32 columns of 16 rows go through a piece of shared memory per warp, so that neighbouring threads get neighbouring columns. */
+template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratch, int row0, OUT out) {
+  constexpr int LD = $LD;
   const int warp = ((int)threadIdx.x >> 5) & 3, lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #pragma unroll
   for (int chunk = 0; chunk < TGH_BN / 32; ++chunk) {
@@ -69,29 +96,20 @@ template <class OUT> TGM_DEV void tgh_store(const float* acc, float* scratch, in
     }
     __syncwarp();
 #pragma unroll
-    for (int v0 = 0; v0 < 16 * PER_ROW; v0 += 32) {
-      const int v = v0 + lane, r = v / PER_ROW, c = v % PER_ROW * TGM_V;
-      alignas(16) float x[TGM_V];
-      if constexpr (TGM_V % 4 == 0) {
-#pragma unroll
-        for (int e = 0; e < TGM_V; e += 4) *(float4*)(x + e) = *(const float4*)(scratch + r * LD + c + e);
-      } else {
-#pragma unroll
-        for (int e = 0; e < TGM_V; ++e) x[e] = scratch[r * LD + c + e];
-      }
-      out(row0 + warp * 16 + r, chunk * 32 + c, x);
-    }
+    for (int r = 0; r < 16; ++r) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
     __syncwarp();
   }
 }
 
-TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, tgh_ring& ring, int k_tiles, int rank) {
+template <class OUT> TGM_DEV void tgh_store(float* acc, float* scratch, int row0, OUT out) {
+  if constexpr (TGM_V == 4) tgh_store_fours(acc, row0, out);
+  else tgh_store_ones(acc, scratch, row0, out);
+}
+
+/* acc += the products of k_tiles stages. `then` is called as soon as the last is under way. */
+template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, tgh_ring& ring, int k_tiles, THEN then) {
   const bool signals = ((int)threadIdx.x & 31) == 0;
   unsigned last = 0;
-#pragma unroll
-  for (int i = 0; i < TGH_MI; ++i)
-#pragma unroll
-    for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
   for (int kt = 0; kt < k_tiles; ++kt) {
     tgh_wait(smem + TGH_FULL_AT + ring.stage * 8, ring.parity);
     const unsigned a = smem + ring.stage * TGH_STAGE_BYTES + (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS * 128), b = smem + ring.stage * TGH_STAGE_BYTES + TGH_A_BYTES;
@@ -110,6 +128,7 @@ TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consume
     last = smem + TGH_EMPTY_AT + ring.stage * 8;
     ring.next();
   }
+  then();
   tgh_pending<0>();
   if (signals && k_tiles > 0)
     for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
@@ -163,22 +182,34 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     }
     for (; id < tiles; id += TGH_ALTERNATE ? 2 * step : step) {
       const tgh_place at = tgh_find(id, rank, size_m, size_n);
+      const int b0 = at.batch, row0 = TGH_ALTERNATE ? 0 : consumer * TGH_ROWS;
+      (void)b0;
       float acc[TGH_MI][TGH_BN / 2];
-      /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
-      if (TGH_ALTERNATE) tgh_await_turn(consumer);
-      tgh_accumulate(acc, smem, consumer, ring, k_tiles, rank);
-      if (TGH_ALTERNATE) {
-        if (id + step < tiles) tgh_give_turn(1 - consumer);
-        ring.skip(k_tiles);
-      }
-      const int b0 = at.batch;
 #pragma unroll
       for (int i = 0; i < TGH_MI; ++i)
-        tgh_store(acc[i], scratch, (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS) + i * 64, [&](int r, int c, const float* x) {
-          const int m = at.m0 + r, n = at.n0 + c;
-          (void)b0;
-          if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
-        });
+#pragma unroll
+        for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
+      /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
+      if (TGH_ALTERNATE) tgh_await_turn(consumer);
+      tgh_accumulate(acc, smem, consumer, ring, k_tiles, [&] {
+        if (TGH_ALTERNATE && id + step < tiles) tgh_give_turn(1 - consumer);
+      });
+      if (TGH_ALTERNATE) ring.skip(k_tiles);
+      if (at.m0 + row0 + TGH_ROWS <= size_m && at.n0 + TGH_BN <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+#pragma unroll
+        for (int i = 0; i < TGH_MI; ++i)
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
+            const int m = at.m0 + r, n = at.n0 + c;
+            tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V);
+          });
+      } else {
+#pragma unroll
+        for (int i = 0; i < TGH_MI; ++i)
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
+            const int m = at.m0 + r, n = at.n0 + c;
+            if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
+          });
+      }
     }
   }
   tgh_sync_cluster();
@@ -266,9 +297,9 @@ double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Targe
   const int64_t items = ceil_div(ceil_div(size.m, tile.bm), tile.cluster) * tile.cluster * ceil_div(size.n, tile.bn) * size.batch;
   const int64_t k_tiles = ceil_div(size.k, kDepth);
   // 0.75 of the peak is what power lets through; a stage comes from L2, where a cluster shares the tile of b.
-  const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target));
-  const double l2 = (tile.bm + tile.bn / double(tile.cluster)) * kRowBytes * sms / (2.0 * copy_rate(target));
-  const double multiply = k_tiles * std::max(math, l2), store = 1.0e-6 * tile.bm * tile.bn / (128 * 128);
+  const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target)) * (tile.cluster > 1 ? 1.05 : 1.0);
+  const double l2 = (tile.bm + tile.bn / double(tile.cluster)) * kRowBytes * sms / (3.0 * copy_rate(target));
+  const double multiply = k_tiles * std::max(math, l2), store = 0.7e-6 * tile.bm * tile.bn / (128 * 128);
   const double item = tile.alternate ? std::max(multiply, store) : multiply + store;
   return std::max(ceil_div(items, sms) * item + 3e-6, size.bytes / copy_rate(target) + 2e-6);
 }
@@ -284,7 +315,7 @@ std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, i
     all.push_back({estimate_hopper(size, t, target), str(t)});
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  const size_t count = level <= 0 ? 1 : level == 1 ? 2 : level == 2 ? 4 : level == 3 ? 6 : 20;
+  const size_t count = level <= 0 ? 1 : level == 1 ? 2 : level == 2 ? 4 : level == 3 ? 10 : 20;
   std::vector<Config> configs;
   for (size_t i = 0; i < std::min(count, all.size()); ++i) configs.push_back(all[i].second);
   return configs;
