@@ -14,7 +14,7 @@ namespace {
 
 using namespace codegen;
 
-constexpr int kRegisterValues = 16;  // of each of g and y, per thread
+constexpr int kGradientValues = 16;  // of each of g and y, per thread
 
 struct GradientForm {
   Rows rows;  // tensors: the inputs in order, dx
@@ -172,7 +172,7 @@ class LayerNormGradientRows final : public CudaTactic {
 
  private:
   static RowPlan plan_for(const Problem& problem, const Target& target) {
-    return default_row_plan(gradient_form(problem).rows, 2, target, problem.hints, kRegisterValues);
+    return default_row_plan(gradient_form(problem).rows, 2, target, problem.hints, kGradientValues);
   }
 };
 
