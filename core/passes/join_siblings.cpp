@@ -132,9 +132,10 @@ std::optional<Window> window_of(const Network& net, TensorId id, int body) {
   return window;
 }
 
-class Siblings {
+class PointwiseSiblings {
  public:
-  Siblings(Network& net, LayerId a, LayerId b, int body) : net_(net), body_(body), a_(net.bodies[body].layers[a]), b_(net.bodies[body].layers[b]), ids_{a, b} {}
+  PointwiseSiblings(Network& net, LayerId a, LayerId b, int body)
+      : net_(net), body_(body), a_(net.bodies[body].layers[a]), b_(net.bodies[body].layers[b]), ids_{a, b} {}
 
   bool match() {
     const size_t rank = shape(a_.outputs[0]).size();
@@ -262,7 +263,7 @@ bool join_two(Network& net, std::vector<LayerId>& layers, int body) {
   for (size_t a = 0; a < layers.size(); ++a)
     for (size_t b = 0; b < layers.size(); ++b) {
       if (a == b) continue;
-      Siblings siblings(net, layers[a], layers[b], body);
+      PointwiseSiblings siblings(net, layers[a], layers[b], body);
       if (!siblings.match()) continue;
       layers[a] = siblings.join();
       layers.erase(layers.begin() + static_cast<std::ptrdiff_t>(b));

@@ -12,8 +12,6 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kFewChannels = 4, kManyOutputs = 16;
-
 /// What the channels of this convolution should be padded to; 0: it is fine as it is.
 int64_t wanted_channels(const Network& net, const Layer& layer, const std::vector<bool>& constant, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);

@@ -15,8 +15,6 @@
 namespace tuyere {
 namespace {
 
-constexpr int64_t kFewChannels = 4, kManyOutputs = 16;
-
 int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 /// One spatial dim: pixels of `size` (those of the image that count), in blocks of `block`.

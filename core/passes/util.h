@@ -8,6 +8,9 @@
 
 namespace tuyere {
 
+/// Images (and what is like them): convolutions of at most so many channels into at least so many are rearranged for tensor cores.
+inline constexpr int64_t kFewChannels = 4, kManyOutputs = 16;
+
 /// Per tensor: whether it is computed from constants only, so that work on it belongs to the weight program.
 std::vector<bool> constant_tensors(const Body& body);
 

@@ -5,17 +5,16 @@
 #include <cstdio>
 
 #include "kernels/api/other_operator.h"
+#include "kernels/attention/attention_gradient.h"
 #include "kernels/mma/device_text.h"
 #include "kernels/mma/gemm.h"
 
 namespace tuyere {
 namespace {
 
-enum Input { kDout, kQuery, kKey, kValue, kOut, kLogsumexp, kMask };
-
 constexpr int kWarps = 4;
 constexpr int kRows = 16 * kWarps;
-constexpr int64_t kDeepest = 128;
+constexpr int64_t kDeepestFlash = 128;
 
 constexpr const char* kText = R"CUDA(
 constexpr int TGA_WARPS = $WARPS, TGA_R = 16 * TGA_WARPS, TGA_C = $COLUMNS, TGA_THREADS = 32 * TGA_WARPS;
@@ -262,7 +261,7 @@ class FlashGradientWriter {
   codegen::Vars variables() {
     const DType type = q_.dtype;
     int vec = 16;
-    for (const Input input : {kQuery, kKey, kValue, kDout}) {
+    for (const GradientInput input : {kQuery, kKey, kValue, kDout}) {
       const std::vector<Dim> s = strides_of(p_.in[input]);
       vec = std::min(vec, mma::access_bytes({0, type, s[2], 1, {s[0], s[1]}, p_.in[input].alignment}));
     }
@@ -284,7 +283,7 @@ class FlashGradientWriter {
                           {"B", params_.size(q_.shape[0])},
                           {"DELTA", params_.pointer(static_cast<int>(p_.in.size() + p_.out.size()), DType::F32, true)},
                           {"LSE", params_.pointer(kLogsumexp, DType::F32, false)}};
-    const std::pair<const char*, Input> operands[] = {{"Q", kQuery}, {"K", kKey}, {"V", kValue}, {"O", kDout}, {"R", kOut}, {"L", kLogsumexp}};
+    const std::pair<const char*, GradientInput> operands[] = {{"Q", kQuery}, {"K", kKey}, {"V", kValue}, {"O", kDout}, {"R", kOut}, {"L", kLogsumexp}};
     for (const auto& [name, input] : operands) {
       const std::string n = name;
       const std::vector<Dim> s = strides_of(p_.in[input]);
@@ -329,10 +328,10 @@ class FlashAttentionGradient final : public mma::KernelTactic {
     REQUIRE(std::holds_alternative<AttentionGradient>(p.op), kOtherOperator);
     const TensorDesc& q = p.in[kQuery];
     REQUIRE(q.dtype == DType::F16 || q.dtype == DType::BF16, "not f16 or bf16");
-    REQUIRE(q.shape[3].is_const() && q.shape[3].value() % 8 == 0 && q.shape[3].value() <= kDeepest, "head size is not a multiple of 8 up to 128");
+    REQUIRE(q.shape[3].is_const() && q.shape[3].value() % 8 == 0 && q.shape[3].value() <= kDeepestFlash, "head size is not a multiple of 8 up to 128");
     REQUIRE(p.in[kValue].shape[3] == q.shape[3], "values of another size");
     REQUIRE(q.shape[1] == p.in[kKey].shape[1], "heads share their keys");
-    for (const Input input : {kDout, kQuery, kKey, kValue}) {
+    for (const GradientInput input : {kDout, kQuery, kKey, kValue}) {
       REQUIRE(p.in[input].dtype == q.dtype, "operands of different types");
       REQUIRE(p.in[input].strides[3].is_const(1), "head elements are not contiguous");
     }

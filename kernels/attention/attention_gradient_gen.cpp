@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "kernels/api/other_operator.h"
+#include "kernels/attention/attention_gradient.h"
 #include "kernels/codegen/kernel.h"
 #include "kernels/codegen/space.h"
 #include "kernels/codegen/types.h"
@@ -15,10 +16,8 @@ namespace {
 
 using namespace codegen;
 
-enum Input { kDout, kQuery, kKey, kValue, kOut, kLogsumexp, kMask };
-
 constexpr int kSharedBytes = 46 * 1024;
-constexpr int64_t kDeepest = 1024;
+constexpr int64_t kDeepestTile = 1024;
 
 // Rows are what the block owns, columns what it walks over: tiles of R each.
 constexpr const char* kTileText = R"(  constexpr int R = $R, D = $D, DV = $DV, PD = D + 1, PV = DV + 1, PR = R + 1;
@@ -144,7 +143,7 @@ class GradientWriter {
     for (size_t d = 0; d < coordinates.size(); ++d) text += (d ? " + (idx)" : "(idx)") + coordinates[d] + " * " + k.value(t.strides[d]);
     return text + "]";
   }
-  std::string in(Kernel& k, Input input, const std::string& row) const { return at(k, p_.in[input], input, false, {"b", "h", row, "d"}); }
+  std::string in(Kernel& k, GradientInput input, const std::string& row) const { return at(k, p_.in[input], input, false, {"b", "h", row, "d"}); }
 
   Kernel delta() const {
     Kernel k("attention_gradient_delta", wide_);
@@ -222,8 +221,8 @@ class TiledAttentionGradient final : public CudaTactic {
     for (const auto* tensors : {&p.in, &p.out})
       for (const TensorDesc& t : *tensors)
         REQUIRE(t.dtype == DType::Bool || (is_float(t.dtype) && compute_type(t.dtype) == DType::F32), "sums are kept in f32");
-    for (const Input input : {kQuery, kValue})
-      REQUIRE(p.in[input].shape[3].is_const() && p.in[input].shape[3].value() <= kDeepest, "head size is symbolic or above 1024");
+    for (const GradientInput input : {kQuery, kValue})
+      REQUIRE(p.in[input].shape[3].is_const() && p.in[input].shape[3].value() <= kDeepestTile, "head size is symbolic or above 1024");
     REQUIRE(p.in[kQuery].shape[1] == p.in[kKey].shape[1], "heads share their keys");
     return Support::yes();
   }
