@@ -117,6 +117,40 @@ def _unfold(self, dimension, size, step):
     return split.movedim(axis + 1, -1)
 
 
+def _shifted_sum(columns, taps, size):
+    """The sum of windows of the padded columns, one per tap: ((row, first row of blocks), (column, first column of blocks)); [N, C, blocks, 1, blocks, 1]."""
+    if not taps:
+        return columns.new_zeros([*columns.shape[:2], size[0], 1, size[1], 1])
+    parts = [columns[:, :, h, w].narrow(2, top, size[0]).narrow(4, left, size[1]) for (h, top), (w, left) in taps]
+    return sum(parts[1:], parts[0])
+
+
+@_replaces(aten.col2im.default)
+def _col2im(self, output_size, kernel_size, dilation, padding, stride):
+    """Sums of shifted columns, one formula for each place in a block of stride x stride pixels, instead of additions by index."""
+    few = math.prod(kernel_size) <= 32 and math.prod(stride) <= 16
+    if not few or self.dim() != 3 or not all(isinstance(n, int) for n in (*output_size, self.shape[2])):
+        return torch._decomp.decomposition_table[aten.col2im.default](self, output_size, kernel_size, dilation, padding, stride)
+    counts, blocks, borders, phases = [], [], [], []
+    for size, kernel, dilated, pad, step in zip(output_size, kernel_size, dilation, padding, stride):
+        # Pixel step * (i + shift) + place gets entry i of a tap.
+        places = [divmod(dilated * k - pad, step) for k in range(kernel)]
+        count, block = (size + 2 * pad - dilated * (kernel - 1) - 1) // step + 1, -(-size // step)
+        before = max(0, *(shift for shift, _ in places))
+        after = max(0, *(block - shift - count for shift, _ in places))
+        phases.append([[(k, before - shift) for k, (shift, place) in enumerate(places) if place == wanted] for wanted in range(step)])
+        counts.append(count), blocks.append(block), borders.append((before, after))
+    columns = self.reshape(self.shape[0], -1, *kernel_size, *counts)
+    columns = torch.nn.functional.pad(columns, (*borders[1], *borders[0])).unsqueeze(-1).unsqueeze(-3)
+    rows = []
+    for high in phases[0]:
+        places = [_shifted_sum(columns, [(h, w) for h in high for w in wide], blocks) for wide in phases[1]]
+        rows.append(torch.cat(places, 5) if len(places) > 1 else places[0])
+    image = torch.cat(rows, 3) if len(rows) > 1 else rows[0]
+    image = image.reshape(self.shape[0], -1, blocks[0] * stride[0], blocks[1] * stride[1])
+    return image[:, :, : output_size[0], : output_size[1]].clone(memory_format=torch.contiguous_format)
+
+
 @_replaces(aten.masked_scatter.default)
 def _masked_scatter(self, mask, source):
     """The k-th true place takes the k-th source value."""

@@ -14,6 +14,16 @@ def unfold(x):
     return x.unfold(1, 2, 1), x.unfold(-1, 3, 2), x.unfold(-1, 3, 3), -x.mT.contiguous().mT.unfold(0, x.shape[0], 1)
 
 
+@op_case((2, 18, 16), (1, 27, 16))
+def fold(x):
+    return F.fold(x, (8, 7), 3, padding=1, stride=2), -F.fold(x, (6, 6), 3, stride=1), F.fold(x, (9, 12), 3, dilation=(2, 1), padding=(1, 0), stride=(2, 3))
+
+
+@op_case((3, 16, 6))
+def fold_without_overlaps(x):
+    return F.fold(x, (4, 6), (2, 2), stride=2), F.fold(x, (9, 8), (2, 2), stride=(4, 3))
+
+
 @op_case([(3, 5), (8,)])
 def masked_scatter(x, source):
     return x.masked_scatter((torch.arange(15) % 2 == 0).view(3, 5).to(x.device), source)  # the mask is made on the CPU
