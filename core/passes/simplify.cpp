@@ -2,7 +2,7 @@
 // reshape(x, shape of x) => x          reshape(reshape(x, a), b) => reshape(x, b)
 // permute(x, 0 1 2 ..) => x            permute(permute(x, p), q) => permute(x, p[q])
 // expand(x, shape of x) => x           pointwise(expand(x), y) => pointwise(x, y)        when y still gives the shape
-// slice(x, all) => x                   concat(x) => x       pad(x, 0) => x       cast(x, type of x) => x
+// slice(x, all) => x                   concat(x) => x       pad(x, 0) => x       cast(x, type of x) => x       adaptive_pool(x, size of x) => x
 // See tests/unit/passes/simplify.cpp
 #include <algorithm>
 #include <numeric>
@@ -28,7 +28,7 @@ bool is_identity(const Network& net, const Layer& layer, int body) {
   if (const auto* op = std::get_if<Pad>(&layer.op)) return all_zero(op->before) && all_zero(op->after);
   if (const auto* op = std::get_if<Pointwise>(&layer.op))
     return layer.inputs.size() == 1 && in.layout == out.layout && tuyere::simplify(op->program).is_identity();
-  return std::holds_alternative<Reshape>(layer.op) || std::holds_alternative<Expand>(layer.op);
+  return is_any_of<Reshape, Expand, AdaptivePool>(layer.op);  // pooling to the size there is reads one value each
 }
 
 /// Views of views read the first one's input.

@@ -11,6 +11,11 @@ TEST(Simplify, Identities) {
               "x = input f32[n,8]\nf = relu(x)\nreturn f");
 }
 
+TEST(Simplify, PoolingToTheSizeThereIs) {
+  expect_pass(simplify, "x = input f16[n,8,7,7]\na = adaptive_pool(x) out=[7,7]\ny = relu(a)\nreturn y", "x = input f16[n,8,7,7]\ny = relu(x)\nreturn y");
+  expect_unchanged(simplify, "x = input f16[n,8,7,7]\na = adaptive_pool(x) out=[7,1]\ny = relu(a)\nreturn y");
+}
+
 TEST(Simplify, ViewsOfViews) {
   expect_pass(simplify,
               "x = input f32[n,2,8]\na = permute(x) perm=[1,2,0]\nb = permute(a) perm=[2,0,1]\nc = relu(b)\nd = reshape(x) shape=[2*n,8]\ne = reshape(d) "
