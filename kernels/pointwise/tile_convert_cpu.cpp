@@ -137,6 +137,7 @@ void store(const void* tile, const Patch& p, int64_t rows, int64_t cols) {
 
 template <DType A, DType B>
 void change(const void* in, void* out, int64_t n) {
+  if constexpr (B == DType::F32 && (A == DType::Bool || A == DType::I32)) return to_f32(A, in, static_cast<float*>(out), n);
   for (int64_t i = 0; i < n; ++i) {
     static_cast<Tile<B>*>(out)[i] = convert<typename Storage<B>::Value>(read_tile<A>(static_cast<const Tile<A>*>(in)[i]));
   }

@@ -97,8 +97,35 @@ HWY_INLINE void store_bf16(const float* in, uint16_t* out, int64_t n) {
   for (; i < n; ++i) out[i] = round_bf16(in[i]);
 }
 
+/// Bytes as 0 and 1.
+HWY_INLINE void load_bool(const uint8_t* in, float* out, int64_t n) {
+  const Df d;
+  const hn::RebindToUnsigned<Df> du;
+  const hn::RebindToSigned<Df> di;
+  const hn::Rebind<uint8_t, Df> db;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const auto bit = hn::Min(hn::PromoteTo(du, hn::LoadU(db, in + i)), hn::Set(du, 1u));
+    hn::StoreU(hn::ConvertTo(d, hn::BitCast(di, bit)), d, out + i);
+  }
+  for (; i < n; ++i) out[i] = in[i] != 0 ? 1.0f : 0.0f;
+}
+HWY_INLINE void load_i32(const int32_t* in, float* out, int64_t n) {
+  const Df d;
+  const hn::RebindToSigned<Df> di;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::ConvertTo(d, hn::LoadU(di, in + i)), d, out + i);
+  for (; i < n; ++i) out[i] = static_cast<float>(in[i]);
+}
+
 inline void load_row(DType storage, const void* in, float* out, int64_t n) {
-  if (storage == DType::F32) {
+  if (storage == DType::Bool) {
+    load_bool(static_cast<const uint8_t*>(in), out, n);
+  } else if (storage == DType::I32) {
+    load_i32(static_cast<const int32_t*>(in), out, n);
+  } else if (storage == DType::F32) {
     std::memcpy(out, in, static_cast<size_t>(n) * 4);
   } else if (storage == DType::BF16) {
     load_bf16(static_cast<const uint16_t*>(in), out, n);

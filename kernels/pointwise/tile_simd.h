@@ -20,7 +20,7 @@ TileFn f32_function(Fn fn);
 /// The loop for arguments of another compute type: f64, i32, i64, bool.
 TileFn generic_function(Fn fn, DType type);
 
-/// f32, f16, bf16 storage to f32 and back; dense.
+/// f32, f16, bf16 storage to f32 and back, bool and i32 to f32; dense.
 void to_f32(DType storage, const void* in, float* out, int64_t n);
 void from_f32(DType storage, const float* in, void* out, int64_t n);
 
