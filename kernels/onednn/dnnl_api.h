@@ -21,7 +21,7 @@ namespace tuyere::cpu {
   X(memory_desc_create_with_strides) X(memory_desc_create_with_tag) X(memory_desc_create_submemory) X(memory_desc_destroy) X(memory_desc_clone)       \
   X(memory_desc_get_size) X(memory_desc_equal) X(memory_desc_query) X(memory_create) X(memory_set_data_handle) X(memory_destroy)                      \
   X(primitive_attr_create) X(primitive_attr_destroy) X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode)                             \
-  X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise) X(post_ops_append_binary)                                                         \
+  X(post_ops_create) X(post_ops_destroy) X(post_ops_append_eltwise) X(post_ops_append_binary) X(post_ops_append_sum)                                  \
   X(primitive_desc_destroy) X(primitive_desc_query) X(primitive_desc_query_md) X(primitive_desc_next_impl)                                            \
   X(primitive_create) X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(matmul_primitive_desc_create)                      \
   X(convolution_forward_primitive_desc_create) X(deconvolution_forward_primitive_desc_create) X(pooling_forward_primitive_desc_create)       \

@@ -31,6 +31,7 @@ struct DnnlRequest {
   DnnlCreate create;
   bool bias_only = false;     // of an epilogue the library may take a bias alone
   bool pack_weights = false;  // the library chooses how weights lie also when they are not constant: they are packed at each run
+  int64_t parts = 1;          // of a sum of f32 products over x's last and w's last but one dim: added up one by one, then together, which is more exact
   bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one
 };
 
@@ -53,10 +54,17 @@ class DnnlGemm {
     int64_t offset = -1;
     bool used() const { return offset >= 0; }
   };
+  struct Part {
+    int64_t start, size;  // of the dim that is summed over; the last one applies the epilogue
+    DnnlPrimitiveDesc desc;
+  };
   std::vector<Attempt> attempts(const CpuProblem& p) const;
   bool try_attempt(const Attempt& attempt, const CpuProblem& p);
-  DnnlAttr make_attr(bool fused);
+  std::vector<Part> split(bool f32) const;
+  bool describe_part(Part& part, const Attempt& attempt, const View& x, const View& out);
+  DnnlAttr make_attr(bool fused, bool adds);
   void plan_pack();
+  int64_t scratch_bytes() const;
   DnnlPrimitiveDesc first_implementation(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) const;
   Stage book(const View& v, DType type, bool channels_last, bool blocks = false);
 
@@ -65,7 +73,7 @@ class DnnlGemm {
   bool simple_ = false;            // the epilogue is one the library may take
   int bias_ = -1, residual_ = -1;  // extras
   std::vector<std::pair<dnnl_alg_kind_t, std::pair<float, float>>> activation_;
-  DnnlPrimitiveDesc desc_;
+  std::vector<Part> parts_;
   Attempt chosen_{};
   Stage x_stage_, w_stage_, out_stage_;
   DnnlPrimitiveDesc pack_;   // of weights that are packed at each run

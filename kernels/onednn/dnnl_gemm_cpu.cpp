@@ -58,6 +58,12 @@ View dense_view(const View& v, DType type, bool channels_last, bool blocks) {
   return s;
 }
 
+// A part of v along dim d, where it starts aside.
+View narrow(View v, int d, int64_t size) {
+  v.shape[d] = size;
+  return v;
+}
+
 using Activation = std::pair<dnnl_alg_kind_t, std::pair<float, float>>;
 std::optional<Activation> library_activation(const SimpleEpilogue& e) {
   switch (*e.act) {
@@ -108,7 +114,7 @@ DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::mov
   bool found = false;
   const std::vector<Attempt> all = attempts(p);
   for (const Attempt& a : all) {
-    if ((found = try_attempt(a, p) && implementation(desc_.get()).find("ref") == std::string::npos)) break;
+    if ((found = try_attempt(a, p) && implementation(parts_.back().desc.get()).find("ref") == std::string::npos)) break;
   }
   for (size_t i = 0; !found && i < all.size(); ++i) found = try_attempt(all[i], p);
   USER_CHECK(found, "oneDNN does not implement this " << name(p.op));
@@ -139,18 +145,22 @@ DnnlGemm::Stage DnnlGemm::book(const View& v, DType type, bool channels_last, bo
   return s;
 }
 
-DnnlAttr DnnlGemm::make_attr(bool fused) {
+DnnlAttr DnnlGemm::make_attr(bool fused, bool adds) {
   dnnl_primitive_attr_t attr = nullptr;
   dnnl_check(dnnl().primitive_attr_create(&attr), "primitive_attr_create");
   DnnlAttr owner(attr);
   dnnl_check(dnnl().primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user), "set_scratchpad_mode");
-  if (!fused) return owner;
+  if (!fused && !adds) return owner;
   dnnl_post_ops_t ops = nullptr;
   dnnl_check(dnnl().post_ops_create(&ops), "post_ops_create");
   const DnnlPostOps ops_owner(ops);
-  if (residual_ >= 0)
+  if (adds) dnnl_check(dnnl().post_ops_append_sum(ops, 1.0f, 0, dnnl_f32), "append_sum");
+  if (fused && residual_ >= 0)
     dnnl_check(dnnl().post_ops_append_binary(ops, dnnl_binary_add, desc_of(request_.extras[residual_], request_.out_blocks).get()), "append_binary");
-  for (const auto& [kind, value] : activation_) dnnl_check(dnnl().post_ops_append_eltwise(ops, kind, value.first, value.second), "append_eltwise");
+  for (size_t k = 0; fused && k < activation_.size(); ++k) {
+    const auto& [kind, value] = activation_[k];
+    dnnl_check(dnnl().post_ops_append_eltwise(ops, kind, value.first, value.second), "append_eltwise");
+  }
   dnnl_check(dnnl().primitive_attr_set_post_ops(attr, ops), "set_post_ops");
   return owner;
 }
@@ -173,7 +183,7 @@ void DnnlGemm::plan_pack() {
   pack_ = nullptr;
   if (constant_weights_ || !request_.pack_weights) return;
   const DnnlDesc from = desc_of(w_stage_.used() ? w_stage_.view : request_.w);
-  const auto to = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
+  const auto to = dnnl().primitive_desc_query_md(parts_.back().desc.get(), dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
   if (dnnl().memory_desc_equal(from.get(), to)) return;
   dnnl_primitive_desc_t pack = nullptr;
   dnnl_check(dnnl().reorder_primitive_desc_create(&pack, from.get(), dnnl().cpu, to, dnnl().cpu, nullptr), "reorder_primitive_desc_create");
@@ -195,26 +205,56 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   if (a.staged == Staged::both || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last, r.out_blocks);
   const View& x = x_stage_.used() ? x_stage_.view : r.x;
   const View& out = out_stage_.used() ? out_stage_.view : r.out;
+  parts_ = split(a.type == DType::F32 && out.dtype == DType::F32);
+  for (Part& part : parts_) {
+    if (!describe_part(part, a, x, out)) return false;
+  }
+  chosen_ = a;
+  plan_pack();
+  workspace_ += aligned(scratch_bytes());
+  return true;
+}
+
+std::vector<DnnlGemm::Part> DnnlGemm::split(bool f32) const {
+  constexpr int64_t kVector = 16;
+  std::vector<Part> parts;
+  const int64_t whole = request_.x.shape[request_.x.rank - 1];
+  if (!f32 || request_.parts <= 1) {
+    parts.push_back({0, whole, nullptr});
+    return parts;
+  }
+  const int64_t size = (whole + request_.parts * kVector - 1) / (request_.parts * kVector) * kVector;
+  for (int64_t start = 0; start < whole; start += size) parts.push_back({start, std::min(size, whole - start), nullptr});
+  return parts;
+}
+
+bool DnnlGemm::describe_part(Part& part, const Attempt& a, const View& whole_x, const View& out) {
+  const DnnlRequest& r = request_;
+  const bool last = &part == &parts_.back(), split = parts_.size() > 1;
+  const auto cut = [&](const View& v, int d) { return split ? narrow(v, d, part.size) : v; };
+  const View x = cut(whole_x, whole_x.rank - 1), w = cut(w_stage_.used() ? w_stage_.view : r.w, r.w.rank - 2);
   const DnnlDesc x_desc = desc_of(x, r.x_blocks), out_desc = desc_of(out, r.out_blocks);
   if (!x_desc || !out_desc) return false;
-  const DnnlDesc w_desc = constant_weights_ || r.pack_weights ? make_desc(a.type, dims_of(r.w), {}) : desc_of(w_stage_.used() ? w_stage_.view : r.w);
+  const DnnlDesc w_desc = constant_weights_ || r.pack_weights ? make_desc(a.type, dims_of(w), {}) : desc_of(w);
   DnnlDesc bias_desc;
-  if (a.fused && bias_ >= 0) {
+  if (last && a.fused && bias_ >= 0) {
     std::vector<int64_t> dims = r.bias_dims, strides(dims.size(), 1);
     for (int64_t& d : dims) d = d < 0 ? r.out.shape[r.channel] * (r.out_blocks ? r.out.shape[r.out.rank - 1] : 1) : d;
     for (size_t i = 0; i + 1 < dims.size(); ++i) strides[i] = dims.back();
     bias_desc = make_desc(r.extras[bias_].dtype, dims, strides);
   }
-  const DnnlAttr attr = make_attr(a.fused);
-  desc_ = first_implementation(
+  const DnnlAttr attr = make_attr(last && a.fused, part.start > 0);
+  part.desc = first_implementation(
       [&](dnnl_primitive_desc_t* desc) { return r.create(desc, x_desc.get(), w_desc.get(), bias_desc.get(), out_desc.get(), attr.get()); });
-  if (!desc_) return false;
-  chosen_ = a;
-  plan_pack();
-  size_t scratch = 0;
-  if (const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0)) scratch = dnnl().memory_desc_get_size(pad);
-  workspace_ += aligned(static_cast<int64_t>(scratch));
-  return true;
+  return part.desc != nullptr;
+}
+
+int64_t DnnlGemm::scratch_bytes() const {
+  size_t most = 0;
+  for (const Part& part : parts_) {
+    if (const auto pad = dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_scratchpad_md, 0)) most = std::max(most, dnnl().memory_desc_get_size(pad));
+  }
+  return static_cast<int64_t>(most);
 }
 
 namespace {
@@ -271,7 +311,7 @@ class DnnlExecutable final : public Executable {
  public:
   std::vector<TileStep> before, after;
   std::optional<DnnlCall> pack;  // of the weights
-  DnnlCall call;
+  std::vector<DnnlCall> calls;   // one for each part of the sums
   std::vector<std::shared_ptr<void>> keep;
   DnnlStream stream = make_stream();
 
@@ -280,18 +320,18 @@ class DnnlExecutable final : public Executable {
     if (pack) {
       TRY(pack->run(ptr, stream.get()));
     }
-    TRY(call.run(ptr, stream.get()));
+    for (const DnnlCall& call : calls) TRY(call.run(ptr, stream.get()));
     for (const TileStep& s : after) s.run(ptr);
     return Status::ok();
   }
 };
 
-// The weights in the primitive's format, packed once per engine.
-std::shared_ptr<void> pack_weights(const View& w, const_dnnl_memory_desc_t target, const CpuProblem& p) {
-  const void* data = p.args.constants[1];
+// The weights (or a part of them, which begins `offset` bytes on) in the primitive's format, packed once per engine.
+std::shared_ptr<void> pack_weights(const View& w, int64_t offset, const_dnnl_memory_desc_t target, const CpuProblem& p) {
+  const void* data = static_cast<const char*>(p.args.constants[1]) + offset;
   const auto make = [&] { return reorder(desc_of(w).get(), data, target); };
   // The source's own strides are part of the key: the same weight may be used transposed elsewhere.
-  return packed_constant(p, 1, "|onednn|" + describe(desc_of(w).get()) + "|" + describe(target), make);
+  return packed_constant(p, 1, "|onednn|" + std::to_string(offset) + "|" + describe(desc_of(w).get()) + "|" + describe(target), make);
 }
 
 }  // namespace
@@ -300,37 +340,48 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   const DnnlRequest& r = request_;
   auto e = std::make_unique<DnnlExecutable>();
   const int out_slot = p.inputs(), ws = p.workspace_slot();
-  const auto md = [&](int id) { return dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_exec_arg_md, id); };
-  std::vector<DnnlArg>& args = e->call.args;
-  const auto add = [&](int id, int slot, int64_t offset) { args.push_back({id, make_memory(md(id)), slot, offset}); };
-  const auto add_operand = [&](int id, const Stage& stage, int slot) { add(id, stage.used() ? ws : slot, stage.used() ? stage.offset : 0); };
   if (x_stage_.used()) e->before.push_back(tile_step({}, {x_stage_.view, r.x}, {{ws, x_stage_.offset}, {0, 0}}));
   if (w_stage_.used()) e->before.push_back(tile_step({}, {w_stage_.view, r.w}, {{ws, w_stage_.offset}, {1, 0}}));
-  add_operand(DNNL_ARG_SRC, x_stage_, 0);
-  if (constant_weights_) {
-    const auto target = md(DNNL_ARG_WEIGHTS);
-    e->keep.push_back(pack_weights(r.w, target, p));
-    args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
-  } else if (pack_) {
-    const bool staged = w_stage_.used();
-    e->pack.emplace();
-    e->pack->args.push_back({DNNL_ARG_FROM, make_memory(desc_of(staged ? w_stage_.view : r.w).get()), staged ? ws : 1, staged ? w_stage_.offset : 0});
-    e->pack->args.push_back({DNNL_ARG_TO, make_memory(md(DNNL_ARG_WEIGHTS)), ws, pack_offset_});
-    e->pack->desc = std::move(pack_);
-    e->pack->finish();
-    add(DNNL_ARG_WEIGHTS, ws, pack_offset_);
-  } else {
-    add_operand(DNNL_ARG_WEIGHTS, w_stage_, 1);
+  const int64_t scratch_at = workspace_ - aligned(scratch_bytes());
+  for (Part& part : parts_) {
+    DnnlCall& call = e->calls.emplace_back();
+    std::vector<DnnlArg>& args = call.args;
+    const auto md = [&](int id) { return dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_exec_arg_md, id); };
+    const auto add = [&](int id, int slot, int64_t offset) { args.push_back({id, make_memory(md(id)), slot, offset}); };
+    const auto add_operand = [&](int id, const Stage& stage, int slot, int64_t offset) {
+      add(id, stage.used() ? ws : slot, (stage.used() ? stage.offset : 0) + offset);
+    };
+    const auto start = [&](const View& v, int d) { return part.start == 0 ? 0 : bytes_of(v.dtype, part.start * v.strides[d]); };
+    add_operand(DNNL_ARG_SRC, x_stage_, 0, start(x_stage_.used() ? x_stage_.view : r.x, r.x.rank - 1));
+    const View& w = w_stage_.used() ? w_stage_.view : r.w;
+    const int64_t w_start = start(w, w.rank - 2);
+    if (constant_weights_) {
+      const auto target = md(DNNL_ARG_WEIGHTS);
+      e->keep.push_back(pack_weights(parts_.size() > 1 ? narrow(r.w, r.w.rank - 2, part.size) : r.w, w_start, target, p));
+      args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
+    } else if (pack_) {
+      const bool staged = w_stage_.used();
+      e->pack.emplace();
+      e->pack->args.push_back({DNNL_ARG_FROM, make_memory(desc_of(w).get()), staged ? ws : 1, staged ? w_stage_.offset : 0});
+      e->pack->args.push_back({DNNL_ARG_TO, make_memory(md(DNNL_ARG_WEIGHTS)), ws, pack_offset_});
+      e->pack->desc = std::move(pack_);
+      e->pack->finish();
+      add(DNNL_ARG_WEIGHTS, ws, pack_offset_);
+    } else {
+      add_operand(DNNL_ARG_WEIGHTS, w_stage_, 1, w_start);
+    }
+    add_operand(DNNL_ARG_DST, out_stage_, out_slot, 0);
+    const bool fused = chosen_.fused && &part == &parts_.back();
+    if (fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
+    if (fused && residual_ >= 0) {
+      const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(part.start > 0 ? 1 : 0) | DNNL_ARG_SRC_1;  // behind the sum with what the parts before gave
+      args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
+    }
+    const auto pad = dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_scratchpad_md, 0);
+    if (pad && dnnl().memory_desc_get_size(pad) > 0) args.push_back({DNNL_ARG_SCRATCHPAD, make_memory(pad), ws, scratch_at});
+    call.desc = std::move(part.desc);
+    call.finish();
   }
-  add_operand(DNNL_ARG_DST, out_stage_, out_slot);
-  if (chosen_.fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
-  if (chosen_.fused && residual_ >= 0) {
-    const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1;
-    args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
-  }
-  const auto pad = dnnl().primitive_desc_query_md(desc_.get(), dnnl_query_scratchpad_md, 0);
-  const int64_t scratch = pad ? static_cast<int64_t>(dnnl().memory_desc_get_size(pad)) : 0;
-  if (scratch > 0) args.push_back({DNNL_ARG_SCRATCHPAD, make_memory(pad), ws, workspace_ - aligned(scratch)});
   const bool epilogue = !chosen_.fused && !r.epilogue.empty();
   if (epilogue || out_stage_.used()) {
     std::vector<View> operands{r.out, out_stage_.used() ? out_stage_.view : r.out};
@@ -342,8 +393,6 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
     }
     e->after.push_back(tile_step(epilogue ? r.epilogue : Program(), operands, where));
   }
-  e->call.desc = std::move(desc_);
-  e->call.finish();
   return e;
 }
 

@@ -76,6 +76,18 @@ void collapse(DnnlRequest& r) {
   }
 }
 
+// The library adds the products of an f32 sum up in one chain of up to 2048. MKL, which eager calls, begins anew every 384 and is up to 1.7 times more
+// exact. Every part reads and writes the output, so they are short only where it stays in the cache and they are few. A few rows against a large matrix
+// are as fast as memory when the library walks it as a whole, and half as fast in parts.
+int64_t parts_of_sum(const View& x, const View& w, const View& out) {
+  constexpr int64_t kCached = 256 << 10, kLarge = 1 << 20, kFew = 64, kShort = 384, kLong = 1024;
+  const int64_t sum = x.shape[x.rank - 1];
+  const bool streams = out.shape[out.rank - 2] < kFew && bytes_of(w.dtype, w.numel()) > kLarge;
+  if (x.dtype != DType::F32 || streams) return 1;
+  const int64_t most = sum <= kLong && bytes_of(out.dtype, out.numel()) <= kCached ? kShort : kLong;
+  return (sum + most - 1) / most;
+}
+
 DnnlRequest matmul_request(const CpuProblem& p) {
   const auto& op = attrs<MatMul>(p);
   DnnlRequest r;
@@ -86,6 +98,7 @@ DnnlRequest matmul_request(const CpuProblem& p) {
   r.epilogue = op.epilogue;
   collapse(r);
   for (View* v : {&r.x, &r.w, &r.out}) tidy_matrix(*v);
+  r.parts = parts_of_sum(r.x, r.w, r.out);
   r.channel = r.out.rank - 1;
   r.bias_dims.assign(r.out.rank, 1);
   r.bias_dims.back() = -1;
