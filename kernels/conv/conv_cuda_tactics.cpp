@@ -83,8 +83,9 @@ class StreamedConv : public mma::KernelTactic {
 
  protected:
   Support accepts(const Problem& p, const Target& target) const override {
-    for (const Support& s : {conv_shape(p), tensor_core_types(p)})
-      if (!s) return s;
+    Support possible = conv_shape(p);
+    if (possible) possible = tensor_core_types(p);
+    if (!possible) return possible;
     const conv::View v = conv::view(p);
     REQUIRE(conv::pixel_step(v), "not a 1x1 convolution of dense pixels");
     REQUIRE(v.x_channel.is_const(1) && (v.in_group == 1 || v.w_in.is_const(1)), "channels are not innermost");

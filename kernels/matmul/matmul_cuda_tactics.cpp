@@ -68,8 +68,9 @@ class StreamedMatMul : public mma::KernelTactic {
 
  protected:
   Support accepts(const Problem& p, const Target& target) const override {
-    for (const Support& s : {matmul_shape(p), tensor_core_types(p)})
-      if (!s) return s;
+    Support possible = matmul_shape(p);
+    if (possible) possible = tensor_core_types(p);
+    if (!possible) return possible;
     const matmul::View v = matmul::view(p);
     REQUIRE(v.n.is_const() && v.k.is_const(), "symbolic weights");
     REQUIRE(v.a.k.is_const(1) && v.b.k.is_const(1), "k is not contiguous");

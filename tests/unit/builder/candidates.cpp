@@ -5,6 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <regex>
 
 #include "core/builder/timing_memory.h"
 #include "kernels/api/tactics.h"
@@ -62,6 +65,38 @@ TEST(Candidates, KernelsOfOtherOperatorsAreNotListed) {
   const Candidates found = find_candidates(problem, target, tactics(problem.op, target), {}, 4);
   EXPECT_FALSE(found.list.empty());
   for (const std::string& line : found.why_not) EXPECT_EQ(line.find("another operator"), std::string::npos) << line;
+}
+
+/// The problems of tests/kernels_gpu with all their floats of one type.
+std::vector<std::string> problem_texts(const std::string& type) {
+  static const std::regex floats("\\b(bf16|f16|f32|f64)\\b");
+  std::vector<std::string> texts;
+  for (const auto& file : std::filesystem::directory_iterator(TUYERE_SOURCE_DIR "/tests/kernels_gpu")) {
+    std::ifstream stream(file.path());
+    for (std::string line; std::getline(stream, line);) {
+      if (line.empty() || line[0] == '#') continue;
+      if (line[0] == '*') line.erase(0, 2);
+      texts.push_back(std::regex_replace(line, floats, type));
+    }
+  }
+  return texts;
+}
+
+/// Every kernel of a family is asked for every operator of it, in types that it may not be made for.
+TEST(Candidates, EveryKernelAnswersForEveryOperatorOfItsFamily) {
+  Target absent = find_target("sm_90a"), unlike = absent;
+  absent.present = false, unlike.present = true;
+  int asked = 0;
+  for (const char* type : {"f16", "bf16", "f32", "f64"})
+    for (const std::string& text : problem_texts(type)) {
+      const Problem problem = parse_problem(text);
+      for (const Target& target : {Target(), absent, unlike})
+        for (const auto& tactic : tactics(problem.op, target)) {
+          EXPECT_NO_THROW(tactic->supports(problem, target)) << tactic->name() << ": " << text;
+          ++asked;
+        }
+    }
+  EXPECT_GT(asked, 10000);
 }
 
 TEST_F(LevelTest, SourcesAndReferences) {
