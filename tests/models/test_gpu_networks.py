@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the passes make of a network for a GPU that is not there, evaluated on the CPU: layouts, merged and rearranged layers mean what the model meant."""
+
+import copy
+import re
+
+import pytest
+import safetensors
+import tuyere
+from harness import error_of, torch
+from torch import nn
+
+CONSTANT = re.compile(r'(\S+|"[^"]*") = (param|literal) (\w+\[[^]]*\])(?:@(\d+))? "([^"]*)"')
+INPUT = re.compile(r'(\S+|"[^"]*") = input ')
+
+
+def constant(file, kind, order, name):
+    """As it stands in an engine file: made at build in the order of memory, or the module's."""
+    if kind == "param":
+        return file.get_tensor(f"param/{name}")
+    stored = file.get_tensor(f"const/{name}")
+    return stored.permute([order.index(str(d)) for d in range(stored.dim())]) if order else stored
+
+
+def evaluate(engine, path, inputs):
+    """The first result of an engine's network, on the CPU; constants become inputs."""
+    engine.save(path)
+    lines, values, given = [], [], iter(inputs)
+    with safetensors.safe_open(path, "pt") as file:
+        for line in engine.meta["network"].splitlines():
+            if found := CONSTANT.match(line):
+                line = f"{found[1]} = input {found[3]}"
+                values.append(constant(file, found[2], found[4], found[5]).contiguous())
+            elif INPUT.match(line):
+                values.append(next(given))
+            lines.append(line)
+    config = tuyere.BuilderConfig()
+    config.target, config.optimization_level = "cpu", 1
+    return tuyere.Builder(config).build(tuyere.Network.parse("\n".join(lines) + "\n"))(*values)[0]
+
+
+class SqueezeExcite(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.deep = nn.Conv2d(32, 32, 3, padding=1, groups=32, bias=False)
+        self.norm = nn.BatchNorm2d(32)
+        self.down, self.up, self.project = nn.Conv2d(32, 8, 1), nn.Conv2d(8, 32, 1), nn.Conv2d(32, 16, 1, bias=False)
+
+    def forward(self, x):
+        x = nn.functional.silu(self.norm(self.deep(x)))
+        return self.project(x * self.up(nn.functional.silu(self.down(x.mean((2, 3), keepdim=True)))).sigmoid())
+
+
+class Rotary(nn.Module):
+    """Attention whose queries and keys are turned by the same angles; keys are shared."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v, self.out = (
+            nn.Linear(64, 64, bias=False),
+            nn.Linear(64, 32, bias=False),
+            nn.Linear(64, 32, bias=False),
+            nn.Linear(64, 64, bias=False),
+        )
+
+    def forward(self, x):
+        def heads(y):
+            return y.unflatten(-1, (-1, 16)).transpose(1, 2)
+
+        angles = torch.arange(x.shape[1], device=x.device)[:, None] / 10.0 ** torch.arange(8, device=x.device)
+        cos, sin = (torch.cat([f, f], -1).to(x.dtype) for f in (angles.cos(), angles.sin()))
+        q, k = (y * cos + torch.cat([-y[..., 8:], y[..., :8]], -1) * sin for y in (heads(self.q(x)), heads(self.k(x))))
+        y = nn.functional.scaled_dot_product_attention(q, k, heads(self.v(x)), is_causal=True, enable_gqa=True)
+        return self.out(y.transpose(1, 2).flatten(2))
+
+
+def stem(kernel, stride, padding, bias):
+    return nn.Sequential(nn.Conv2d(3, 32, kernel, stride, padding, bias=bias), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1))
+
+
+IMAGE = (2, 3, 48, 64)
+MODELS = {
+    "stem of ResNet": (lambda: stem(7, 2, 3, False), IMAGE),
+    "stem of EfficientNet": (lambda: stem(3, 2, 1, True), IMAGE),
+    "patches": (lambda: stem(16, 16, 0, True), IMAGE),
+    "patches that leave a border": (lambda: stem(4, 4, 0, False), (2, 3, 50, 67)),
+    "odd image": (lambda: stem(5, 3, 2, True), (2, 3, 47, 49)),
+    "squeeze and excite": (SqueezeExcite, (2, 32, 24, 24)),
+    "rotary": (Rotary, (2, 12, 64)),
+    "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("target", ["sm_80", "sm_90a"])
+def test_a_network_for_a_gpu_means_the_model(name, target, tmp_path):
+    make, shape = MODELS[name]
+    torch.manual_seed(0)
+    model, x = make().eval(), torch.randn(shape)
+    want = copy.deepcopy(model).double()(x.double())
+    model, x = model.half(), x.half()
+    with torch.no_grad():
+        eager = model(x)
+        program = tuyere.compile(model, (x,), target=target, optimization_level=0, strict=True)
+    got = evaluate(program.engines[0], str(tmp_path / "model.engine"), [x])
+    assert error_of(got, want) <= max(1.5 * error_of(eager, want), 4 * 2.0**-10)
