@@ -112,12 +112,20 @@ Support reads_row_major(const SourceGraph& graph, const SourceNode& node) {
   return Support::yes();
 }
 
+/// Ops that PyTorch has for the CPU only.
+Support runs_on_device(const SourceGraph& graph, const SourceNode& node) {
+  if (!node.op.starts_with("aten::_scaled_dot_product_flash_attention_for_cpu")) return Support::yes();
+  for (ValueId id : node.outputs) REQUIRE(!graph.values.at(id).device.starts_with("cuda"), "PyTorch has it for the CPU only");
+  return Support::yes();
+}
+
 Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.mutates, "it writes to an argument");
   REQUIRE(!node.side_effect, "it has side effects");
   REQUIRE(!node.outputs.empty(), "it has no outputs");
   REQUIRE(!node.op.starts_with("aten::mkldnn_rnn_layer"), "its outputs have other shapes than those it announces");
-  if (Support s = reads_row_major(graph, node); !s) return s;
+  for (const Support& s : {reads_row_major(graph, node), runs_on_device(graph, node)})
+    if (!s) return s;
   for (ValueId id : node.outputs)
     REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");
   REQUIRE(std::any_of(node.outputs.begin(), node.outputs.end(), [&](ValueId id) { return graph.values[id].has_type; }),

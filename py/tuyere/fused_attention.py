@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention in training. PyTorch's dispatcher picks a fused op per device, with outputs that only its own kernels read (random states, lengths of sequences).
-Where there is no dropout, all of them become the two ops that have nothing else than the result and the logsumexp, and our kernels for these."""
+Where there is no dropout, all of them become the two ops that have nothing else than the result and the logsumexp, and our kernels for these. PyTorch has these
+two for the CPU only: what stays outside of engines on a GPU runs in_pytorch()."""
 
 import math
 
@@ -90,3 +91,36 @@ TRAINING = {
     aten._scaled_dot_product_efficient_attention.default: efficient,
     aten._scaled_dot_product_efficient_attention_backward.default: efficient_backward,
 }
+
+
+def _whole_rows(bias, query, key):
+    """As the op of the GPU reads it: for every head, with rows that start at multiples of 16 elements."""
+    length = key.shape[2]
+    rows = bias.to(query.dtype).expand(*bias.shape[:-1], length).contiguous()
+    rows = torch.nn.functional.pad(rows, (0, -length % 16))[..., :length]
+    return rows.expand(*query.shape[:3], length)
+
+
+def on_gpu(query, key, value, dropout_p=0.0, is_causal=False, *, attn_mask=None, scale=None):
+    bias = attn_mask if attn_mask is None else _whole_rows(attn_mask, query, key)
+    out, logsumexp, _, _ = aten._scaled_dot_product_efficient_attention(query, key, value, bias, True, 0.0, is_causal, scale=scale)
+    return torch.empty_like(query).copy_(out), logsumexp[:, :, : query.shape[2]]  # the graph was traced with the query's order of memory
+
+
+def on_gpu_backward(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal, *, attn_mask=None, scale=None):
+    bias = attn_mask if attn_mask is None else _whole_rows(attn_mask, query, key)
+    logsumexp = logsumexp.masked_fill(logsumexp == -math.inf, math.inf)  # queries that see no key have no weights
+    logsumexp = torch.nn.functional.pad(logsumexp, (0, -query.shape[2] % 32), value=math.inf)
+    state = _random_state(query)
+    wanted = [True, True, True, False]
+    backward = aten._scaled_dot_product_efficient_attention_backward
+    return backward(grad_out, query, key, value, bias, out, logsumexp, state, state, 0.0, wanted, is_causal, scale=scale)[:3]
+
+
+_ON_GPU = {_forward: on_gpu, _backward: on_gpu_backward}
+
+
+def in_pytorch(node):
+    """What a node of FX calls when PyTorch runs it: its target, or, for the two ops on a GPU, the same by the op that PyTorch has there."""
+    function = _ON_GPU.get(node.target) if node.op == "call_function" else None
+    return function if function and node.meta["val"][0].device.type == "cuda" else node.target

@@ -14,6 +14,7 @@ from .build import build_engine, target_of
 from .devices import make_on_device
 from .draws import draw_in_memory_order
 from .engine import Engine
+from .fused_attention import in_pytorch
 from .options import Options
 from .read_fx import ReadGraph, read_fx
 from .report import FallbackWarning, Report, add_report
@@ -271,6 +272,7 @@ class _Stitcher:
             new.meta = dict(node.meta)
         else:
             new = self.graph.node_copy(node, self.lookup)
+            new.target = in_pytorch(node)
         self.new_of[("copy", node)] = new
         return new
 

@@ -5,7 +5,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from tuyere.decompositions import for_compile
 from tuyere.fused_attention import TRAINING
+from tuyere.lower import LowerSettings, lower
+from tuyere.options import parse_options
 
 aten = torch.ops.aten
 FORWARD = aten._scaled_dot_product_flash_attention_for_cpu.default
@@ -59,3 +62,82 @@ def test_gradient_of_a_bias():
     backward = TRAINING[aten._scaled_dot_product_efficient_attention_backward.default]
     got = backward(dout, q, k, v, bias.detach(), out, logsumexp, None, None, 0.0, [True] * 4, scale=0.3)[3]
     torch.testing.assert_close(got, bias.grad)
+
+
+def lowered(f, *shapes, **options):
+    """For a GPU that is absent. The mode in which the graph can be run, too."""
+    with FakeTensorMode() as mode:
+        graph = make_fx(f, decomposition_table=for_compile(training=True))(*(torch.empty(s, device="cuda") for s in shapes))
+    made = lower(graph, {}, parse_options({"target": "sm_90a", "engine_cache": False, **options}), LowerSettings())
+    return made, mode
+
+
+def placed(made):
+    return made.report.num_engines, made.report.num_hosted, made.report.num_outside
+
+
+def attention_step(q, k, bias, dout):
+    r = aten._scaled_dot_product_efficient_attention(q, k, k, bias, True, scale=0.5)
+    return r[0], *aten._scaled_dot_product_efficient_attention_backward(dout, q, k, k, bias, *r, 0.0, [True, True, True, False], scale=0.5)[:3]
+
+
+def permuted_step(q, k, bias, dout):
+    """As of models: heads are inner dimensions."""
+    return attention_step(*(t.view(t.shape[0], t.shape[2], t.shape[1], t.shape[3]).transpose(1, 2) for t in (q, k)), bias, dout)
+
+
+STEP = (2, 3, 40, 16), (2, 3, 50, 16), (1, 3, 40, 50), (2, 3, 40, 16)
+
+
+def test_in_engines_of_a_gpu():
+    assert placed(lowered(attention_step, *STEP)[0]) == (1, 0, 0)
+
+
+NAMES = "aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention_for_cpu_backward"
+
+
+def run_fake(node):
+    """The results of a node of a graph, and the ops behind them."""
+    args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda n: n.meta["val"])
+    graph = make_fx(lambda args, kwargs: node.target(*args, **kwargs))(args, kwargs).graph
+    return node.target(*args, **kwargs), [str(n.target) for n in graph.nodes]
+
+
+@pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+@pytest.mark.parametrize("step", [attention_step, permuted_step])
+@pytest.mark.parametrize("outside", [NAMES[:1], NAMES[1:], NAMES])
+def test_outside_of_engines_of_a_gpu(step, outside):
+    """What PyTorch runs are ops that it has on the GPU, whose results are in memory as the graph expects them."""
+    made, mode = lowered(step, *STEP, run_in_torch=list(outside))
+    assert placed(made)[1:] == (0, len(outside))
+    nodes = [n for n in made.graph.graph.nodes if n.op == "call_function" and isinstance(n.meta.get("val"), tuple)]
+    assert len(nodes) == len(outside)
+    for node in nodes:
+        assert node.target not in (FORWARD, BACKWARD)
+        with mode:
+            got, ops = run_fake(node)
+        assert not any("_for_cpu" in op for op in ops)
+        assert len(got) == len(node.meta["val"])
+        for tensor, want in zip(got, node.meta["val"], strict=True):
+            assert (tensor.shape, tensor.dtype, tensor.device) == (want.shape, want.dtype, want.device)
+            assert tensor.dim() == 3 or tensor.stride() == want.stride()
+
+
+@pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
+def test_graphs_whose_engine_cannot_be_built():
+    made, _ = lowered(attention_step, *STEP, tactic_sources=["reference"])
+    assert placed(made)[0] == 0
+    assert not any(n.target in (FORWARD, BACKWARD) for n in made.graph.graph.nodes)
+    assert all("could not be built" in reason for *_, reason in made.report.fallbacks)
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_gradients_of_convolutions_in_engines_of_a_gpu(transposed, tf32, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", tf32)
+
+    def step(x, w, dout):
+        return aten.convolution_backward(dout, x, w, [24], [1, 1], [1, 1], [1, 1], transposed, [0, 0], 1, [True, True, True])
+
+    weight = (16, 24, 3, 3) if transposed else (24, 16, 3, 3)
+    assert placed(lowered(step, (3, 16, 9, 7), weight, (3, 24, 9, 7))[0]) == (1, 0, 0)

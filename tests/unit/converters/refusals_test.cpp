@@ -90,6 +90,17 @@ TEST(Hosted, Reasons) {
   EXPECT_EQ(why("%y: f32[n] = aten::op(self=%x, device=\"cpu\")"), "argument 'device' is given");
 }
 
+TEST(Hosted, OpsOfTheCpuAreNotHostedOnOtherDevices) {
+  const auto why = [](const std::string& device) {
+    const std::string type = "f32[2,3,4,8]" + device;
+    SourceGraph g = parse_source_graph("graph \"g\"\n%q: " + type + " = input\n%y: " + type + ", %l: f32[2,3,4]" + device +
+                                       " = aten::_scaled_dot_product_flash_attention_for_cpu(query=%q, key=%q, value=%q)\nreturn %y\n");
+    return hostable(g, g.nodes[0]).reason();
+  };
+  EXPECT_EQ(why(""), "");
+  EXPECT_EQ(why("@cuda:0"), "PyTorch has it for the CPU only");
+}
+
 TEST(Convert, OutputsAreTensorsOfTheirOwn) {
   EXPECT_EQ(converted("graph \"g\"\n%x: f32[2] = input\n%y: f32[2] = aten::relu(self=%x)\n%z: f32[2] = aten::alias(self=%y)\nreturn %y, %z\n"),
             "network g\nx = input f32[2]\nrelu = relu(x)\npointwise = pointwise(relu) program={i0:f32} types=[f32]\nreturn relu, pointwise\n");
