@@ -217,6 +217,15 @@ def _diagonal_scatter(self, src, offset=0, dim1=0, dim2=1):
     return self.reshape(-1).index_put((place.reshape(-1),), src.reshape(-1)).reshape(self.shape)
 
 
+@_replaces(aten.as_strided_scatter.default)
+def _as_strided_scatter(self, src, size, stride, storage_offset=None):
+    """Gradients of convolutions' images write all memory of a dense tensor in its order."""
+    if not all(isinstance(n, int) for n in (*self.shape, *size, *stride)) or storage_offset or self.storage_offset() or not self.is_contiguous():
+        return NotImplemented
+    whole = list(size) == list(src.shape) and math.prod(size) == self.numel() and list(stride) == [math.prod(size[d + 1 :]) for d in range(len(size))]
+    return src.reshape(self.shape).clone(memory_format=torch.contiguous_format) if whole else NotImplemented
+
+
 @_replaces(aten.median.default)
 def _median(self):
     """The lower one of two; NaN if there is any."""
