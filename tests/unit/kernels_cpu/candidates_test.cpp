@@ -144,7 +144,7 @@ const char* const kMatMul[] = {
     "matmul trans_a=true | f32[2,401,7], const f32[401,19] -> f32[2,7,19]",
     "matmul trans_b=true | f32[7,800]{2403,3}, f32[19,800] -> f32[7,19]{1,7}",
     "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,900], const f32[900,19], f32[19], f32[7,19] -> f32[7,19]",
-    "matmul epilogue={sin(mul(i0:f32, i1:f32))} | f32[2,7,500], f32[2,500,19], f32[2,1,19] -> f32[2,7,19]",
+    "matmul epilogue={mul(i0:f32, sin(i1:f32))} | f32[2,7,500], f32[2,500,19], f32[2,1,19] -> f32[2,7,19]",
     "matmul type=bf16 epilogue={add(i0:f32, i1:f32)} | f32[7,500], const f32[500,19], f32[19] -> bf16[7,19]",
     "matmul | f32[7,0], f32[0,19] -> f32[7,19]",
     "matmul | f32[0,33], f32[33,19] -> f32[0,19]",
