@@ -20,6 +20,7 @@ from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
+from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 
 from .decompositions import PRESERVED
@@ -35,7 +36,9 @@ __all__ = [
     "aot_export_module",
     "as_traced",
     "autocast_off",
+    "buffer_hooks",
     "default_partition",
+    "exporting",
     "fake_input",
     "forward_metadata",
     "forward_nodes",
@@ -74,6 +77,19 @@ TRACING = convert_frame.compile_lock  # torch.export and its parts patch global 
 if torch.cuda.device_count() == 0:  # NVML counts them: asking CUDA itself, as FakeTensorMode does, would keep forked processes from using it
     with FakeTensorMode():  # its first use in a process without a GPU replaces the device guard, which crashes when two threads do it at once
         pass
+
+
+@contextlib.contextmanager
+def exporting():
+    """Around torch.export. When it fails it leaves its hook on the registration of buffers, with which Dynamo breaks graphs that write buffers."""
+    with TRACING:
+        before = list(buffer_hooks)
+        try:
+            yield
+        except BaseException:
+            for key in [k for k in buffer_hooks if k not in before]:
+                del buffer_hooks[key]
+            raise
 
 
 def _is_composite(op):

@@ -48,7 +48,7 @@ def compile(model, inputs: Sequence[Any], *, kwargs: Optional[Dict[str, Any]] = 
 
 def export(model, args, kwargs, dynamic_shapes) -> torch.export.ExportedProgram:
     """The program in the operators that the engine takes."""
-    with _compat.TRACING:
+    with _compat.exporting():
         exported = model if isinstance(model, torch.export.ExportedProgram) else torch.export.export(model, args, kwargs, dynamic_shapes=dynamic_shapes)
         return exported.run_decompositions(decompositions.for_export())
 
@@ -192,7 +192,7 @@ class Program(torch.nn.Module):
             raise RuntimeError("this Program was loaded from a file: use torch.export.load on that file")
         args, kwargs, dynamic_shapes = self._example
         self._renew_carriers()
-        with torch.no_grad(), _compat.TRACING:
+        with torch.no_grad(), _compat.exporting():
             return torch.export.export(self.module, args, kwargs, dynamic_shapes=dynamic_shapes)
 
     def save(self, path) -> None:

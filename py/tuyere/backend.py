@@ -95,7 +95,7 @@ class Session:
 
     def compile(self, gm, constants):
         with _compat.unset_fake_temporarily():  # weights and engines are real
-            return boxed(_Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm))
+            return _Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm).boxed()
 
     def leave_to_pytorch(self, gm, fills):
         """Runs the whole graph of Dynamo as it is, because of these nodes."""
@@ -164,24 +164,28 @@ class _Runner:
             watch.refit_if_changed(args)
         return self.graph(*args)
 
+    def boxed(self):
+        if self.direct is None or self.watches:
+            return boxed(self)
 
-def boxed(runner):
-    """A compiled graph as AOTAutograd calls it: with one list, which is emptied."""
+        def run(args):  # nothing has to be looked at before: training, where parameters are arguments
+            out = self.direct(args)
+            if out is None:
+                out = self.graph(*args)
+            args.clear()
+            return out
+
+        run._boxed_call = True
+        return run
+
+
+def boxed(call):
+    """`call` as AOTAutograd calls a compiled graph: with one list, which is emptied."""
 
     def run(args):
-        out = runner(args)
+        out = call(args)
         args.clear()
         return out
-
-    def run_directly(args):  # nothing has to be looked at before: training, where parameters are arguments
-        out = runner.direct(args)
-        if out is None:
-            out = runner.graph(*args)
-        args.clear()
-        return out
-
-    if runner.direct is not None and not runner.watches:
-        run = run_directly
 
     run._boxed_call = True
     return run
