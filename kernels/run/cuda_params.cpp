@@ -128,17 +128,11 @@ Status CudaParams::add_map(const KernelArg& arg, size_t slot, const Symbols& sym
 }
 
 Status CudaParams::encode(Map& map, uint64_t address) noexcept {
-  auto tiled = [&] {
-    return driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address), map.dims.data(),
-                                     map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE, map.swizzle,
-                                     CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  };
-  CUresult result = tiled();
-  if (result == CUDA_ERROR_INVALID_CONTEXT) {  // unlike a launch, it needs a current context
-    CudaContextScope scope(device_);
-    TRY(scope.status());
-    result = tiled();
-  }
+  CudaContextScope scope(device_);  // unlike a launch, this call needs a current context
+  TRY(scope.status());
+  const CUresult result = driver_->tensor_map_tiled(&map.map, map.type, static_cast<cuuint32_t>(map.dims.size()), reinterpret_cast<void*>(address),
+                                                    map.dims.data(), map.strides.data(), map.box.data(), map.steps.data(), CU_TENSOR_MAP_INTERLEAVE_NONE,
+                                                    map.swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   TRY(driver_->check(result, "cuTensorMapEncodeTiled"));
   map.address = address;
   return Status::ok();
