@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.pool.windows, own.adaptive_pool.windows: windows are lists of starts and counts per dim. Dense channels go together, position by position;
+// own.pool.windows, own.adaptive_pool.windows: windows are lists of starts and counts per dim. Dense channels go together, position by position, or, where
+// pixels are dense too and windows overlap, line by line: the lines of a window fold into one line, whose pixels fold into the outputs;
 // otherwise the rows of a window fold into one row, whose columns fold into the outputs; with indices every output looks at its window.
 // own.adaptive_pool.reduce: one position is a reduction.
 #include <cmath>
@@ -34,22 +35,25 @@ class WindowPool {
     const int channel = lead_ - 1;
     channels_ = channel >= 0 && x.strides[channel] == 1 && out.strides[channel] == 1 && x.shape[channel] >= 8;
     const int skipped = channels_ ? channel : x.rank - 1;  // the dim inside of a task
+    size_ = channels_ ? x.shape[channel] : x.shape[x.rank - 1];
+    lines_ = channels_ && !index_ && in_place() && x.strides[x.rank - 1] == size_ && w_.dims.back().widest() > 1;
     View tasks = out;
     tasks.shape[skipped] = std::min<int64_t>(1, out.shape[skipped]);
+    if (lines_) tasks.shape[x.rank - 1] = std::min<int64_t>(1, out.shape[x.rank - 1]);
     tasks_ = {tasks.rank, tasks.shape, {}};
     units_ = tasks.numel();
-    size_ = channels_ ? x.shape[channel] : x.shape[x.rank - 1];
     rows_ = 1;
     for (int d = 0; d < spatial_ - (channels_ ? 0 : 1); ++d) rows_ *= std::max<int64_t>(1, w_.dims[static_cast<size_t>(d)].widest());
     width_ = channels_ ? std::min(kChannels, size_) : size_;
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(out.numel() * rows_), std::max<int64_t>(1, units_)));
+    const int64_t folded = lines_ ? size_ * x.shape[x.rank - 1] : width_;
     buffers_.resize(static_cast<size_t>(threads_));
     for (Buffer& b : buffers_) {
       b.rows.resize(static_cast<size_t>(rows_));
       b.places.resize(static_cast<size_t>(rows_));
       b.picks.resize(static_cast<size_t>(width_));
-      b.folded.resize(static_cast<size_t>(width_));
-      b.results.resize(static_cast<size_t>(std::max(width_, out.shape[out.rank - 1])));
+      b.folded.resize(static_cast<size_t>(folded));
+      b.results.resize(static_cast<size_t>(std::max(lines_ ? size_ : width_, out.shape[out.rank - 1])));
       if (!in_place()) b.loaded.resize(static_cast<size_t>(rows_ * width_));
     }
   }
@@ -60,7 +64,9 @@ class WindowPool {
       o.seek(begin);
       for (int64_t n = begin; n < end; ++n, o.next()) {
         Buffer& b = buffers_[static_cast<size_t>(thread)];
-        if (channels_) {
+        if (lines_) {
+          run_line(ptr, b, o.index);
+        } else if (channels_) {
           run_position(ptr, b, o.index);
         } else {
           run_row(ptr, b, o.index);
@@ -132,6 +138,23 @@ class WindowPool {
         row_functions().pool(b.rows.data(), count, w_.kind == PoolKind::max, by, result, n);
       }
       if (out_.dtype != DType::F32) store_(result, Patch{place, n, 1}, 1, n);
+    }
+  }
+
+  /// A line of outputs, at position 0 of `o`.
+  void run_line(void* const* ptr, Buffer& b, Ix o) const {
+    const bool max = w_.kind == PoolKind::max;
+    const int last = out_.rank - 1;
+    const int64_t count = collect(static_cast<const char*>(ptr[0]), b, o, spatial_ - 1, 0, size_);
+    const float* line = count == 1 ? b.rows[0] : b.folded.data();
+    if (count != 1) row_functions().pool(b.rows.data(), count, max, 1, b.folded.data(), size_ * x_.shape[last]);
+    for (; o[last] < out_.shape[last]; ++o[last]) {
+      const Windows::Entry& e = w_.dims.back().entries[static_cast<size_t>(o[last])];
+      for (int64_t k = 0; k < e.count; ++k) b.rows[static_cast<size_t>(k)] = line + (e.start + k * w_.dims.back().step) * size_;
+      char* place = static_cast<char*>(ptr[1]) + out_.offset(o) * out_bytes_;
+      float* result = out_.dtype == DType::F32 ? reinterpret_cast<float*>(place) : b.results.data();
+      row_functions().pool(b.rows.data(), e.count, max, divisor(o, spatial_), result, size_);
+      if (out_.dtype != DType::F32) store_(result, Patch{place, size_, 1}, 1, size_);
     }
   }
 
@@ -213,7 +236,7 @@ class WindowPool {
   LoadFn load_;
   StoreFn store_;
   int64_t x_bytes_, out_bytes_;
-  bool channels_ = false;
+  bool channels_ = false, lines_ = false;
   Odometer tasks_;
   int64_t units_ = 0, size_ = 0, rows_ = 1, width_ = 1;
   int threads_ = 1;

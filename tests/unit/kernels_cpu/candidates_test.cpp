@@ -239,6 +239,8 @@ const char* const kPool[] = {
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11]{792,1,88,8} -> f32[2,8,5,6]{240,1,48,8}",
     "pool kind=avg kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
+    "pool kind=avg kernel=[3,3] stride=[2,1] pad=[1,1] dilation=[1,2] count_include_pad=false | f32[2,19,9,11]{1881,1,209,19} -> f32[2,19,5,9]{855,1,171,19}",
+    "pool kind=max kernel=[3] stride=[2] pad=[1] dilation=[1] | f32[2,16,11]{176,1,16} -> f32[2,16,6]{96,1,16}",
     "pool kind=avg kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] count_include_pad=false ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,4,5]",
