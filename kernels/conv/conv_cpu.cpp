@@ -6,12 +6,11 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/conv/conv_image.h"
+#include "kernels/conv/conv_epilogue.h"
 #include "kernels/conv/conv_kernels.h"
 #include "kernels/conv/conv_tiles.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/pointwise/tile_loop.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -55,8 +54,7 @@ class DirectConv {
   void prepare(const CpuProblem& p) {
     plan_strips();
     plan_sums(p);
-    plan_epilogue();
-    scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
+    epilogue_ = std::make_unique<ConvEpilogue>(op_.epilogue, out_, extras_, lanes_, threads_);
     sums_.resize(static_cast<size_t>(threads_ * thread_floats() + kCacheLine));
     load_ = tile_load(x_.dtype, DType::F32);
   }
@@ -273,36 +271,6 @@ class DirectConv {
     }
   }
 
-  /// Sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
-  void plan_epilogue() {
-    std::vector<bool> is_bias{false};
-    for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
-    Program rest = op_.epilogue;
-    const auto simple = match_simple_epilogue(rest, is_bias);
-    if (simple && simple->bias > 0) {
-      bias_ = simple->bias - 1;
-      rest = Program{{DType::F32}, {}, {}};
-      int value = 0;
-      if (simple->residual > 0) {
-        rest.inputs.push_back(DType::F32);
-        value = rest.add(Fn::add, {0, 1});
-        operands_.push_back(static_cast<size_t>(simple->residual - 1));
-      }
-      if (simple->act == Fn::clamp) {
-        const int low = rest.constant(simple->act_alpha, DType::F32), high = rest.constant(simple->act_beta, DType::F32);
-        value = rest.add(Fn::clamp, {value, low, high});
-      } else if (simple->act) {
-        value = rest.add(*simple->act, {value});
-      }
-      rest.outputs = {static_cast<int16_t>(value)};
-    } else {
-      for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
-    }
-    std::vector<DType> in{DType::F32};
-    for (size_t k : operands_) in.push_back(extras_[k].dtype);
-    epilogue_ = std::make_unique<TileProgram>(rest, in, std::vector<DType>{out_.dtype});
-  }
-
   static float* aligned(float* p) { return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(p) + 63) / 64 * 64); }
 
   // -- running
@@ -338,10 +306,7 @@ class DirectConv {
     const int64_t lines = std::min(lines_, out_.size[1] - at[1]), width = std::min(part_, out_.size[2] - at[2]);
     float* sums = aligned(sums_.data()) + thread * thread_floats();
     float *start = sums + kStripPixels * 2 * lanes_, *window = start + 2 * lanes_;
-    for (int64_t c = 0; bias_ >= 0 && c < row.channels; ++c) {
-      const Image& bias = extras_[static_cast<size_t>(bias_)];
-      start[c] = static_cast<const float*>(ptr[2 + bias_])[bias.at(0, row.first + c)];
-    }
+    epilogue_->starts(ptr, row.first, row.channels, start);
     if (depthwise_) load_window(ptr[0], window, row, n, at);
     const Space space = depthwise_ ? Space{0, reach_[2] * row.channels, row.channels} : x_.space;
     const float* source = depthwise_ ? window : x + n * x_.batch + x_.pixel({at[0] * window_.stride[0], at[1] * window_.stride[1], at[2] * window_.stride[2]});
@@ -366,37 +331,7 @@ class DirectConv {
         }
       }
     }
-    finish(ptr, thread, row, n, at, lines, width, sums);
-  }
-
-  /// The epilogue over the sums of a strip.
-  void finish(void* const* ptr, int thread, const Row& row, int64_t n, Space at, int64_t lines, int64_t width, const float* sums) const {
-    const bool joined = out_.joins(1) && width == out_.size[2] && std::all_of(extras_.begin(), extras_.end(), [](const Image& e) { return e.joins(1); });
-    const int64_t runs = joined ? 1 : lines, length = joined ? lines * width : width, step = std::max<int64_t>(1, TileProgram::kTile / lanes_);
-    for (int64_t c = 0; c < row.channels;) {
-      const int64_t channel = row.first + c, count = std::min({row.channels - c, out_.block - channel % out_.block, lanes_ - c % lanes_});
-      for (int64_t run = 0; run < runs; ++run) {
-        for (int64_t p = 0; p < length; p += step) {
-          const float* from = sums + c / lanes_ * kStripPixels * lanes_ + (run * length + p) * lanes_ + c % lanes_;
-          finish_tile(ptr, thread, n, channel, {at[0], at[1] + run, at[2]}, p, from, std::min(step, length - p), count);
-        }
-      }
-      c += count;
-    }
-  }
-
-  void finish_tile(void* const* ptr, int thread, int64_t n, int64_t channel, const Space& at, int64_t p, const float* from, int64_t pixels,
-                   int64_t channels) const {
-    std::array<Patch, TileLoop::kMaxOperands> in;
-    in[0] = {from, lanes_, 1};
-    for (size_t k = 0; k < operands_.size(); ++k) in[k + 1] = patch(extras_[operands_[k]], ptr[2 + operands_[k]], n, channel, at, p);
-    const Patch out = patch(out_, ptr[2 + extras_.size()], n, channel, at, p);
-    epilogue_->run(in.data(), &out, pixels, channels, scratch_->of(thread));
-  }
-
-  static Patch patch(const Image& image, const void* data, int64_t n, int64_t channel, const Space& at, int64_t p) {
-    const int64_t offset = image.at(n, channel) + image.pixel(at) + p * image.space[2];
-    return {static_cast<const char*>(data) + offset * (bits(image.dtype) / 8), image.space[2], image.channel};
+    epilogue_->run(ptr, thread, n, at, lines, width, row.first, row.channels, {sums, kStripPixels * lanes_, width * lanes_});
   }
 
   Conv op_;
@@ -404,8 +339,6 @@ class DirectConv {
   int spatial_;
   Image x_, out_;
   std::vector<Image> extras_;
-  int bias_ = -1;                 // of the extras
-  std::vector<size_t> operands_;  // extras that the rest of the epilogue reads
   Window window_;
   int64_t group_in_ = 1, group_out_ = 1, used_ = 0;
   bool depthwise_ = false, copied_ = false;
@@ -422,28 +355,25 @@ class DirectConv {
   std::vector<int64_t> segments_, weight_starts_;
   int64_t weight_floats_ = 0;
   std::shared_ptr<void> weights_;
-  std::unique_ptr<TileProgram> epilogue_;
-  std::unique_ptr<TileScratch> scratch_;
+  std::unique_ptr<ConvEpilogue> epilogue_;
   std::vector<float> sums_;
   int threads_ = 1;
 };
 
-bool runs_reference(const CpuProblem& p) {
-  const bool packed = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
-  return !packed || p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0;
-}
-
 std::unique_ptr<Executable> prepare_direct(const CpuProblem& p) {
-  if (runs_reference(p)) return prepare_kernel("reference.conv", p);
+  if (conv_runs_reference(p)) return prepare_kernel("reference.conv", p);
   DirectConv conv(p);
   conv.prepare(p);
   return executable(std::move(conv));
 }
 
-int64_t workspace_direct(const CpuProblem& p) { return runs_reference(p) ? 0 : DirectConv(p).workspace_bytes(); }
+int64_t workspace_direct(const CpuProblem& p) { return conv_runs_reference(p) ? 0 : DirectConv(p).workspace_bytes(); }
 
 }  // namespace
 
-void add_conv_kernels(CpuKernelTable& table) { table.push_back({"own.conv.direct", prepare_direct, workspace_direct}); }
+void add_conv_kernels(CpuKernelTable& table) {
+  table.push_back({"own.conv.direct", prepare_direct, workspace_direct});
+  add_winograd_kernels(table);
+}
 
 }  // namespace tuyere::cpu

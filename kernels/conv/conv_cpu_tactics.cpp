@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/conv_blocks.h"
 #include "kernels/conv/conv_tactics.h"
 #include "kernels/cpu/cpu_tactic.h"
 #include "kernels/onednn/onednn_tactics.h"
@@ -35,6 +36,24 @@ Support direct_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+Support winograd_supports(const Problem& p) {
+  const auto* op = std::get_if<Conv>(&p.op);
+  REQUIRE(op, kOtherOperator);
+  REQUIRE(!op->transposed && op->groups == 1, "transposed and grouped convolutions are left to others");
+  REQUIRE(op->stride.size() == 2, "two spatial dims");
+  const auto ones = [](const std::vector<int64_t>& sizes) { return std::all_of(sizes.begin(), sizes.end(), [](int64_t s) { return s == 1; }); };
+  REQUIRE(ones(op->stride) && ones(op->dilation), "windows move by one pixel");
+  REQUIRE(p.in[1].shape[2].is_const(3) && p.in[1].shape[3].is_const(3), "windows of 3x3");
+  REQUIRE(p.in[1].constant, "the weight is packed once");
+  REQUIRE(p.in[0].dtype == DType::F32 && p.in[1].dtype == DType::F32 && compute_type(p.out[0].dtype) == DType::F32, "f32 only");
+  const int channel = in_blocks(static_cast<size_t>(p.in[0].rank()), 2) ? 4 : 1;
+  const Dim& channels = p.in[0].shape[static_cast<size_t>(channel)];
+  REQUIRE(channels.is_const() && channels.value() % 16 == 0, "channels are not in whole vectors");
+  REQUIRE(p.in[0].strides[static_cast<size_t>(channel)].is_const(1), "channels do not lie side by side");
+  REQUIRE(p.out.size() == 1 && p.in.size() <= 32, "the epilogue has too many operands");
+  return whole_bytes(p);
+}
+
 Support weight_gradient_supports(const Problem& p) {
   const auto* op = std::get_if<ConvWeightGradient>(&p.op);
   REQUIRE(op, kOtherOperator);
@@ -52,6 +71,7 @@ Support weight_gradient_supports(const Problem& p) {
 void add_conv_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"onednn.conv", library_supports, 1.2, true, library_configs});
   add_cpu_tactic(list, {"own.conv.direct", direct_supports, 1.4, true});
+  add_cpu_tactic(list, {"own.conv.winograd", winograd_supports, 1.45, true});
   add_reference_tactic<Conv>(list, "reference.conv");
   add_cpu_tactic(list, {"onednn.conv_weight_gradient", weight_gradient_supports, 1.5, true});
   add_reference_tactic<ConvWeightGradient>(list, "reference.conv_weight_gradient");

@@ -205,6 +205,13 @@ const char* const kConv[] = {
     " -> f32[2,4,9,11,16]",
     "conv " GEOMETRY2 "| f32[2,2,9,11,16]{9504,1584,176,16,1}, const f32[2,32,3,3,16]{4608,9,3,1,288} -> f32[2,2,9,11,16]{6336,1584,176,16,1}",
     "conv " GEOMETRY2 "| f32[2,3,9,11,5], const f32[2,15,3,3,7]{945,9,3,1,135} -> f32[2,2,9,11,7]",
+    // Windows of 3x3 over whole vectors of channels: odd images, several strips and panels, long sums, cropped and wide borders.
+    "conv " GEOMETRY2
+    "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[2,3,9,11,16], const f32[5,48,3,3,16]{6912,9,3,1,432}, const f32[1,5,1,1,16], f32[2,5,9,11,16] -> "
+    "f32[2,5,9,11,16]",
+    "conv " GEOMETRY2 "epilogue={silu(mul(i0:f32, i1:f32))} | f32[1,32,19,70]{42560,1,2240,32}, const f32[72,32,3,3], f32[72,1,1] -> f32[1,72,19,70]",
+    "conv stride=[1,1] pad_before=[0,2] pad_after=[1,-1] dilation=[1,1] | f32[3,272,4,7]{7616,1,1904,272}, const f32[16,272,3,3] -> "
+    "bf16[3,16,3,6]{288,1,96,16}",
     "conv stride=[1] pad_before=[1] pad_after=[1] dilation=[1] | f32[1,2,30,8], const f32[2,16,3,8]{384,3,1,48} -> f32[1,2,30,8]",
 };
 INSTANTIATE_TEST_SUITE_P(Conv, Candidates, ::testing::ValuesIn(kConv));
