@@ -81,4 +81,5 @@ PYBIND11_MODULE(_tuyere, m) {
   bind_engine(m);
   bind_watch(m);
   bind_direct(m);
+  bind_step(m);
 }

@@ -34,6 +34,7 @@ __all__ = [
     "TRACING",
     "aot_autograd",
     "aot_export_module",
+    "are_transforms_active",
     "as_traced",
     "autocast_off",
     "buffer_hooks",
@@ -55,6 +56,7 @@ __all__ = [
     "mutated_inputs",
     "IncompatibleKeys",
     "parse_schema",
+    "plain_apply",
     "not_traced",
     "pytree_specs",
     "refuse_function_transforms",
@@ -67,6 +69,7 @@ __all__ = [
     "to_script_number",
     "unbacked_int",
     "unset_fake_temporarily",
+    "use_native_directions",
     "uses_compiled_autograd",
     "without_guards",
     "static_input_indices",
@@ -155,6 +158,20 @@ def as_traced(gradient, meta):
     if type(gradient) is torch.Tensor:
         return coerce_to_expected_memory_format(gradient, meta.memory_format)
     return AOTDispatchAutograd.process_runtime_tangent(gradient, meta)[0]
+
+
+are_transforms_active = torch._C._are_functorch_transforms_active
+
+
+def plain_apply(function):
+    """Function.apply without its handling of function transforms and of setup_context."""
+    return super(torch.autograd.Function, function).apply
+
+
+def use_native_directions(function, forward, backward):
+    """Lets an autograd function call these. Compiled autograd, which traces, goes on reading function.backward."""
+    function.forward = staticmethod(forward)
+    function._backward_cls.apply = backward
 
 
 def not_traced(function):

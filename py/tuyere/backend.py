@@ -176,6 +176,7 @@ class _Runner:
             return out
 
         run._boxed_call = True
+        run.direct = self.direct
         return run
 
 

@@ -8,7 +8,7 @@ from typing import Any, Callable, List, Optional, Sequence
 
 import torch
 
-from . import _compat
+from . import _compat, _tuyere
 
 aten = torch.ops.aten
 Boxed = Callable[[List[Any]], Sequence[Any]]
@@ -31,17 +31,22 @@ def short_step(whole, parts: StepParts, inputs: Sequence[Any]):
         return whole
     if not all(isinstance(x, (torch.Tensor, int, torch.SymInt)) for x in inputs) or _compat.saved_tensors_are_traced() or _compat.uses_compiled_autograd():
         return whole
-    step = _autograd_function(parts, _compat.autocast_off if _compat.is_autocasting() else contextlib.nullcontext)
+    autocast = _compat.autocast_off if _compat.is_autocasting() else None
     detached = [
         k for k, info in enumerate(m.input_info) if info.requires_grad and not info.is_leaf and not parts.gradients[k]
     ]  # else they would seem to have gradients
 
+    apply = None
+
     def run(*args):
-        if parts.backward is None or not torch.is_grad_enabled():
+        nonlocal apply
+        if apply is None and parts.backward is not None:
+            apply = _compat.plain_apply(_autograd_function(parts, autocast))
+        if apply is None or not torch.is_grad_enabled() or _compat.are_transforms_active():
             return whole(*args)
         if detached:
             args = [t.detach() if k in detached else t for k, t in enumerate(args)]
-        return step.apply(*args)
+        return apply(*args)
 
     return run
 
@@ -58,14 +63,15 @@ def _is_plain(m) -> bool:
 
 
 def _autograd_function(parts: StepParts, autocast):
-    """The autograd function of a plain graph."""
+    """The autograd function of a plain graph. autocast: what switches it off, or None."""
     m = parts.metadata
     count, views, tangents = m.num_outputs, list(m.unsafe_view_out_indices), list(m.subclass_tangent_meta)
     constant = [k for k, info in enumerate(m.output_info) if not info.requires_grad]
     differentiable = [k for k, info in enumerate(m.output_info) if info.requires_grad and issubclass(info.raw_type, torch.Tensor)]
+    within = autocast or contextlib.nullcontext
 
     def forward(ctx, *args):
-        with autocast():
+        with within():
             results = parts.forward(list(args))
         ctx.save_for_backward(*[t.detach() if t._is_view() else t for t in results[count:]])
         results = list(results[:count])
@@ -87,7 +93,7 @@ def _autograd_function(parts: StepParts, autocast):
 
         def run(*_):
             ctx.maybe_clear_saved_tensors()
-            with autocast():
+            with within():
                 return tuple(parts.backward(list(args)))
 
         if torch.is_grad_enabled() and any(t.requires_grad for t in args):
@@ -95,7 +101,16 @@ def _autograd_function(parts: StepParts, autocast):
         return run()
 
     # While a caller of backward() is being traced, PyTorch's own files are left out; this one is not of them.
-    return type("TuyereStep", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(_compat.not_traced(backward))})
+    step = type("TuyereStep", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(_compat.not_traced(backward))})
+    engines = getattr(parts.forward, "direct", None), getattr(parts.backward, "direct", None)
+    if None not in engines:  # the same without the interpreter
+        exceptional = [torch.is_grad_enabled, _compat.are_transforms_active]
+        if m.deterministic is False:
+            exceptional.append(torch.are_deterministic_algorithms_enabled)
+        native = _tuyere.training_step(*engines, count, constant, differentiable, torch.Tensor, autocast, step.forward, step.backward, exceptional)
+        if native is not None:
+            _compat.use_native_directions(step, *native)
+    return step
 
 
 class _Twice(torch.autograd.Function):
