@@ -10,7 +10,7 @@ namespace tuyere::torch_op {
 namespace {
 
 std::shared_ptr<EngineHandle> handle_of(const Tensor& engine, int device) {
-  if (device_of(engine) >= 0) fail("the engine argument must be a CPU tensor (do not move it with .to(\"cuda\"))");
+  if (device_of(engine.get()) >= 0) fail("the engine argument must be a CPU tensor (do not move it with .to(\"cuda\"))");
   int64_t bytes = 0;
   TORCH_ERROR_CODE_CHECK(aoti_torch_get_numel(engine.get(), &bytes));
   const std::span<const std::byte> carrier(static_cast<const std::byte*>(engine.data_ptr()), static_cast<size_t>(bytes));
@@ -24,58 +24,66 @@ std::shared_ptr<EngineHandle> handle_of(const Tensor& engine, int device) {
   return *handle;
 }
 
-/// Whether the strides are what the plan says; dims of size 1 do not matter.
-bool same_strides(const TensorRef& ref, std::span<const int64_t> strides) {
-  for (size_t i = 0; i < strides.size(); ++i) {
-    if (ref.shape[i] != 1 && ref.strides[i] != strides[i]) return false;
-  }
-  return true;
+/// Whether the plan wants images channels-last.
+bool is_channels_last(const PlanTensor& like) { return like.strides.size() >= 3 && like.strides[1].is_const(1) && !like.strides.back().is_const(1); }
+
+/// The dense strides of a memory order that `like` (symbolic strides of the plan) has, one after the other from the innermost dimension: visit(dim, stride).
+template <class Visit>
+void each_dense_stride(std::span<const int64_t> shape, const PlanTensor& like, Visit visit) {
+  int64_t step = 1;
+  const auto take = [&](size_t dim) {
+    visit(dim, step);
+    step *= std::max<int64_t>(shape[dim], 1);
+  };
+  const bool channels_last = is_channels_last(like);
+  if (channels_last) take(1);
+  for (size_t dim = shape.size(); dim-- > 0;)
+    if (!channels_last || dim != 1) take(dim);
 }
 
-/// The dense strides with the memory order that `like` (symbolic strides of the plan) has.
 std::vector<int64_t> dense_strides(std::span<const int64_t> shape, const PlanTensor& like) {
-  std::vector<int> order(shape.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
-  const bool channels_last = shape.size() >= 3 && like.strides[1].is_const(1) && !like.strides.back().is_const(1);
-  if (channels_last) std::rotate(order.begin() + 1, order.begin() + 2, order.end());
   std::vector<int64_t> strides(shape.size());
-  int64_t step = 1;
-  for (size_t i = order.size(); i-- > 0;) {
-    strides[order[i]] = step;
-    step *= std::max<int64_t>(shape[order[i]], 1);
-  }
+  each_dense_stride(shape, like, [&](size_t dim, int64_t stride) { strides[dim] = stride; });
   return strides;
 }
 
-/// Inputs as the plan wants them: strides other than the plan's are copied.
-std::vector<TensorRef> bind_inputs(const Engine& engine, std::vector<Tensor>& inputs) {
-  const PlanBody& body = engine.body();
-  if (inputs.size() != body.inputs.size()) {
-    fail("the engine takes " + std::to_string(body.inputs.size()) + " inputs, got " + std::to_string(inputs.size()));
-  }
-  std::vector<TensorRef> refs;
-  refs.reserve(inputs.size());
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    TensorRef ref = tensor_ref(inputs[i]);
-    const PlanTensor& want = body.tensors[body.inputs[i].tensor];
-    if (ref.shape.size() == want.shape.size()) {
-      const std::vector<int64_t> strides = dense_strides(ref.shape, want);
-      // Ops on nothing may return another type than they announce: native_dropout's mask is then of the input's type.
-      const bool other_nothing = ref.dtype != want.dtype && std::find(ref.shape.begin(), ref.shape.end(), 0) != ref.shape.end();
-      if (other_nothing) {
-        inputs[i] = empty_strided(ref.shape, strides, want.dtype, ref.device);
-        ref = tensor_ref(inputs[i]);
-      } else if (!same_strides(ref, strides)) {
-        Tensor dense = empty_strided(ref.shape, strides, ref.dtype, ref.device);
-        copy(dense, inputs[i]);
-        inputs[i] = std::move(dense);
-        ref = tensor_ref(inputs[i]);
-      }
-    }
-    refs.push_back(ref);
-  }
-  return refs;
+/// Whether the strides are what the plan says; dims of size 1 do not matter.
+bool is_dense(const TensorRef& ref, const PlanTensor& like) {
+  bool dense = true;
+  each_dense_stride(ref.shape, like, [&](size_t dim, int64_t stride) { dense = dense && (ref.shape[dim] == 1 || ref.strides[dim] == stride); });
+  return dense;
 }
+
+/// The inputs of a call as the plan wants them: those with other strides are copied.
+class BoundInputs {
+ public:
+  BoundInputs(const Engine& engine, std::span<const AtenTensorHandle> inputs) {
+    const PlanBody& body = engine.body();
+    if (inputs.size() != body.inputs.size()) {
+      fail("the engine takes " + std::to_string(body.inputs.size()) + " inputs, got " + std::to_string(inputs.size()));
+    }
+    refs_.reserve(inputs.size());
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      const PlanTensor& want = body.tensors[body.inputs[i].tensor];
+      refs_.push_back(tensor_ref(inputs[i]));
+      if (refs_[i].shape.size() == want.shape.size()) adapt(refs_[i], inputs[i], want);
+    }
+  }
+  std::span<const TensorRef> refs() const { return refs_; }
+
+ private:
+  void adapt(TensorRef& ref, AtenTensorHandle input, const PlanTensor& want) {
+    // Ops on nothing may return another type than they announce: native_dropout's mask is then of the input's type.
+    const bool other_nothing = ref.dtype != want.dtype && std::find(ref.shape.begin(), ref.shape.end(), 0) != ref.shape.end();
+    if (!other_nothing && is_dense(ref, want)) return;
+    const Tensor& dense = copies_.emplace_back(empty_strided(ref.shape, dense_strides(ref.shape, want), other_nothing ? want.dtype : ref.dtype, ref.device));
+    if (!other_nothing) copy(dense, input);
+    ref = tensor_ref(dense.get());
+  }
+
+  std::vector<TensorRef> refs_;
+  std::vector<Tensor> copies_;
+};
 
 /// A context for the length of one call.
 class ContextLease {
@@ -93,41 +101,52 @@ class ContextLease {
   std::unique_ptr<Context> context_;
 };
 
-std::vector<Tensor> run(EngineHandle& handle, std::vector<Tensor>& inputs) {
+struct DeleteTensor {
+  void operator()(AtenTensorOpaque* handle) const { aoti_torch_delete_tensor_object(handle); }
+};
+using OwnedHandle = std::unique_ptr<AtenTensorOpaque, DeleteTensor>;
+
+std::vector<OwnedHandle> run(EngineHandle& handle, std::span<const AtenTensorHandle> inputs) {
   const int device = handle.engine().device();
-  const std::vector<TensorRef> in = bind_inputs(handle.engine(), inputs);
+  const BoundInputs bound(handle.engine(), inputs);
   ContextLease lease(handle);
-  auto described = (*lease).outputs(in);
+  auto described = (*lease).outputs(bound.refs());
   check(described.status());
-  std::vector<Tensor> outputs;
+  std::vector<OwnedHandle> outputs;
   std::vector<TensorRef> out;
   outputs.reserve(described->size());
   out.reserve(described->size());
   for (const TensorView& view : *described) {
-    outputs.push_back(empty_strided(view.shape, view.strides, view.dtype, device));
-    out.push_back(tensor_ref(outputs.back()));
+    outputs.emplace_back(empty_strided_handle(view.shape, view.strides, view.dtype, device));
+    out.push_back({.data = data_of(outputs.back().get()), .dtype = view.dtype, .shape = view.shape, .strides = view.strides, .device = device});
   }
-  check((*lease).execute(in, out, current_stream(device)));
+  check((*lease).execute(bound.refs(), out, current_stream(device)));
   return outputs;
 }
 
 std::vector<Tensor> execute(std::vector<Tensor> inputs, Tensor engine, std::vector<int64_t>, std::vector<int64_t>) {
-  const int device = inputs.empty() ? -1 : device_of(inputs[0]);
+  const int device = inputs.empty() ? -1 : device_of(inputs[0].get());
   const std::shared_ptr<EngineHandle> handle = handle_of(engine, device);
-  return run(*handle, inputs);
+  std::vector<AtenTensorHandle> borrowed;
+  borrowed.reserve(inputs.size());
+  for (const Tensor& input : inputs) borrowed.push_back(input.get());
+  std::vector<Tensor> outputs;
+  for (OwnedHandle& output : run(*handle, borrowed)) outputs.emplace_back(output.release());
+  return outputs;
 }
 
 /// TensorCall (runtime/engine/registry.h): for callers that hold the engine and tensors without autograd.
 std::vector<void*> call(EngineHandle& handle, std::span<void* const> handles) {
-  std::vector<Tensor> inputs;
+  std::vector<OwnedHandle> owned;
+  std::vector<AtenTensorHandle> inputs;
+  owned.reserve(handles.size());
   inputs.reserve(handles.size());
-  for (void* each : handles) inputs.emplace_back(static_cast<AtenTensorHandle>(each));
-  std::vector<void*> outputs;
-  for (const Tensor& output : run(handle, inputs)) {
-    AtenTensorHandle mine = nullptr;
-    TORCH_ERROR_CODE_CHECK(aoti_torch_new_tensor_handle(output.get(), &mine));
-    outputs.push_back(mine);
+  for (void* each : handles) {
+    inputs.push_back(static_cast<AtenTensorHandle>(each));
+    owned.emplace_back(inputs.back());
   }
+  std::vector<void*> outputs;
+  for (OwnedHandle& output : run(handle, inputs)) outputs.push_back(output.release());
   return outputs;
 }
 

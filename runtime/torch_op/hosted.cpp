@@ -78,7 +78,7 @@ void run_hosted(const char* op, const char* overload, const char* args, const Te
   for (size_t i = 0; i < list.size(); ++i) stack[i] = box_arg(list[i], inputs, list[i].at("type").get<std::string>());
   TORCH_ERROR_CODE_CHECK(torch_call_dispatcher(op, overload, stack.data(), TORCH_TARGET_VERSION));
   for (size_t i = 0; i < returns; ++i) returned.push_back(torch::stable::detail::to<Tensor>(stack[i]));
-  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), returned.at(results ? results->at(i).get<size_t>() : static_cast<size_t>(i)));
+  for (int i = 0; i < num_out; ++i) copy(borrow(out[i]), returned.at(results ? results->at(i).get<size_t>() : static_cast<size_t>(i)).get());
 }
 
 }  // namespace

@@ -74,24 +74,31 @@ int32_t to_torch_dtype(DType dtype) {
   fail("PyTorch has no dtype for " + std::string(name(dtype)));
 }
 
-int device_of(const Tensor& tensor) {
+int device_of(AtenTensorHandle tensor) {
   int32_t type = 0, index = 0;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor.get(), &type));
-  if (type == aoti_torch_device_type_cpu()) return -1;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(tensor.get(), &index));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(tensor, &type));
+  static const int32_t cpu = aoti_torch_device_type_cpu();
+  if (type == cpu) return -1;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(tensor, &index));
   return index;
 }
 
-TensorRef tensor_ref(const Tensor& tensor) {
+void* data_of(AtenTensorHandle tensor) {
+  void* data = nullptr;
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(tensor, &data));
+  return data;
+}
+
+TensorRef tensor_ref(AtenTensorHandle tensor) {
   int64_t rank = 0;
   int64_t *sizes = nullptr, *strides = nullptr;
   int32_t dtype = 0;
   TensorRef ref;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dim(tensor.get(), &rank));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(tensor.get(), &sizes));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_strides(tensor.get(), &strides));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor.get(), &dtype));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(tensor.get(), &ref.data));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dim(tensor, &rank));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(tensor, &sizes));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_strides(tensor, &strides));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(tensor, &dtype));
+  ref.data = data_of(tensor);
   const std::optional<DType> ours = from_torch_dtype(dtype);
   if (!ours) fail("an input has a dtype that the engine does not know (torch dtype code " + std::to_string(dtype) + ")");
   ref.dtype = *ours;
@@ -101,12 +108,16 @@ TensorRef tensor_ref(const Tensor& tensor) {
   return ref;
 }
 
-Tensor empty_strided(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device) {
+AtenTensorHandle empty_strided_handle(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device) {
   AtenTensorHandle handle = nullptr;
   const int32_t type = device < 0 ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda();
   TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(shape.size()), shape.data(), strides.data(), to_torch_dtype(dtype), type,
                                                   device < 0 ? 0 : device, &handle));
-  return Tensor(handle);
+  return handle;
+}
+
+Tensor empty_strided(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device) {
+  return Tensor(empty_strided_handle(shape, strides, dtype, device));
 }
 
 Tensor borrow(const TensorRef& ref) {
@@ -118,7 +129,7 @@ Tensor borrow(const TensorRef& ref) {
   return Tensor(handle);
 }
 
-void copy(const Tensor& dst, const Tensor& src) { TORCH_ERROR_CODE_CHECK(aoti_torch_copy_(dst.get(), src.get(), 0)); }
+void copy(const Tensor& dst, AtenTensorHandle src) { TORCH_ERROR_CODE_CHECK(aoti_torch_copy_(dst.get(), src, 0)); }
 
 void* current_stream(int device) {
   if (device < 0) return nullptr;

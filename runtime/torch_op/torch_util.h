@@ -22,14 +22,17 @@ std::optional<DType> from_torch_dtype(int32_t dtype);
 int32_t to_torch_dtype(DType dtype);
 
 /// The caller's tensor, borrowed.
-TensorRef tensor_ref(const Tensor& tensor);
+TensorRef tensor_ref(AtenTensorHandle tensor);
 /// -1 for the CPU, the ordinal for CUDA.
-int device_of(const Tensor& tensor);
+int device_of(AtenTensorHandle tensor);
+void* data_of(AtenTensorHandle tensor);
+/// A new tensor, which the caller owns.
+AtenTensorHandle empty_strided_handle(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device);
 Tensor empty_strided(std::span<const int64_t> shape, std::span<const int64_t> strides, DType dtype, int device);
 /// A tensor over memory of the engine (no ownership).
 Tensor borrow(const TensorRef& ref);
 /// dst.copy_(src) with broadcasting rules of PyTorch.
-void copy(const Tensor& dst, const Tensor& src);
+void copy(const Tensor& dst, AtenTensorHandle src);
 
 /// The caller's current stream on a device, nullptr on the CPU. CUDA shims are looked up at run time, so that the op loads into CPU-only PyTorch.
 void* current_stream(int device);
