@@ -118,9 +118,7 @@ class TrainingStep {
 
  private:
   static PyTypeObject* type_of(const py::object& type) { return reinterpret_cast<PyTypeObject*>(type.ptr()); }
-  py::object whole_backward(PyObject* const* given, size_t number) const {
-    return checked(PyObject_Vectorcall(whole_backward_.ptr(), given, number, nullptr));
-  }
+  py::object whole_backward(PyObject* const* given, size_t number) const { return checked(PyObject_Vectorcall(whole_backward_.ptr(), given, number, nullptr)); }
 
   py::list run(const DirectCall& call, DirectCall::Arguments arguments) const {
     const Within scope(within_);
@@ -179,8 +177,7 @@ py::object training_step(const py::object& forward, const py::object& backward, 
   if (!TrainingStep::suits(forward.cast<const DirectCall&>(), backward.cast<const DirectCall&>(), count)) return py::none();
   auto step = std::make_unique<TrainingStep>(forward, backward, count, std::move(constant), std::move(differentiable), tensor, within, whole_forward,
                                              whole_backward, std::move(exceptional));
-  const py::capsule owner(step.release(), kCapsule,
-                          [](PyObject* capsule) { delete static_cast<TrainingStep*>(PyCapsule_GetPointer(capsule, kCapsule)); });
+  const py::capsule owner(step.release(), kCapsule, [](PyObject* capsule) { delete static_cast<TrainingStep*>(PyCapsule_GetPointer(capsule, kCapsule)); });
   const py::object method = checked(PyInstanceMethod_New(function<&TrainingStep::backward>("backward", owner).ptr()));
   return py::make_tuple(function<&TrainingStep::forward>("forward", owner), method);
 }
