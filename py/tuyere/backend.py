@@ -26,6 +26,7 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
+    _compat.leave_arguments_unrecorded()
     session = Session(gm, list(example_inputs), parse_options(given))
     fills = _fills_of_shared_memory(gm)
     return session.leave_to_pytorch(gm, fills) if fills else compile_with(session, gm, example_inputs)

@@ -251,3 +251,15 @@ def test_the_long_way(make):
         for out in (got, want):
             sum(t.square().sum() for t in out).backward()
     agree(model, other)
+
+
+def test_compilation_leaves_settings_of_dynamo():
+    config = torch._dynamo.config
+    for before in (True, False):
+        torch._dynamo.reset()
+        with config.patch(record_runtime_overhead=before):
+            torch.compile(lambda x: x + 1, backend="tuyere")(torch.ones(3))
+            assert config.record_runtime_overhead is before
+            with pytest.raises(Exception, match="mode"):
+                torch.compile(lambda x: x + 2, backend="tuyere", options={"mode": 3})(torch.ones(3))
+            assert config.record_runtime_overhead is before
