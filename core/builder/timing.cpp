@@ -13,7 +13,9 @@ namespace tuyere {
 namespace {
 
 constexpr double kCandidateMicros = 20000;  // per candidate; at least kCandidateRounds rounds are taken whatever they cost
-constexpr double kTooSlow = 4;              // times the best: not worth more rounds; one look is enough to see that of a long step
+// CPUs are shared with other programs, which only ever make a sample longer: there are more samples, of which the lower quartile counts.
+constexpr double kCpuCandidateMicros = 80000, kCpuQuantile = 0.25, kQuantile = 0.5;
+constexpr double kTooSlow = 4;  // times the best: not worth more rounds; one look is enough to see that of a long step
 constexpr double kLongMicros = 1000;
 constexpr int kCandidateRounds = 3;
 
@@ -168,16 +170,17 @@ class Bench {
   std::vector<void*> pointers_;
 };
 
-double median(std::vector<double>& samples) {
-  auto middle = samples.begin() + samples.size() / 2;
-  std::nth_element(samples.begin(), middle, samples.end());
-  return *middle;
+double quantile(std::vector<double>& samples, double part) {
+  auto place = samples.begin() + static_cast<ptrdiff_t>(static_cast<double>(samples.size()) * part);
+  std::nth_element(samples.begin(), place, samples.end());
+  return *place;
 }
 
 /// The candidates of one problem and their race.
 class Race {
  public:
-  Race(size_t count, std::vector<Timing>& timings) : runners_(count), timings_(timings) {}
+  Race(size_t count, std::vector<Timing>& timings, bool cpu)
+      : runners_(count), timings_(timings), budget_(cpu ? kCpuCandidateMicros : kCandidateMicros), quantile_(cpu ? kCpuQuantile : kQuantile) {}
 
   /// A look at a candidate (after a warm-up) as soon as it is there: a hopeless one is not looked at again.
   void enter(size_t i, std::unique_ptr<Sampler> sampler) {
@@ -198,17 +201,17 @@ class Race {
     for (const Stage& stage : kStages) {
       double best = INFINITY;
       for (Runner& runner : runners_)
-        if (runner.sampler) best = std::min(best, median(runner.samples));
+        if (runner.sampler) best = std::min(best, time_of(runner));
       std::vector<size_t> close;
       for (size_t i = 0; i < runners_.size(); ++i)
-        if (runners_[i].sampler && median(runners_[i].samples) <= stage.within * best) close.push_back(i);
+        if (runners_[i].sampler && time_of(runners_[i]) <= stage.within * best) close.push_back(i);
       if (close.size() == 1 && &stage != kStages) break;
       for (int round = 0; round < stage.rounds; ++round)
         for (size_t i : close)
           if (affordable(runners_[i])) take(i);
     }
     for (size_t i = 0; i < runners_.size(); ++i)
-      if (runners_[i].sampler) timings_[i].micros = median(runners_[i].samples);
+      if (runners_[i].sampler) timings_[i].micros = time_of(runners_[i]);
   }
 
  private:
@@ -218,8 +221,9 @@ class Race {
     double spent = 0;
   };
 
-  static bool affordable(const Runner& runner) {
-    return runner.sampler && (runner.spent < kCandidateMicros || runner.samples.size() < static_cast<size_t>(kCandidateRounds));
+  double time_of(Runner& runner) const { return quantile(runner.samples, quantile_); }
+  bool affordable(const Runner& runner) const {
+    return runner.sampler && (runner.spent < budget_ || runner.samples.size() < static_cast<size_t>(kCandidateRounds));
   }
 
   void take(size_t i) {
@@ -236,6 +240,7 @@ class Race {
 
   std::vector<Runner> runners_;
   std::vector<Timing>& timings_;
+  double budget_, quantile_;
   double best_look_ = INFINITY;
 };
 
@@ -249,7 +254,7 @@ Status run(const Problem& problem, std::span<const StepSpec* const> steps, const
   Bench bench(problem, api, target.device);
   TRY(bench.init());
   TRY(bench.reserve(steps));
-  Race race(steps.size(), timings);
+  Race race(steps.size(), timings, !api);
   for (size_t i = 0; i < steps.size(); ++i) {
     auto sampler = bench.sampler(*steps[i]);
     if (sampler.is_ok()) {

@@ -16,8 +16,6 @@ struct WinogradFunctions {
   /// Point p of vector v is at from + p * plane + v * lanes; the pixels of a line go side by side to to + v * vector, the second line `line` floats on.
   /// They begin with start[v * lanes], null: with zeros.
   void (*output)(const float* from, int64_t plane, const float* start, int64_t vectors, float* to, int64_t vector, int64_t line);
-  /// to += from.
-  void (*add)(const float* from, float* to, int64_t count);
 };
 /// For the machine's vectors.
 const WinogradFunctions& winograd_functions();

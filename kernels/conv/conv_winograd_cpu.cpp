@@ -16,7 +16,6 @@ namespace tuyere::cpu {
 namespace {
 
 constexpr int64_t kPanelChannels = 64;       // output channels of a product
-constexpr int64_t kSumChannels = 128;        // that are added up before they join the sum
 constexpr int64_t kStripBytes = 1024 << 10;  // transformed windows of a strip
 constexpr int64_t kMostWindows = 128;        // of a strip: their products stay in the second cache too
 constexpr int64_t kLine = 16;                // floats of a cache line
@@ -103,11 +102,8 @@ class WinogradConv {
   int64_t inputs_plane() const { return plane_floats(windows() * pitch()); }
   int64_t inputs_floats() const { return kWinogradPoints * inputs_plane(); }
   int64_t products_plane() const { return plane_floats(windows() * kPanelChannels); }
-  int64_t piece_floats() const { return windows() * kPanelChannels; }
   int64_t line_floats() const { return 2 * columns_ * lanes_; }
-  int64_t products_floats() const {
-    return kWinogradPoints * products_plane() + piece_floats() + 2 * line_floats() * (kPanelChannels / lanes_) + kPanelChannels;
-  }
+  int64_t products_floats() const { return kWinogradPoints * products_plane() + 2 * line_floats() * (kPanelChannels / lanes_) + kPanelChannels; }
 
   /// [panel][point][input channel][kPanelChannels], zeros beyond the last output channel.
   std::shared_ptr<void> pack(const Weights& w) const {
@@ -152,16 +148,15 @@ class WinogradConv {
 
   /// The outputs of a strip in one panel of channels.
   void multiply(void* const* ptr, const Strip& strip, int64_t panel, int thread, const float* inputs, float* products) const {
-    float *piece = products + kWinogradPoints * products_plane(), *sums = piece + piece_floats(), *start = sums + 2 * line_floats() * (kPanelChannels / lanes_);
+    float *sums = products + kWinogradPoints * products_plane(), *start = sums + 2 * line_floats() * (kPanelChannels / lanes_);
     const int64_t first = panel * kPanelChannels, channels = std::min(kPanelChannels, out_.channels - first), padded = padded_columns(channels);
     const float* w = static_cast<const float*>(weights_.get()) + panel * kWinogradPoints * x_.channels * kPanelChannels;
+    const int64_t step = gemm_depth(x_.channels);
     for (int64_t point = 0; point < kWinogradPoints; ++point, w += x_.channels * kPanelChannels) {
-      float* to = products + point * products_plane();
-      for (int64_t c = 0; c < x_.channels; c += kSumChannels) {
-        const int64_t depth = std::min(kSumChannels, x_.channels - c);
-        small_gemm(inputs + point * inputs_plane() + c, pitch(), w + c * kPanelChannels, kPanelChannels, c ? piece : to, kPanelChannels, strip.windows(),
-                   padded, depth, false);
-        if (c) winograd_functions().add(piece, to, strip.windows() * kPanelChannels);
+      const float* windows = inputs + point * inputs_plane();
+      for (int64_t c = 0; c < x_.channels; c += step) {
+        small_gemm(windows + c, pitch(), w + c * kPanelChannels, kPanelChannels, products + point * products_plane(), kPanelChannels, strip.windows(), padded,
+                   std::min(step, x_.channels - c), c > 0);
       }
     }
     const float* begin = epilogue_->starts(ptr, first, channels, start);

@@ -66,13 +66,7 @@ void winograd_output(const float* from, int64_t plane, const float* start, int64
   }
 }
 
-void winograd_add(const float* from, float* to, int64_t count) {
-  const FloatTag tag;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(tag));
-  for (int64_t i = 0; i < count; i += lanes) hn::StoreU(hn::Add(hn::LoadU(tag, to + i), hn::LoadU(tag, from + i)), tag, to + i);
-}
-
-WinogradFunctions winograd_loops() { return {static_cast<int64_t>(hn::Lanes(FloatTag())), winograd_input, winograd_output, winograd_add}; }
+WinogradFunctions winograd_loops() { return {static_cast<int64_t>(hn::Lanes(FloatTag())), winograd_input, winograd_output}; }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

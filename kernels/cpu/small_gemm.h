@@ -9,7 +9,15 @@ namespace tuyere::cpu {
 constexpr int64_t kGemmColumns = 16;
 inline int64_t padded_columns(int64_t n) { return (n + kGemmColumns - 1) / kGemmColumns * kGemmColumns; }
 
-/// c[m, n] = a[m, k] @ b[k, n] (+ c when accumulate). n is a multiple of kGemmColumns; row strides in elements.
+/// Products that are added up at once where sums are longer: as much of b as stays in the first cache.
+constexpr int64_t kGemmDepth = 96;
+/// The length of the equal parts of a sum of `k` products.
+inline int64_t gemm_depth(int64_t k) {
+  const int64_t parts = (k + kGemmDepth - 1) / kGemmDepth;
+  return parts > 1 ? (k + parts - 1) / parts : k;
+}
+
+/// c[m, n] = a[m, k] @ b[k, n], a sum of its own that is added to c when accumulate. n is a multiple of kGemmColumns; row strides in elements.
 void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate);
 /// The same with a transposed: a[k, m].
 void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate);

@@ -32,7 +32,7 @@ HWY_INLINE void multiply_block(const Block& t) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   hn::Vec<D> sums[M][N];
   for (int i = 0; i < M; ++i) {
-    for (int j = 0; j < N; ++j) sums[i][j] = t.accumulate ? hn::LoadU(d, t.c + i * t.ldc + j * lanes) : hn::Zero(d);
+    for (int j = 0; j < N; ++j) sums[i][j] = hn::Zero(d);
   }
   for (int64_t k = 0; k < t.k; ++k) {
     hn::Vec<D> row[N];
@@ -43,7 +43,10 @@ HWY_INLINE void multiply_block(const Block& t) {
     }
   }
   for (int i = 0; i < M; ++i) {
-    for (int j = 0; j < N; ++j) hn::StoreU(sums[i][j], d, t.c + i * t.ldc + j * lanes);
+    for (int j = 0; j < N; ++j) {  // added at the end: short chains of additions are more exact
+      float* c = t.c + i * t.ldc + j * lanes;
+      hn::StoreU(t.accumulate ? hn::Add(hn::LoadU(d, c), sums[i][j]) : sums[i][j], d, c);
+    }
   }
 }
 

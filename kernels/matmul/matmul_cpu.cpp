@@ -13,9 +13,8 @@
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kPanel = 64;   // columns
-constexpr int64_t kRows = 48;    // of a block
-constexpr int64_t kDepth = 192;  // products that are added up before they join the sum
+constexpr int64_t kPanel = 64;  // columns
+constexpr int64_t kRows = 48;   // of a block
 constexpr size_t kCacheLine = 64;
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
@@ -60,7 +59,7 @@ class BlockedMatMul {
     for (const View& e : extras_) in.push_back(e.dtype);
     epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
     scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
-    sums_.resize(static_cast<size_t>(threads_ * 2 * kRows * kPanel));
+    sums_.resize(static_cast<size_t>(threads_ * kRows * kPanel));
   }
 
   void operator()(void* const* ptr) {
@@ -163,14 +162,11 @@ class BlockedMatMul {
     const int64_t padded = padded_columns(columns), lda = a_.strides[a_.rank - 2];
     const float* from = a + batch_offset(a_, batch) + row * lda;
     const float* weights = b + ((shared_ ? 0 : batch) * panels_ + panel) * depth_ * kPanel;
-    float* sums = sums_.data() + thread * 2 * kRows * kPanel;
-    float* piece = sums + kRows * kPanel;
+    float* sums = sums_.data() + thread * kRows * kPanel;
     std::fill(sums, sums + (depth_ == 0 ? rows * kPanel : 0), 0.0f);
-    for (int64_t k = 0; k < depth_; k += kDepth) {
-      const int64_t depth = std::min(kDepth, depth_ - k);
-      small_gemm(from + k, lda, weights + k * kPanel, kPanel, k ? piece : sums, kPanel, rows, padded, depth, false);
-      if (k == 0) continue;
-      for (int64_t i = 0; i < rows * kPanel; ++i) sums[i] += piece[i];
+    const int64_t step = gemm_depth(depth_);
+    for (int64_t k = 0; k < depth_; k += step) {
+      small_gemm(from + k, lda, weights + k * kPanel, kPanel, sums, kPanel, rows, padded, std::min(step, depth_ - k), k > 0);
     }
     finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
   }
