@@ -13,9 +13,11 @@
 #include "core/builder/emit.h"
 #include "core/builder/evaluate.h"
 #include "core/builder/problems.h"
+#include "core/builder/rehearsal.h"
 #include "core/builder/version.h"
 #include "core/builder/weights.h"
 #include "core/builder/whole_network.h"
+#include "kernels/api/tactics.h"
 
 namespace tuyere {
 namespace {
@@ -23,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kAppend = -1;
+constexpr int kExhaustive = 5;  // optimization_level
 
 double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
 
@@ -151,8 +154,10 @@ class Build {
     }
     std::vector<Tuned> tuned;
     with_timing_cache([&] {
-      for (const OptimizationProfile& profile : profiles_) tuned.push_back(tune(profile));
-      if (config_.optimization_level >= 5 && target_.present) refine(tuned[0]);
+      for (const OptimizationProfile& profile : profiles_) {
+        tuned.push_back(tune(profile));
+        refine(tuned.back());
+      }
     });
     report_progress(config_, "emit", 0, 1, net_.name);
     emit_program(tuned[0], 0, 0);
@@ -207,19 +212,22 @@ class Build {
     return tuned;
   }
 
-  /// The main body's choices, checked in the whole network. Networks that need PyTorch or hidden sizes cannot run here.
+  /// The main body's choices, checked in the whole network. On a CPU the races of single kernels say nearly the same.
   void refine(Tuned& tuned) {
-    const bool runs_here = net_.bodies.size() == 1 && std::none_of(tuned.problems[0].begin(), tuned.problems[0].end(),
-                                                                   [](const Problem& problem) { return group(problem.op) == OpGroup::control; });
-    if (!runs_here || config_.weights == "shared") return;
-    report_progress(config_, "tune", 0, 1, "the whole network");
-    auto emit = [&](const std::vector<Choice>& choices) {
-      EngineFile file = file_;
-      file.plan.target = target_.arch();
-      file.plan.bodies[0] = emit_body({net_, placements_[0], tuned.problems[0], choices, *tuned.profile, {}, 0});
-      return file;
+    if (config_.optimization_level < (target_.is_cuda() ? 3 : kExhaustive)) return;
+    const auto begin = Clock::now();
+    const std::unique_ptr<NetworkTimer> rehearsal = target_.present ? make_rehearsal(tuned.problems[0], target_) : nullptr;
+    NetworkCheck check{rehearsal.get()};
+    check.make = [&](const Problem& problem, const TimedCandidate& candidate) -> Result<StepSpec> {
+      for (const auto& tactic : tactics(problem.op, target_))
+        if (tactic->name() == candidate.tactic) return make_step(problem, *tactic, candidate.config, target_, config_);
+      return Status(Code::Internal, "no tactic " + candidate.tactic);
     };
-    report_.timed += check_in_network(tuned.problems[0], tuned.choices[0], emit, tuned.hints, target_, cache_);
+    check.progress = [&](int done, int total) { report_progress(config_, "tune", done, total, "the whole network"); };
+    check.exhaustive = config_.optimization_level >= kExhaustive;
+    report_.timed += check_in_network(tuned.problems[0], tuned.choices[0], check, cache_);
+    report_.phases.emplace_back("network", seconds_since(begin));
+    phase_begin_ = Clock::now();
   }
 
   /// Emits a body and, after it, those that it runs; returns its number in the plan.

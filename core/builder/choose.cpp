@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -20,7 +21,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kRunnersUp = 2;  // candidates beside the fastest that are tried in the whole network at level 5
+constexpr double kNear = 1.3;  // a candidate so many times slower than the fastest may still be faster in its network; level 5 asks all
+constexpr int kOfWinner = 5;   // configurations of the fastest tactic that come into question there
 constexpr int kEverything = 5;
 
 /// A candidate and what became of it.
@@ -164,17 +166,11 @@ class Chooser {
 
   void make(const Question& question, Trial& trial) const {
     if (trial.spec || !trial.error.empty()) return;
-    try {
-      StepSpec spec = trial.candidate.tactic->make(*question.problem, target_, trial.candidate.config);
-      int64_t workspace = config_.workspace_size < 0 ? 0 : workspace_at_hints(*question.problem, spec, target_);
-      if (config_.workspace_size >= 0 && workspace > config_.workspace_size) {
-        trial.error = "needs " + std::to_string(workspace) + " bytes of workspace, more than workspace_size";
-      } else {
-        trial.spec = std::move(spec);
-      }
-    } catch (const Error& error) {
-      trial.error = error.message();
-      TUYERE_LOG(Warning, trial.candidate.tactic->name() << " " << trial.candidate.config << " failed for " << question.key << ": " << error.what());
+    Result<StepSpec> spec = make_step(*question.problem, *trial.candidate.tactic, trial.candidate.config, target_, config_);
+    if (spec.is_ok()) {
+      trial.spec = std::move(*spec);
+    } else {
+      trial.error = spec.status().message();
     }
   }
 
@@ -215,37 +211,46 @@ class Chooser {
   /// The first candidate that works; one that failed makes way for the next.
   void settle(Question& question) const {
     if (group(question.problem->op) == OpGroup::control) return;
-    const size_t runners_up = config_.optimization_level >= 5 ? kRunnersUp : 0;
-    if (!settle(question, question.trials, runners_up)) {
+    if (!settle(question, question.trials)) {
       // What the level leaves out may need less workspace.
       Candidates all = find_candidates(*question.problem, target_, tactics(question.problem->op, target_), config_.tactic_sources, kEverything, true);
       std::vector<Trial> rest;
       for (Candidate& candidate : all.list) rest.push_back({std::move(candidate)});
-      settle(question, rest, 0);
+      settle(question, rest);
     }
     USER_CHECK(!question.choice.tactic.empty(), "every kernel failed for " << question.key << reasons(question.choice.why_not));
   }
 
-  bool settle(Question& question, std::vector<Trial>& trials, size_t runners_up) const {
+  bool settle(Question& question, std::vector<Trial>& trials) const {
     for (Trial& trial : trials) {
-      if (!question.choice.tactic.empty() && !trial.micros) continue;
       make(question, trial);
-      if (!trial.error.empty()) {
-        const std::string reason = std::string(trial.candidate.tactic->name()) + " " + trial.candidate.config + ": " + trial.error;
-        auto& known = question.choice.why_not;
-        if (std::find(known.begin(), known.end(), reason) == known.end()) known.push_back(reason);
-        continue;
-      }
-      Choice choice{std::string(trial.candidate.tactic->name()), trial.candidate.config, std::move(*trial.spec), trial.micros.value_or(0)};
-      if (question.choice.tactic.empty()) {
+      if (trial.error.empty()) {
+        Choice choice{std::string(trial.candidate.tactic->name()), trial.candidate.config, std::move(*trial.spec), trial.micros.value_or(0)};
         choice.why_not = std::move(question.choice.why_not);
+        choice.runners_up = runners_up(trials, trial);
         question.choice = std::move(choice);
-      } else {
-        question.choice.runners_up.push_back(std::move(choice));
+        return true;
       }
-      if (question.choice.runners_up.size() >= runners_up) return true;
+      const std::string reason = std::string(trial.candidate.tactic->name()) + " " + trial.candidate.config + ": " + trial.error;
+      auto& known = question.choice.why_not;
+      if (std::find(known.begin(), known.end(), reason) == known.end()) known.push_back(reason);
     }
-    return !question.choice.tactic.empty();
+    return false;
+  }
+
+  /// `trials` are sorted by their times.
+  std::vector<TimedCandidate> runners_up(const std::vector<Trial>& trials, const Trial& winner) const {
+    const double slowest = config_.optimization_level >= kEverything ? INFINITY : kNear * winner.micros.value_or(0);
+    std::vector<TimedCandidate> others, relatives;  // other kernels tell more than other tiles
+    std::map<const Tactic*, int> taken{{winner.candidate.tactic, 1}};
+    for (const Trial& trial : trials) {
+      const bool relative = trial.candidate.tactic == winner.candidate.tactic;
+      if (&trial == &winner || !trial.micros || !trial.error.empty() || *trial.micros > slowest) continue;
+      if (taken[trial.candidate.tactic]++ >= (relative ? kOfWinner : 1)) continue;
+      (relative ? relatives : others).push_back({std::string(trial.candidate.tactic->name()), trial.candidate.config, *trial.micros});
+    }
+    others.insert(others.end(), relatives.begin(), relatives.end());
+    return others;
   }
 
   const Target& target_;
@@ -257,6 +262,18 @@ class Chooser {
 };
 
 }  // namespace
+
+Result<StepSpec> make_step(const Problem& problem, const Tactic& tactic, const std::string& config, const Target& target, const BuilderConfig& options) {
+  try {
+    StepSpec spec = tactic.make(problem, target, config);
+    const int64_t workspace = options.workspace_size < 0 ? 0 : workspace_at_hints(problem, spec, target);
+    if (options.workspace_size < 0 || workspace <= options.workspace_size) return spec;
+    return Status(Code::FailedPrecondition, "needs " + std::to_string(workspace) + " bytes of workspace, more than workspace_size");
+  } catch (const Error& error) {
+    TUYERE_LOG(Warning, tactic.name() << " " << config << " failed for " << key(problem) << ": " << error.what());
+    return Status(Code::FailedPrecondition, error.message());
+  }
+}
 
 void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what) {
   USER_CHECK(!config.progress || config.progress(phase, done, total, what), "cancelled");

@@ -8,15 +8,16 @@
 #include "core/builder/builder.h"
 #include "core/builder/timing_cache.h"
 #include "kernels/api/step.h"
+#include "kernels/api/tactic.h"
 
 namespace tuyere {
 
 struct Choice {
   std::string tactic, config;
   StepSpec spec;
-  double micros = 0;                 // measured; 0: not
-  std::vector<std::string> why_not;  // tactics that came not into question, and candidates that failed
-  std::vector<Choice> runners_up;    // optimization_level 5: the next best measured ones
+  double micros = 0;                       // measured; 0: not
+  std::vector<std::string> why_not;        // tactics that came not into question, and candidates that failed
+  std::vector<TimedCandidate> runners_up;  // measured too, and not much slower: the next of the same tactic, the best of others
 };
 
 struct ChooseStats {
@@ -29,6 +30,9 @@ struct ChooseStats {
 /// to `cache`. Times that are in the cache are taken from there, for an absent device as well. Error{User} when a problem has no candidate
 /// (it lists why) or when `config.progress` cancels; times measured so far are in `cache` then.
 std::vector<Choice> choose(const std::vector<Problem>& problems, const Target& target, const BuilderConfig& config, TimingCache& cache, ChooseStats& stats);
+
+/// The step of a candidate; the reason when it cannot be compiled or needs more workspace than `config` allows.
+Result<StepSpec> make_step(const Problem& problem, const Tactic& tactic, const std::string& config, const Target& target, const BuilderConfig& options);
 
 /// Reports progress; throws Error{User} "cancelled".
 void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what);
