@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
-// For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own.
+// For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper may also be
+// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls.
 // See tests/unit/passes/fuse_epilogue.cpp
 #include <algorithm>
 #include <set>
@@ -49,7 +50,22 @@ bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape&
   return simple.has_value();
 }
 
-bool fuse_into_producer(Network& net, LayerId id, int body) {
+/// Whether the epilogue reads one tensor of the result's shape (in its place), and along the columns what it likes.
+bool joins_one_tensor(const Network& net, const Composed& c, const TensorType& out, int body) {
+  const int rank = static_cast<int>(out.shape.size());
+  int joined = 0;
+  for (size_t k = 1; k < c.inputs.size(); ++k) {
+    const TensorType& in = net.type(c.inputs[k], body);
+    if (in.shape == out.shape && in.dtype == out.dtype) {
+      ++joined;
+    } else if (numel(in.shape).is_const(1) || !varies_along(in.shape, rank, rank - 1)) {
+      return false;
+    }
+  }
+  return joined == 1;
+}
+
+bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& context) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
   if (own < 0 || layer.outputs.size() != 1) return false;
@@ -72,7 +88,8 @@ bool fuse_into_producer(Network& net, LayerId id, int body) {
   }
   Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
-  if (heavy && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
+  const bool joins = is_hopper_product(net, layer, body, context) && joins_one_tensor(net, c, net.type(main, body), body);
+  if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
   if (c.inputs.size() > 8) return false;
   *epilogue_of(op) = c.program;
   set_type(op, pointwise->types[0]);
@@ -88,7 +105,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body) {
 
 }  // namespace
 
-bool fuse_epilogue(Network& net, const PassContext&) {
+bool fuse_epilogue(Network& net, const PassContext& context) {
   bool any = false;
   for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
     for (bool changed = true; changed; any |= changed) {
@@ -98,7 +115,7 @@ bool fuse_epilogue(Network& net, const PassContext&) {
         if (net.bodies[body].layers[id].dead) continue;
         const TensorId out = net.bodies[body].layers[id].outputs[0];
         if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
-        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body);
+        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body, context);
       }
     }
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul(x, w0), matmul(x, w1), ... => y = matmul(x, concat(w0, w1, ...)); slices of y along the last dimension
 // Weights are constants; epilogues are equal programs over constants along the last dimension (biases), which are concatenated too.
+// Two products that meet in a formula (gated units) stay apart where one of them can have it as its epilogue, which saves a kernel and its traffic.
 // On the CPU a strided slice costs pointwise readers their vectors: only products that views, matmuls and attention read (Q, K, V) are merged.
 // See tests/unit/passes/merge_matmuls.cpp
 #include <algorithm>
@@ -16,7 +17,7 @@ constexpr int64_t kSmallest = 16, kLargest = 1 << 16;
 
 class Siblings {
  public:
-  Siblings(Network& net, int body, bool any_reader) : net_(net), body_(body), any_reader_(any_reader) {}
+  Siblings(Network& net, int body, const PassContext& context) : net_(net), body_(body), context_(context), any_reader_(context.target.is_cuda()) {}
 
   bool run() {
     net_.sort(body_);
@@ -71,7 +72,7 @@ class Siblings {
   }
 
   bool merge(const std::vector<LayerId>& ids) {
-    if (ids.size() < 2) return false;
+    if (ids.size() < 2 || (ids.size() == 2 && is_gated(ids))) return false;
     int64_t total = 0;
     for (LayerId id : ids) total += columns(id);
     if (total > kLargest) return false;
@@ -90,6 +91,23 @@ class Siblings {
       start = end;
     }
     return true;
+  }
+
+  bool is_gated(const std::vector<LayerId>& ids) const {
+    if (!is_hopper_product(net_, layer(ids[0]), body_, context_)) return false;
+    const std::vector<LayerId> first = formulas(ids[0]), second = formulas(ids[1]);
+    return std::find_first_of(first.begin(), first.end(), second.begin(), second.end()) != first.end();
+  }
+
+  /// The pointwise layers after it that nobody else reads the inputs of.
+  std::vector<LayerId> formulas(LayerId id) const {
+    std::vector<LayerId> result;
+    for (LayerId next = sole_consumer(net_, layer(id).outputs[0], body_); next != kNone; next = sole_consumer(net_, layer(next).outputs[0], body_)) {
+      const auto* pointwise = std::get_if<Pointwise>(&layer(next).op);
+      if (!pointwise || pointwise->types.size() != 1 || shape(layer(next).outputs[0]) != shape(layer(id).outputs[0])) break;
+      result.push_back(next);
+    }
+    return result;
   }
 
   /// The constants of input `slot` one after the other; those of an epilogue as vectors of one entry per column.
@@ -111,6 +129,7 @@ class Siblings {
 
   Network& net_;
   int body_;
+  const PassContext& context_;
   bool any_reader_;
   std::vector<bool> constant_;
 };
@@ -119,7 +138,7 @@ class Siblings {
 
 bool merge_matmuls(Network& net, const PassContext& context) {
   bool changed = false;
-  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= Siblings(net, body, context.target.is_cuda()).run();
+  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= Siblings(net, body, context).run();
   return changed;
 }
 

@@ -328,6 +328,20 @@ TensorId identity(Network& net, TensorId id, const Origins& origins, int body) {
   return net.add1(std::move(op), {id}, origins, body);
 }
 
+bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context) {
+  constexpr int64_t kRows = 256, kColumns = 64, kUnit = 8;  // smaller ones are bound by what they read; rows start at 16 bytes
+  const auto* matmul = std::get_if<MatMul>(&layer.op);
+  if (!matmul || context.target.sm < 90 || context.target.sm >= 100) return false;
+  const TensorType &x = net.type(layer.inputs[0], body), &w = net.type(layer.inputs[1], body), &out = net.type(layer.outputs[0], body);
+  if ((x.dtype != DType::F16 && x.dtype != DType::BF16) || w.dtype != x.dtype || out.dtype != x.dtype || w.shape.size() != 2 || out.shape.size() < 2)
+    return false;
+  const Dim depth = w.shape[matmul->trans_b ? 1 : 0], columns = out.shape.back();
+  if (!depth.is_const() || depth.value() == 0 || depth.value() % kUnit != 0) return false;
+  if (!columns.is_const() || columns.value() < kColumns || columns.value() % kUnit != 0) return false;
+  int64_t count = 0;
+  return numel(out.shape).try_eval(context.hints, &count) && count / columns.value() >= kRows;
+}
+
 std::vector<LayerId> live(const Network& net, int body) {
   std::vector<LayerId> ids;
   const auto& layers = net.bodies[body].layers;

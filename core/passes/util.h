@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/network/network.h"
+#include "core/passes/pass.h"
 
 namespace tuyere {
 
@@ -86,6 +87,10 @@ TensorId identity(Network& net, TensorId id, const Origins& origins, int body);
 
 /// Whether tensor `id` is computed from a result of layer `on`, or is one.
 bool depends_on(const Network& net, TensorId id, LayerId on, int body);
+
+/// Whether own kernels multiply these matrices on Hopper's tensor cores as fast as libraries do: then any formula over the result costs nothing, and none that
+/// libraries know need be kept free of others.
+bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context);
 
 /// Layer ids of a body at this moment, dead ones left out.
 std::vector<LayerId> live(const Network& net, int body);

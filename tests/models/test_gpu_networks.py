@@ -74,6 +74,15 @@ class Rotary(nn.Module):
         return self.out(y.transpose(1, 2).flatten(2))
 
 
+class Gated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.gate, self.up, self.down = nn.Linear(64, 160), nn.Linear(64, 160), nn.Linear(160, 64)
+
+    def forward(self, x):
+        return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
+
+
 def stem(kernel, stride, padding, bias):
     return nn.Sequential(nn.Conv2d(3, 32, kernel, stride, padding, bias=bias), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1))
 
@@ -87,6 +96,7 @@ MODELS = {
     "odd image": (lambda: stem(5, 3, 2, True), (2, 3, 47, 49)),
     "squeeze and excite": (SqueezeExcite, (2, 32, 24, 24)),
     "rotary": (Rotary, (2, 12, 64)),
+    "gated unit": (Gated, (2, 200, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }
 

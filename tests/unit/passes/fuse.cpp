@@ -19,6 +19,24 @@ TEST(FuseEpilogue, WhatLibrariesDoNotKnowStaysOutOfMatmul) {
               "x = input f32[n,8]\ny = reduce(x) kind=sum axes=[1] epilogue={sqrt(i0:f32)}\nreturn y");
 }
 
+TEST(FuseEpilogue, ProductsOnHopperTakeTheirGate) {
+  const std::string inputs = "x = input f16[512,64]\nw0 = param f16[96,64]\nw1 = param f16[96,64]\n";
+  const std::string gated = inputs + "g = matmul(x, w0) trans_b=true type=f16\nu = matmul(x, w1) trans_b=true type=f16\ns = silu(g)\ny = mul(s, u)\nreturn y";
+  expect_pass(fuse_epilogue, gated,
+              inputs +
+                  "g = matmul(x, w0) trans_b=true type=f16 epilogue={silu(i0:f32)}\n"
+                  "y = matmul(x, w1, g) trans_b=true type=f16 epilogue={mul(i1:f32, i0:f32)}\nreturn y",
+              on_cuda());
+  PassContext ampere = on_cuda();
+  ampere.target.sm = 80;
+  expect_pass(fuse_epilogue, gated,
+              inputs + "u = matmul(x, w1) trans_b=true type=f16\ng = matmul(x, w0) trans_b=true type=f16 epilogue={silu(i0:f32)}\ny = mul(g, u)\nreturn y",
+              ampere);
+  expect_unchanged(fuse_epilogue,
+                   "x = input f16[512,64]\nz = input f16[512,1]\nw = param f16[96,64]\nu = matmul(x, w) trans_b=true type=f16\ny = mul(z, u)\nreturn y\n",
+                   on_cuda());
+}
+
 TEST(FuseEpilogue, ASecondReaderOrACircleStays) {
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,4]\na = matmul(x, w)\ny = relu(a)\nreturn y, a\n");
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\ns = softmax(a)\ny = add(a, s)\nreturn y\n");

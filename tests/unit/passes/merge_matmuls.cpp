@@ -30,6 +30,23 @@ TEST(MergeMatmuls, GateAndUpOnCudaOnly) {
               on_cuda());
 }
 
+TEST(MergeMatmuls, GatesOfLargeProductsStayOnHopper) {
+  const auto text = [](const std::string& rows, const std::string& end) {
+    return "x = input f16[" + rows + ",64]\nw0 = param f16[64,96]\nw1 = param f16[64,96]\ng = matmul(x, w0) type=f16\nu = matmul(x, w1) type=f16\n" + end;
+  };
+  const std::string gate = "s = silu(g)\ny = mul(s, u)\nreturn y\n", apart = "s = silu(g)\nv = softmax(u) axis=1\ny = mul(s, v)\nreturn y\n";
+  const auto merges = [&](const std::string& rows, const std::string& end, int sm) {
+    PassContext context = on_cuda();
+    context.target.sm = sm;
+    Network net = parse_network(text(rows, end));
+    return merge_matmuls(net, context);
+  };
+  EXPECT_FALSE(merges("512", gate, 90));
+  EXPECT_TRUE(merges("512", gate, 80));
+  EXPECT_TRUE(merges("16", gate, 90)) << "bound by its weights";
+  EXPECT_TRUE(merges("512", apart, 90));
+}
+
 TEST(MergeMatmuls, DifferentEpiloguesAndOutputsStay) {
   expect_unchanged(merge_matmuls,
                    "x = input f32[n,64]\nw0 = param f32[64,96]\nw1 = param f32[64,96]\ng = matmul(x, w0) epilogue={relu(i0:f32)}\nu = matmul(x, w1)\ny = "
