@@ -2,6 +2,7 @@
 """The one place that imports private modules of PyTorch (2.11 and later). Every name here is checked by tests/unit_py/test_compat.py."""
 
 import contextlib
+import functools
 import re
 
 import torch
@@ -21,6 +22,7 @@ from torch._functorch.partitioners import has_recomputable_ops as is_recomputing
 from torch._guards import TracingContext
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
+from torch.fx import _symbolic_trace as fx_symbolic_trace
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
@@ -83,6 +85,23 @@ TRACING = convert_frame.compile_lock  # torch.export and its parts patch global 
 if torch.cuda.device_count() == 0:  # NVML counts them: asking CUDA itself, as FakeTensorMode does, would keep forked processes from using it
     with FakeTensorMode():  # its first use in a process without a GPU replaces the device guard, which crashes when two threads do it at once
         pass
+
+
+def _tracing_here(symbolic_tracing):
+    """PyTorch's flag of a symbolic trace belongs to all threads: while one compiles, calls of compiled functions in others would be refused."""
+
+    def tracing() -> bool:
+        if not symbolic_tracing():
+            return False
+        if TRACING.acquire(blocking=False):  # free, or this thread's own
+            TRACING.release()
+            return True
+        return False
+
+    return functools.wraps(symbolic_tracing)(tracing)
+
+
+fx_symbolic_trace.is_fx_symbolic_tracing = _tracing_here(fx_symbolic_trace.is_fx_symbolic_tracing)
 
 
 @contextlib.contextmanager

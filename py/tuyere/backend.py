@@ -20,13 +20,16 @@ from .watch import ArgumentWatch
 
 
 def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Optional[Dict[str, Any]] = None, mode: Optional[str] = None):
-    """torch.compile(model, backend="tuyere", options={...}). mode is accepted for symmetry: "max-autotune" means optimization_level 5."""
+    """torch.compile(model, backend="tuyere", options={...}). mode is accepted for symmetry: "max-autotune" means optimization_level 5.
+    Unlike tuyere.compile, it takes weights="shared" when nothing is said."""
     given = dict(checked_mapping(options))
     if mode is not None and mode.startswith("max-autotune"):
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
     _compat.leave_arguments_unrecorded()
+    if given.get("target") is None:
+        given.setdefault("weights", "shared")  # the module stays: a second copy of its weights would be waste
     session = Session(gm, list(example_inputs), parse_options(given))
     fills = _fills_of_shared_memory(gm)
     return session.leave_to_pytorch(gm, fills) if fills else compile_with(session, gm, example_inputs)

@@ -4,6 +4,7 @@
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import torch
@@ -96,3 +97,29 @@ def test_fake_tensors():
 
 def test_static_input_indices_outside_of_a_compilation():
     assert _compat.static_input_indices() == []
+
+
+def test_a_trace_of_another_thread_is_not_ours():
+    from torch.fx import _symbolic_trace
+
+    before = _symbolic_trace._is_fx_tracing_flag
+    tracing, looked = threading.Event(), threading.Event()
+
+    def compile_slowly():
+        with _compat.TRACING:
+            tracing.set()
+            looked.wait()
+
+    thread = threading.Thread(target=compile_slowly)
+    try:
+        _symbolic_trace._is_fx_tracing_flag = True
+        assert _symbolic_trace.is_fx_symbolic_tracing()  # a trace without PyTorch's lock: torch.fx.symbolic_trace
+        with _compat.TRACING:
+            assert _symbolic_trace.is_fx_symbolic_tracing()
+        thread.start()
+        tracing.wait()
+        assert not _symbolic_trace.is_fx_symbolic_tracing()
+    finally:
+        looked.set()
+        thread.join()
+        _symbolic_trace._is_fx_tracing_flag = before
