@@ -100,6 +100,11 @@ void load(const Patch& p, void* tile, int64_t rows, int64_t cols) {
   }
   const auto* in = static_cast<const typename Storage<S>::Raw*>(p.data);
   auto* out = static_cast<Tile<C>*>(tile);
+  if (rows > 1 && p.row_stride == 0 && p.col_stride != 0) {  // a factor for every channel: the rows are copies of one
+    load<S, C>(p, tile, 1, cols);
+    for (int64_t done = 1; done < rows; done *= 2) std::copy_n(out, std::min(done, rows - done) * cols, out + done * cols);
+    return;
+  }
   const auto value = [in](int64_t i) { return convert<typename Storage<C>::Value>(Storage<S>::load(in[i])); };
   if (p.col_stride == 0) {
     for (int64_t r = 0; r < rows; ++r) {

@@ -59,6 +59,15 @@ HWY_INLINE V exp_negative(D d, V x) {
   return hn::IfThenElse(hn::IsNaN(x), x, e);
 }
 
+/// e^x of x within +-87.
+template <class D, class V>
+HWY_INLINE V exp_clamped(D d, V x) {
+  V n;
+  const V p = exp_reduced(d, hn::Max(hn::Min(x, hn::Set(d, 87.0f)), hn::Set(d, -87.0f)), &n);
+  const V scale = power_of_two(d, n);
+  return hn::IfThenElse(hn::IsNaN(x), x, hn::MulAdd(p, scale, scale));
+}
+
 template <class D, class V>
 HWY_INLINE V tanh_v(D d, V x) {
   const V a = hn::Abs(x), z = hn::Mul(x, x), one = hn::Set(d, 1.0f);
@@ -105,9 +114,8 @@ HWY_INLINE V log1p_v(D d, V x) {
 
 template <class D, class V>
 HWY_INLINE V sigmoid_v(D d, V x) {
-  const V one = hn::Set(d, 1.0f), e = exp_negative(d, hn::Neg(hn::Abs(x)));
-  const V r = reciprocal(d, hn::Add(one, e));
-  return hn::IfThenElse(hn::Lt(x, hn::Zero(d)), hn::Mul(e, r), r);
+  const V r = reciprocal(d, hn::Add(hn::Set(d, 1.0f), exp_clamped(d, hn::Neg(x))));
+  return hn::IfThenElse(hn::Lt(x, hn::Set(d, -87.0f)), hn::Zero(d), r);  // results below the normal range are zero
 }
 
 template <class D, class V>

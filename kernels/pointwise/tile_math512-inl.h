@@ -77,11 +77,17 @@ HWY_INLINE hn::Vec<Df> exp_negative(Df d, hn::Vec<Df> x) {
   return hn::Vec<Df>{_mm512_maskz_scalef_ps(kept, hn::Add(p, hn::Set(d, 1.0f)).raw, n.raw)};
 }
 
-/// 1 / v for normal v, by an estimate of 14 bits and two corrections.
+/// e^x of x within +-87.
+HWY_INLINE hn::Vec<Df> exp_clamped(Df d, hn::Vec<Df> x) {
+  hn::Vec<Df> n;
+  const auto p = exp_reduced(d, hn::Max(hn::Set(d, -87.0f), hn::Min(hn::Set(d, 87.0f), x)), &n);
+  return scale_by_power(hn::Add(p, hn::Set(d, 1.0f)), n);
+}
+
+/// 1 / v for normal v, by an estimate of 14 bits and a correction, which doubles them.
 HWY_INLINE hn::Vec<Df> reciprocal(Df d, hn::Vec<Df> v) {
   const hn::Vec<Df> one = hn::Set(d, 1.0f);
-  hn::Vec<Df> r{_mm512_rcp14_ps(v.raw)};
-  r = hn::MulAdd(r, hn::NegMulAdd(v, r, one), r);
+  const hn::Vec<Df> r{_mm512_rcp14_ps(v.raw)};
   return hn::MulAdd(r, hn::NegMulAdd(v, r, one), r);
 }
 
