@@ -182,25 +182,6 @@ def as_traced(gradient, meta):
     return AOTDispatchAutograd.process_runtime_tangent(gradient, meta)[0]
 
 
-def leave_arguments_unrecorded():
-    """For the graph that is being compiled: its calls do not tell the profiler how long Dynamo gathers arguments, which takes two context managers, 5 to 15 us, whether or not somebody
-    profiles. Dynamo decides that when the back end has returned; at the end of the compilation the setting is what it was."""
-    if dynamo_config.record_runtime_overhead:
-        dynamo_config.record_runtime_overhead = False
-        if _record_again not in compile_callbacks.end_callbacks:
-            compile_callbacks.register_end_callback(_record_again)
-        _unrecorded.append(True)
-
-
-_unrecorded = []
-
-
-def _record_again(_):
-    if _unrecorded:
-        _unrecorded.clear()
-        dynamo_config.record_runtime_overhead = True
-
-
 are_transforms_active = torch._C._are_functorch_transforms_active
 
 
@@ -218,6 +199,26 @@ def use_native_directions(function, forward, backward):
 def not_traced(function):
     """A function that Dynamo leaves alone, with all that it calls."""
     return torch._dynamo.disable(function, reason="calls compiled graphs")
+
+
+def leave_arguments_unrecorded():
+    """For the graph that is being compiled: its calls do not tell the profiler how long Dynamo gathers arguments, which takes two context managers, 5 to 15 us, whether or not somebody
+    profiles. Dynamo decides that when the back end has returned; at the end of the compilation the setting is what it was."""
+    if dynamo_config.record_runtime_overhead:
+        dynamo_config.record_runtime_overhead = False
+        if _record_again not in compile_callbacks.end_callbacks:
+            compile_callbacks.register_end_callback(_record_again)
+        _unrecorded.append(True)
+
+
+_unrecorded = []
+
+
+@not_traced  # backward passes are compiled within calls that Dynamo traces
+def _record_again(_):
+    if _unrecorded:
+        _unrecorded.clear()
+        dynamo_config.record_runtime_overhead = True
 
 
 def tf32_flags():
