@@ -102,6 +102,16 @@ def _native_dropout(input, p, train):
     return input * mask * (0.0 if p == 1 else 1 / (1 - p)), mask
 
 
+@_replaces(aten.roll.default)
+def _roll(self, shifts, dims=()):
+    """On the CPU eager's keeps images channels-last, which PyTorch's formula for its strides does not know."""
+    kept = torch.empty_like(self)
+    for rank, order in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if dims and self.dim() == rank and self.device.type == "cpu" and not kept.is_contiguous() and kept.is_contiguous(memory_format=order):
+            return self.contiguous().roll(shifts, dims).contiguous(memory_format=order)
+    return NotImplemented
+
+
 @_replaces(aten.unfold.default)
 def _unfold(self, dimension, size, step):
     """Windows as a gather, or as a view where they do not overlap: the last dimension counts inside of a window."""
