@@ -82,4 +82,5 @@ PYBIND11_MODULE(_tuyere, m) {
   bind_watch(m);
   bind_direct(m);
   bind_step(m);
+  bind_random(m);
 }

@@ -12,6 +12,7 @@ _load.load()
 from . import (
     _tuyere,  # noqa: E402
     bench,  # noqa: E402,F401
+    draws,  # noqa: E402
     fake,  # noqa: E402,F401  registers the fake kernel of tuyere::execute
 )
 from .aot import Program, compile, load  # noqa: E402
@@ -23,6 +24,7 @@ from .network_api import Builder, BuilderConfig, Network, OptimizationProfile  #
 from .options import OptionError, Options  # noqa: E402
 from .report import FallbackWarning, Report, clear_reports, reports  # noqa: E402
 
+draws.draw_many_at_a_time()
 UserError = _tuyere.UserError
 InternalError = _tuyere.InternalError
 __version__ = "0.1.0"

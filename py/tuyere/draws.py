@@ -8,6 +8,7 @@ from typing import List, Optional
 
 import torch
 
+from . import _tuyere
 from ._compat import statically_known_true
 
 aten = torch.ops.aten
@@ -79,3 +80,18 @@ def _permuted(graph: torch.fx.Graph, node: torch.fx.Node, order: List[int]) -> t
     out = graph.call_function(aten.permute.default, (node, order))
     out.meta = {**node.meta, "val": node.meta["val"].permute(order)}
     return out
+
+
+def draw_many_at_a_time() -> bool:
+    """Lets engines draw Bernoulli numbers, of which dropout takes many, in vectors instead of by PyTorch's op: the same numbers, from the same generator. Not where this PyTorch draws others."""
+    generators, count, probability = [torch.Generator().manual_seed(1) for _ in range(2)], 1001, 0.3
+    want = torch.empty(count, dtype=torch.bool, device="cpu").bernoulli_(probability, generator=generators[0])
+    got = torch.zeros(count, dtype=torch.bool, device="cpu")
+    try:
+        _tuyere.draw_bernoulli(generators[1], got.data_ptr(), count, probability)
+    except RuntimeError:  # the state has another form
+        return False
+    same = torch.equal(want, got) and torch.equal(*(g.get_state() for g in generators))
+    if same:
+        _tuyere.draw_from_default(torch.default_generator)
+    return same

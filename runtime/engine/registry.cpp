@@ -22,6 +22,7 @@ Registry& registry() {
 }
 
 std::atomic<TensorCall> installed_call{nullptr};
+std::atomic<BernoulliDraw> installed_draw{nullptr};
 
 }  // namespace
 
@@ -88,5 +89,9 @@ bool unload_engine(const EngineId& id) {
 void set_tensor_call(TensorCall call) { installed_call.store(call, std::memory_order_release); }
 
 TensorCall tensor_call() { return installed_call.load(std::memory_order_acquire); }
+
+void set_bernoulli_draw(BernoulliDraw draw) { installed_draw.store(draw, std::memory_order_release); }
+
+BernoulliDraw bernoulli_draw() { return installed_draw.load(std::memory_order_acquire); }
 
 }  // namespace tuyere

@@ -50,4 +50,10 @@ using TensorCall = std::vector<void*> (*)(EngineHandle& engine, std::span<void* 
 void set_tensor_call(TensorCall call);
 TensorCall tensor_call();
 
+/// Fills `count` booleans as torch.bernoulli(probability) does with PyTorch's CPU generator, which goes on from there. false: nothing was done. Installed by
+/// the Python bindings, nullptr without them.
+using BernoulliDraw = bool (*)(unsigned char* out, int64_t count, double probability) noexcept;
+void set_bernoulli_draw(BernoulliDraw draw);
+BernoulliDraw bernoulli_draw();
+
 }  // namespace tuyere

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
+#include "runtime/engine/registry.h"
 #include "runtime/torch_op/torch_util.h"
 
 namespace tuyere::torch_op {
@@ -65,9 +66,29 @@ std::shared_ptr<const Json> parsed(const char* text) {
   return known.emplace(text, std::make_shared<const Json>(Json::parse(text))).first->second;
 }
 
+bool is_row_major(const TensorRef& ref) {
+  int64_t step = 1;
+  for (size_t d = ref.shape.size(); d-- > 0; step *= ref.shape[d])
+    if (ref.shape[d] != 1 && ref.strides[d] != step) return false;
+  return true;
+}
+
+/// Whether the op was bernoulli.p on CPU booleans from PyTorch's default generator, and has been done.
+bool draw_many(std::string_view op, std::string_view overload, const Json& call, const TensorRef* out, int num_out) {
+  const BernoulliDraw draw = bernoulli_draw();
+  if (!draw || op != "aten::bernoulli" || overload != "p" || num_out != 1 || !call.is_array() || call.size() != 3) return false;
+  const Json& probability = call[1];
+  if (!probability.contains("float") || !call[2].contains("none") || out->device >= 0 || out->dtype != DType::Bool || !is_row_major(*out)) return false;
+  int64_t count = 1;
+  for (int64_t size : out->shape) count *= size;
+  const double p = probability["float"].get<double>();
+  return p >= 0 && p <= 1 && draw(static_cast<unsigned char*>(out->data), count, p);
+}
+
 void run_hosted(const char* op, const char* overload, const char* args, const TensorRef* in, int num_in, const TensorRef* out, int num_out) {
   const std::shared_ptr<const Json> keep = parsed(args);
   const Json& call = *keep;
+  if (draw_many(op, overload, call, out, num_out)) return;
   const bool selects = call.is_object();  // some results are no outputs
   const Json& list = selects ? call.at("args") : call;
   const Json* results = selects ? &call.at("outputs") : nullptr;
