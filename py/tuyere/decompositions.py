@@ -112,6 +112,15 @@ def _roll(self, shifts, dims=()):
     return NotImplemented
 
 
+@_replaces(aten._weight_norm_interface_backward.default)
+def _weight_norm_backward(grad_w, saved_v, saved_g, saved_norms, dim):
+    """Of w = v g / |v|, the norm being over all dims but one: (gradient of v, of g)."""
+    others = [d for d in range(saved_v.dim()) if d != dim % saved_v.dim()]
+    norms = saved_norms.to(saved_v.dtype)
+    along = (grad_w * saved_v).sum(others, keepdim=True) / norms
+    return saved_g / norms * (grad_w - saved_v * (along / norms)), along
+
+
 @_replaces(aten.unfold.default)
 def _unfold(self, dimension, size, step):
     """Windows as a gather, or as a view where they do not overlap: the last dimension counts inside of a window."""

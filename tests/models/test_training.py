@@ -104,6 +104,8 @@ GRADIENTS = {
     "avg pool, ceil": (lambda x: F.avg_pool2d(x * 2, (3, 2), ceil_mode=True), [(5, 10, 7)]),
     "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x * 2, (3, 2)), [(2, 5, 7, 8)]),
     "adaptive avg pool 3d": (lambda x: F.adaptive_avg_pool3d(x * 2, 2), [(2, 3, 5, 4, 3)]),
+    "weight norm": (lambda v, g: torch._weight_norm(v * 2, g, 0), [(5, 7, 3), (5, 1, 1)]),
+    "weight norm, last dim": (lambda v, g: torch._weight_norm(v * 2, g, 2), [(5, 7, 3), (1, 1, 3)]),
     "layer norm": (normalize(48), [(5, 16, 48), (48,), (48,)]),
     "layer norm, weight": (normalize(3, 7), [(130, 3, 7), (3, 7)]),
     "layer norm, plain": (normalize(4100), [(3, 4100)]),
