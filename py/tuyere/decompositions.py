@@ -33,7 +33,6 @@ PRESERVED = [
     *(getattr(aten, f"{kind}_pad{n}d").default for kind in ("reflection", "replication") for n in (1, 2, 3)),
     aten.adaptive_avg_pool2d.default,
     aten.linalg_vector_norm.default,
-    aten.roll.default,
 ]
 
 # Decompositions that PyTorch has, but not in its core set.

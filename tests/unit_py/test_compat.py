@@ -43,7 +43,7 @@ def test_private_names_are_used_here_only():
 def test_preserved_ops_leave_the_decomposition_tables():
     for table in (decompositions.for_compile(training=False), decompositions.for_export()):
         assert len(table) > 50
-        assert not [op for op in decompositions.PRESERVED if op in table and op not in decompositions.OWN]  # ours keep the op but for some inputs
+        assert not [op for op in decompositions.PRESERVED if op in table]
 
 
 class Composite(torch.nn.Module):
