@@ -211,7 +211,7 @@ def leave_arguments_unrecorded():
         _unrecorded.append(True)
 
 
-_unrecorded = []
+_unrecorded: list[bool] = []
 
 
 @not_traced  # backward passes are compiled within calls that Dynamo traces

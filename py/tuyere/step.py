@@ -101,7 +101,7 @@ def _autograd_function(parts: StepParts, autocast):
         return run()
 
     # While a caller of backward() is being traced, PyTorch's own files are left out; this one is not of them.
-    step = type("TuyereStep", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(_compat.not_traced(backward))})
+    step: Any = type("TuyereStep", (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(_compat.not_traced(backward))})
     engines = getattr(parts.forward, "direct", None), getattr(parts.backward, "direct", None)
     if None not in engines:  # the same without the interpreter
         exceptional = [torch.is_grad_enabled, _compat.are_transforms_active]
