@@ -275,6 +275,12 @@ Result<StepSpec> make_step(const Problem& problem, const Tactic& tactic, const s
   }
 }
 
+std::string names_of(const std::vector<Choice>& choices) {
+  std::string text;
+  for (const Choice& choice : choices) text += choice.tactic + " " + choice.config + "\n";
+  return text;
+}
+
 void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what) {
   USER_CHECK(!config.progress || config.progress(phase, done, total, what), "cancelled");
 }

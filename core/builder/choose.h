@@ -34,6 +34,9 @@ std::vector<Choice> choose(const std::vector<Problem>& problems, const Target& t
 /// The step of a candidate; the reason when it cannot be compiled or needs more workspace than `config` allows.
 Result<StepSpec> make_step(const Problem& problem, const Tactic& tactic, const std::string& config, const Target& target, const BuilderConfig& options);
 
+/// Tactics and configurations, one a line: equal names, equal steps.
+std::string names_of(const std::vector<Choice>& choices);
+
 /// Reports progress; throws Error{User} "cancelled".
 void report_progress(const BuilderConfig& config, const std::string& phase, int done, int total, const std::string& what);
 

@@ -21,12 +21,6 @@ constexpr int kMostCalls = 300;
 constexpr int kTurns = 2, kCloseTurns = 4;
 constexpr double kClose = 0.03;
 
-std::string id_of(const std::vector<Choice>& choices) {
-  std::string text;
-  for (const Choice& choice : choices) text += choice.tactic + " " + choice.config + "\n";
-  return text;
-}
-
 /// Everything that steps point to.
 class Memory {
  public:
@@ -88,12 +82,6 @@ class Memory {
   std::map<std::string, void*> own_;                  // of weights and indices, by problem and position
   int64_t own_bytes_ = 0;
   Block scratch_;
-};
-
-/// One step of the body: what prepare() wants to know, and where its tensors are.
-struct Part {
-  PrepareArgs args;
-  std::vector<void*> pointers;
 };
 
 /// A step with its addresses.
@@ -216,27 +204,11 @@ class Rehearsal : public NetworkTimer {
     TRY(watch_->init());
     TRY(memory_->init());
     for (const Problem& problem : problems_) {
-      parts_.emplace_back();
-      if (group(problem.op) != OpGroup::control) TRY(add(problem, parts_.back()));
-    }
-    return Status::ok();
-  }
-
-  Status add(const Problem& problem, Part& part) {
-    part.args.symbols = &problem.hints;
-    part.args.store = &packs_;
-    part.args.device = device_;
-    for (size_t i = 0; i < problem.in.size(); ++i) {
-      TRY_ASSIGN(void* data, memory_->input(problem, i));
-      const bool constant = problem.in[i].constant;
-      part.args.in.push_back(view_at_hints(problem, problem.in[i]));
-      part.args.constants.push_back(constant ? data : nullptr);
-      part.args.constant_keys.push_back(constant ? key(problem) + "/" + std::to_string(i) : "");
-      part.pointers.push_back(data);
-    }
-    for (size_t i = 0; i < problem.out.size(); ++i) {
-      part.args.out.push_back(view_at_hints(problem, problem.out[i]));
-      part.pointers.push_back(memory_->output(i));
+      ProblemArguments& arguments = arguments_.emplace_back();
+      if (group(problem.op) == OpGroup::control) continue;
+      const auto input = [&](size_t i) { return memory_->input(problem, i); };
+      const auto output = [&](size_t i) { return Result<void*>(memory_->output(i)); };
+      TRY_ASSIGN(arguments, arguments_of(problem, device_, &packs_, input, output));
     }
     return Status::ok();
   }
@@ -246,14 +218,14 @@ class Rehearsal : public NetworkTimer {
     std::unique_ptr<Executable>& known = executables_[key(problems_[i]) + "\n" + choice.tactic + " " + choice.config];
     if (known) return known.get();
     TRY_ASSIGN(Executor * executor, find_executor(choice.spec.executor));
-    TRY_ASSIGN(known, executor->prepare(choice.spec, parts_[i].args));
+    TRY_ASSIGN(known, executor->prepare(choice.spec, arguments_[i].prepare));
     return known.get();
   }
 
   Result<Launch> launch(size_t i, const Choice& choice) {
     TRY_ASSIGN(Executor * executor, find_executor(choice.spec.executor));
-    TRY_ASSIGN(const int64_t bytes, executor->workspace(choice.spec, parts_[i].args));
-    Launch result{nullptr, parts_[i].pointers};
+    TRY_ASSIGN(const int64_t bytes, executor->workspace(choice.spec, arguments_[i].prepare));
+    Launch result{nullptr, arguments_[i].pointers};
     if (!choice.spec.workspace.is_const(0) || bytes > 0) {
       TRY_ASSIGN(void* scratch, memory_->scratch(bytes));
       result.pointers.push_back(scratch);
@@ -263,7 +235,7 @@ class Rehearsal : public NetworkTimer {
   }
 
   Status stage(Staged& staged, const std::vector<Choice>& choices) {
-    std::string id = id_of(choices);
+    std::string id = names_of(choices);
     if (staged.take && staged.id == id) return Status::ok();
     std::vector<Launch> launches;
     for (size_t i = 0; i < problems_.size(); ++i) {
@@ -304,7 +276,7 @@ class Rehearsal : public NetworkTimer {
   std::unique_ptr<Memory> memory_;
   std::unique_ptr<Stopwatch> watch_;
   TimingConstants packs_;
-  std::vector<Part> parts_;                                         // by step
+  std::vector<ProblemArguments> arguments_;                         // by step
   std::map<std::string, std::unique_ptr<Executable>> executables_;  // by problem, tactic and configuration
   Staged first_, second_;
 };

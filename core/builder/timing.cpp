@@ -108,23 +108,13 @@ class Bench {
   Bench(const Problem& problem, DeviceApi* api, int device) : problem_(problem), api_(api), device_(device), memory_(api, device) {}
 
   Status init() {
-    int64_t bound = index_bound(problem_);
-    args_.symbols = &problem_.hints;
-    args_.store = &constants_;
-    args_.device = device_;
-    for (size_t i = 0; i < problem_.in.size(); ++i) {
-      args_.in.push_back(view_at_hints(problem_, problem_.in[i]));
-      const TensorView& view = args_.in.back();
-      TRY_ASSIGN(void* data, memory_.add(span_bytes(view), random_bytes(view.dtype, span_bytes(view), bound)));
-      pointers_.push_back(data);
-      args_.constants.push_back(problem_.in[i].constant ? data : nullptr);
-      args_.constant_keys.push_back(problem_.in[i].constant ? "timing/" + std::to_string(i) : "");
-    }
-    for (const TensorDesc& tensor : problem_.out) {
-      args_.out.push_back(view_at_hints(problem_, tensor));
-      TRY_ASSIGN(void* data, memory_.add(span_bytes(args_.out.back()), {}));
-      pointers_.push_back(data);
-    }
+    const int64_t bound = index_bound(problem_);
+    const auto input = [&](size_t i) {
+      const TensorView view = view_at_hints(problem_, problem_.in[i]);
+      return memory_.add(span_bytes(view), random_bytes(view.dtype, span_bytes(view), bound));
+    };
+    const auto output = [&](size_t i) { return memory_.add(span_bytes(view_at_hints(problem_, problem_.out[i])), {}); };
+    TRY_ASSIGN(arguments_, arguments_of(problem_, device_, &constants_, input, output));
     return Status::ok();
   }
 
@@ -141,12 +131,12 @@ class Bench {
   Result<std::unique_ptr<Sampler>> sampler(const StepSpec& spec) {
     TRY_ASSIGN(Executor * executor, find_executor(spec.executor));
     TRY_ASSIGN(const int64_t needed, workspace(spec));
-    std::vector<void*> pointers = pointers_;
+    std::vector<void*> pointers = arguments_.pointers;
     if (!spec.workspace.is_const(0) || needed > 0) {
       if (needed > scratch_bytes_) return Status(Code::OutOfMemory, "no memory for the workspace");
       pointers.push_back(scratch_);
     }
-    TRY_ASSIGN(std::unique_ptr<Executable> step, executor->prepare(spec, args_));
+    TRY_ASSIGN(std::unique_ptr<Executable> step, executor->prepare(spec, arguments_.prepare));
     if (!api_) return std::unique_ptr<Sampler>(new CpuSampler(std::move(step), std::move(pointers)));
     auto sampler = std::make_unique<CudaSampler>(api_, device_, std::move(step), std::move(pointers));
     TRY(sampler->init());
@@ -156,7 +146,7 @@ class Bench {
  private:
   Result<int64_t> workspace(const StepSpec& spec) const {
     TRY_ASSIGN(Executor * executor, find_executor(spec.executor));
-    return executor->workspace(spec, args_);
+    return executor->workspace(spec, arguments_.prepare);
   }
 
   const Problem& problem_;
@@ -166,8 +156,7 @@ class Bench {
   void* scratch_ = nullptr;
   int64_t scratch_bytes_ = 0;
   TimingConstants constants_;
-  PrepareArgs args_;
-  std::vector<void*> pointers_;
+  ProblemArguments arguments_;
 };
 
 double quantile(std::vector<double>& samples, double part) {

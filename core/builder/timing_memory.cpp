@@ -52,6 +52,27 @@ std::shared_ptr<void> TimingConstants::packed(const std::string& key, const std:
   return pack;
 }
 
+Result<ProblemArguments> arguments_of(const Problem& problem, int device, ConstantStore* store, const AddressOf& input, const AddressOf& output) {
+  ProblemArguments result;
+  result.prepare.symbols = &problem.hints;
+  result.prepare.store = store;
+  result.prepare.device = device;
+  for (size_t i = 0; i < problem.in.size(); ++i) {
+    TRY_ASSIGN(void* data, input(i));
+    const bool constant = problem.in[i].constant;
+    result.prepare.in.push_back(view_at_hints(problem, problem.in[i]));
+    result.prepare.constants.push_back(constant ? data : nullptr);
+    result.prepare.constant_keys.push_back(constant ? key(problem) + "/" + std::to_string(i) : "");
+    result.pointers.push_back(data);
+  }
+  for (size_t i = 0; i < problem.out.size(); ++i) {
+    TRY_ASSIGN(void* data, output(i));
+    result.prepare.out.push_back(view_at_hints(problem, problem.out[i]));
+    result.pointers.push_back(data);
+  }
+  return result;
+}
+
 TensorView view_at_hints(const Problem& problem, const TensorDesc& tensor) { return {tensor.dtype, problem.dims(tensor), problem.strides(tensor)}; }
 
 int64_t span_bytes(const TensorView& view) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory of a problem that is being timed: tensors at hint sizes, on the host or on a device.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -41,6 +42,16 @@ class TimingConstants : public ConstantStore {
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<void>> packs_;
 };
+
+/// What the steps of a problem are prepared and run with.
+struct ProblemArguments {
+  PrepareArgs prepare;
+  std::vector<void*> pointers;  // inputs, outputs
+};
+
+/// At the hint sizes. input(i), output(i): addresses.
+using AddressOf = std::function<Result<void*>(size_t)>;
+Result<ProblemArguments> arguments_of(const Problem& problem, int device, ConstantStore* store, const AddressOf& input, const AddressOf& output);
 
 /// A view of the tensor at the hint sizes, and the bytes its strides span.
 TensorView view_at_hints(const Problem& problem, const TensorDesc& tensor);

@@ -43,11 +43,7 @@ std::string network_key(const std::vector<Problem>& problems, bool exhaustive) {
   return "network " + hash(all) + (exhaustive ? ", all layers" : "");
 }
 
-std::string name_of(const std::vector<Choice>& choices) {
-  std::string text;
-  for (const Choice& choice : choices) text += choice.tactic + " " + choice.config + "\n";
-  return hash(text);
-}
+std::string name_of(const std::vector<Choice>& choices) { return hash(names_of(choices)); }
 
 class Checker {
  public:

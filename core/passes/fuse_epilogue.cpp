@@ -2,7 +2,7 @@
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
 // For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper may also be
 // joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls.
-// See tests/unit/passes/fuse_epilogue.cpp
+// See tests/unit/passes/fuse.cpp
 #include <algorithm>
 #include <set>
 

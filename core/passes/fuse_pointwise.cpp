@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // g(f(x...), y...) => (g . f)(x..., y...)          f with one reader; or f cheap, and then once per reader
-// See tests/unit/passes/fuse_pointwise.cpp
+// See tests/unit/passes/fuse.cpp
 #include <algorithm>
 
 #include "core/passes/passes.h"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // softmax(f(x, y)) => softmax(x, y) prologue={f}        also reduce and norm
 // s = f(x, y); norm(s); g(s) => n, s = norm(x, y) prologue={f, stored}; g(s)
-// See tests/unit/passes/fuse_prologue.cpp
+// See tests/unit/passes/fuse.cpp
 #include <algorithm>
 
 #include "core/passes/passes.h"

@@ -18,11 +18,7 @@ constexpr int64_t kRows = 128, kColumns = 64, kDepth = 512;  // smaller products
 class Padder {
  public:
   Padder(Network& net, int body, const PassContext& context)
-      : net_(net),
-        body_(body),
-        hints_(context.hints),
-        hopper_(context.target.sm >= 90 && context.target.sm < 100),
-        constant_(constant_tensors(net.bodies[body])) {}
+      : net_(net), body_(body), hints_(context.hints), hopper_(is_hopper(context.target)), constant_(constant_tensors(net.bodies[body])) {}
 
   bool run() {
     bool changed = false;

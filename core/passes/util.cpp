@@ -331,7 +331,7 @@ TensorId identity(Network& net, TensorId id, const Origins& origins, int body) {
 bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context) {
   constexpr int64_t kRows = 256, kColumns = 64, kUnit = 8;  // smaller ones are bound by what they read; rows start at 16 bytes
   const auto* matmul = std::get_if<MatMul>(&layer.op);
-  if (!matmul || context.target.sm < 90 || context.target.sm >= 100) return false;
+  if (!matmul || !is_hopper(context.target)) return false;
   const TensorType &x = net.type(layer.inputs[0], body), &w = net.type(layer.inputs[1], body), &out = net.type(layer.outputs[0], body);
   if ((x.dtype != DType::F16 && x.dtype != DType::BF16) || w.dtype != x.dtype || out.dtype != x.dtype || w.shape.size() != 2 || out.shape.size() < 2)
     return false;

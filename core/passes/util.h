@@ -88,6 +88,9 @@ TensorId identity(Network& net, TensorId id, const Origins& origins, int body);
 /// Whether tensor `id` is computed from a result of layer `on`, or is one.
 bool depends_on(const Network& net, TensorId id, LayerId on, int body);
 
+/// Compute capability 9.0: the one that own.matmul.wgmma is for.
+inline bool is_hopper(const Target& target) { return target.sm >= 90 && target.sm < 100; }
+
 /// Whether own kernels multiply these matrices on Hopper's tensor cores as fast as libraries do: then any formula over the result costs nothing, and none that
 /// libraries know need be kept free of others.
 bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context);
