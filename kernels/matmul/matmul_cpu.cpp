@@ -1,27 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.matmul.blocked: f32 arithmetic for f32, bf16 and f16, any strides. The right operand is packed into panels of columns, once when it is constant; rows
-// are read where they lie when their k is contiguous. Products are added up in pieces of k, so that long sums stay exact. The epilogue runs over the sums
-// of a block while they are in L1.
+// own.matmul.blocked: f32 arithmetic for f32, bf16 and f16, any strides. The right operand is packed into panels of columns, once when it is constant, unless
+// it is small and lies as a panel would; rows are read where they lie when they are contiguous along k or across. Products are added up in pieces of k, so that
+// long sums stay exact. The epilogue runs over the sums of a block while they are in L1.
 #include <algorithm>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/small_gemm.h"
+#include "kernels/cpu/strided_copy.h"
 #include "kernels/matmul/matmul_kernels.h"
 #include "kernels/pointwise/tile_loop.h"
 
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kPanel = 64;  // columns
-constexpr int64_t kRows = 48;   // of a block
-constexpr size_t kCacheLine = 64;
+constexpr int64_t kPanel = 64;                 // columns
+constexpr int64_t kRows = 48;                  // of a block
+constexpr int64_t kInPlaceFloats = 32 * 1024;  // what rows of a matrix in the second cache cost less than packing it
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
-
-float element(const View& v, const void* data, int64_t offset) {
-  return v.dtype == DType::F32 ? static_cast<const float*>(data)[offset] : static_cast<float>(load_as_double(v.dtype, data, offset));
-}
 
 class BlockedMatMul {
  public:
@@ -34,16 +31,19 @@ class BlockedMatMul {
     rows_ = out_.shape[out_.rank - 2], columns_ = out_.shape[out_.rank - 1];
     panels_ = blocks_of(columns_, kPanel);
     batches_ = product(out_.rank - 2, out_.shape);
-    copied_ = a_.dtype != DType::F32 || a_.strides[a_.rank - 1] != 1;
+    transposed_ = a_.dtype == DType::F32 && a_.strides[a_.rank - 1] != 1 && a_.strides[a_.rank - 2] == 1;
+    copied_ = !transposed_ && (a_.dtype != DType::F32 || a_.strides[a_.rank - 1] != 1);
     packed_ = p.args.constants.size() > 1 && p.args.constants[1] != nullptr;
     for (int d = 0; d < out_.rank - 2; ++d) shared_ &= b_.strides[d] == 0;
+    in_place_ = !packed_ && b_.dtype == DType::F32 && b_.strides[b_.rank - 1] == 1 && columns_ % kGemmColumns == 0 && depth_ * columns_ <= kInPlaceFloats;
     slot_ = p.workspace_slot();
   }
 
-  int64_t workspace_bytes() const { return ((copied_ ? copy_floats() : 0) + (packed_ ? 0 : panel_floats())) * 4; }
+  int64_t workspace_bytes() const { return ((copied_ ? copy_floats() : 0) + (packed_ || in_place_ ? 0 : panel_floats())) * 4; }
 
   void prepare(const CpuProblem& p) {
     if (copied_) plan_copy();
+    if (b_.dtype == DType::F32) plan_pack();
     if (packed_) {
       weights_ = packed_constant(p, 1, layout(), [&] {
         std::shared_ptr<void> memory = host_memory(static_cast<size_t>(panel_floats()) * sizeof(float));
@@ -70,8 +70,8 @@ class BlockedMatMul {
       copy_->run(operands);
       a = workspace;
     }
-    const float* b = static_cast<const float*>(weights_.get());
-    if (!packed_) {
+    const auto* b = static_cast<const float*>(in_place_ ? ptr[1] : weights_.get());
+    if (!packed_ && !in_place_) {
       float* panels = workspace + (copied_ ? copy_floats() : 0);
       pack(ptr[1], panels);
       b = panels;
@@ -129,7 +129,20 @@ class BlockedMatMul {
     a_ = to;
   }
 
-  /// [batch][panel][k][kPanel], zeros beyond the last column.
+  void plan_pack() {
+    const auto plan = [&](int64_t count) {
+      View in = b_, out = b_;
+      in.rank = out.rank = 2;
+      in.shape[0] = out.shape[0] = depth_, in.shape[1] = out.shape[1] = count;
+      in.strides[0] = b_.strides[b_.rank - 2], in.strides[1] = b_.strides[b_.rank - 1];
+      out.strides[0] = kPanel, out.strides[1] = 1;
+      return StridedCopy(out, in, sizeof(float));
+    };
+    whole_panel_ = plan(kPanel);
+    last_panel_ = plan(columns_ - (panels_ - 1) * kPanel);
+  }
+
+  /// [batch][panel][k][kPanel], zeros between the last column and whole vectors.
   void pack(const void* data, float* to) const {
     const int64_t panels = (shared_ ? 1 : batches_) * panels_;
     parallel_ranges(threads_for(panels * depth_ * kPanel), panels, [&](int, int64_t begin, int64_t end) {
@@ -140,9 +153,10 @@ class BlockedMatMul {
   void pack_panel(const void* data, int64_t offset, int64_t column, float* to) const {
     const int64_t count = std::min(kPanel, columns_ - column), row = b_.strides[b_.rank - 2], step = b_.strides[b_.rank - 1];
     offset += column * step;
+    if (b_.dtype == DType::F32) (count == kPanel ? whole_panel_ : last_panel_).run(to, static_cast<const float*>(data) + offset);
     for (int64_t k = 0; k < depth_; ++k, to += kPanel) {
-      for (int64_t c = 0; c < count; ++c) to[c] = element(b_, data, offset + k * row + c * step);
-      std::fill(to + count, to + kPanel, 0.0f);
+      for (int64_t c = 0; b_.dtype != DType::F32 && c < count; ++c) to[c] = static_cast<float>(load_as_double(b_.dtype, data, offset + k * row + c * step));
+      std::fill(to + count, to + padded_columns(count), 0.0f);
     }
   }
 
@@ -159,14 +173,16 @@ class BlockedMatMul {
     const int64_t strip = task % strips, panel = task / strips % panels_, batch = task / strips / panels_;
     const int64_t row = strip * strip_, rows = std::min(strip_, rows_ - row), columns = std::min(kPanel, columns_ - panel * kPanel);
     if (rows <= 0) return;
-    const int64_t padded = padded_columns(columns), lda = a_.strides[a_.rank - 2];
-    const float* from = a + batch_offset(a_, batch) + row * lda;
-    const float* weights = b + ((shared_ ? 0 : batch) * panels_ + panel) * depth_ * kPanel;
+    const int64_t padded = padded_columns(columns);
+    const int64_t down = a_.strides[a_.rank - 2], across = a_.strides[a_.rank - 1], ldb = in_place_ ? b_.strides[b_.rank - 2] : kPanel;
+    const float* from = a + batch_offset(a_, batch) + row * down;
+    const float* weights = b + (in_place_ ? batch_offset(b_, batch) + panel * kPanel : ((shared_ ? 0 : batch) * panels_ + panel) * depth_ * kPanel);
+    const auto gemm = transposed_ ? small_gemm_transposed : small_gemm;
     float* sums = sums_.data() + thread * kRows * kPanel;
     std::fill(sums, sums + (depth_ == 0 ? rows * kPanel : 0), 0.0f);
     const int64_t step = gemm_depth(depth_);
     for (int64_t k = 0; k < depth_; k += step) {
-      small_gemm(from + k, lda, weights + k * kPanel, kPanel, sums, kPanel, rows, padded, std::min(step, depth_ - k), k > 0);
+      gemm(from + k * across, transposed_ ? across : down, weights + k * ldb, ldb, sums, kPanel, rows, padded, std::min(step, depth_ - k), k > 0);
     }
     finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
   }
@@ -191,9 +207,11 @@ class BlockedMatMul {
   View out_, a_, b_;
   std::vector<View> extras_;
   int64_t depth_ = 0, rows_ = 0, columns_ = 0, panels_ = 0, batches_ = 1, strip_ = 1, tasks_ = 0;
-  bool copied_ = false, packed_ = false, shared_ = true;
+  bool copied_ = false, transposed_ = false;  // rows, when k is not contiguous in f32
+  bool packed_ = false, in_place_ = false, shared_ = true;
   int slot_ = 0, threads_ = 1;
   std::shared_ptr<TileLoop> copy_;
+  StridedCopy whole_panel_, last_panel_;
   std::shared_ptr<void> weights_;
   std::unique_ptr<TileProgram> epilogue_;
   std::unique_ptr<TileScratch> scratch_;

@@ -141,6 +141,10 @@ const char* const kMatMul[] = {
     "matmul | f32[7,33]{99,3}, f32[33,19] -> f32[7,19]{1,7}",
     // sums in parts
     "matmul | f32[7,1100], f32[1100,19] -> f32[7,19]",
+    "matmul | f32[70,10]{1,70}, f32[10,80]{96,1} -> f32[70,80]",
+    "matmul trans_b=true epilogue={relu(add(i0:f32, i1:f32))} | f32[50,70], f32[130,70]{80,1}, f32[130] -> f32[50,130]",
+    "matmul trans_a=true | f32[2,201,7], f32[2,201,48] -> f32[2,7,48]",
+    "matmul | f32[1,40]{40,3}, f32[40,16] -> f32[1,16]",
     "matmul trans_a=true | f32[2,401,7], const f32[401,19] -> f32[2,7,19]",
     "matmul trans_b=true | f32[7,800]{2403,3}, f32[19,800] -> f32[7,19]{1,7}",
     "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,900], const f32[900,19], f32[19], f32[7,19] -> f32[7,19]",
