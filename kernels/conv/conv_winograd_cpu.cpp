@@ -155,8 +155,10 @@ class WinogradConv {
     for (int64_t point = 0; point < kWinogradPoints; ++point, w += x_.channels * kPanelChannels) {
       const float* windows = inputs + point * inputs_plane();
       for (int64_t c = 0; c < x_.channels; c += step) {
-        small_gemm(windows + c, pitch(), w + c * kPanelChannels, kPanelChannels, products + point * products_plane(), kPanelChannels, strip.windows(), padded,
-                   std::min(step, x_.channels - c), c > 0);
+        const int64_t length = std::min(step, x_.channels - c);
+        const float *here = w + c * kPanelChannels, *next = here + length * kPanelChannels;  // that of the next point or panel, too
+        small_gemm(windows + c, pitch(), here, kPanelChannels, products + point * products_plane(), kPanelChannels, strip.windows(), padded, length, c > 0,
+                   next);
       }
     }
     const float* begin = epilogue_->starts(ptr, first, channels, start);

@@ -9,6 +9,9 @@ namespace tuyere::cpu {
 constexpr int64_t kGemmColumns = 16;
 inline int64_t padded_columns(int64_t n) { return (n + kGemmColumns - 1) / kGemmColumns * kGemmColumns; }
 
+/// Rows that share a row of b in registers.
+constexpr int64_t kGemmRows = 6;
+
 /// Products that are added up at once where sums are longer: as much of b as stays in the first cache.
 constexpr int64_t kGemmDepth = 96;
 /// The length of the equal parts of a sum of `k` products.
@@ -18,8 +21,11 @@ inline int64_t gemm_depth(int64_t k) {
 }
 
 /// c[m, n] = a[m, k] @ b[k, n], a sum of its own that is added to c when accumulate. n is a multiple of kGemmColumns; row strides in elements.
-void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate);
+/// While b is multiplied, what the next call needs can come from memory: `ahead` is such a b, with the same stride, or null.
+void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+                const float* ahead = nullptr);
 /// The same with a transposed: a[k, m].
-void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate);
+void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+                           const float* ahead = nullptr);
 
 }  // namespace tuyere::cpu

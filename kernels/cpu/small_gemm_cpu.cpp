@@ -4,6 +4,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/small_gemm_cpu.cpp"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -24,9 +25,11 @@ struct Block {
   float* c;
   int64_t ldc, k;
   bool accumulate;
+  const float* ahead;  // rows as long as those of b that are needed soon, or null
 };
 
-template <int M, int N>
+/// Fetches `Lines` lines of every row of t.ahead.
+template <int M, int N, int Lines>
 HWY_INLINE void multiply_block(const Block& t) {
   const D d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -35,6 +38,7 @@ HWY_INLINE void multiply_block(const Block& t) {
     for (int j = 0; j < N; ++j) sums[i][j] = hn::Zero(d);
   }
   for (int64_t k = 0; k < t.k; ++k) {
+    for (int line = 0; line < Lines; ++line) hwy::Prefetch(t.ahead + k * t.ldb + line * lanes);
     hn::Vec<D> row[N];
     for (int j = 0; j < N; ++j) row[j] = hn::LoadU(d, t.b + k * t.ldb + j * lanes);
     for (int i = 0; i < M; ++i) {
@@ -53,18 +57,26 @@ HWY_INLINE void multiply_block(const Block& t) {
 template <int M, int N>
 HWY_INLINE void multiply_rest(const Block& t, int64_t m) {
   if constexpr (M > 0) {
-    if (m == M) return multiply_block<M, N>(t);
+    if (m == M) return multiply_block<M, N, 0>(t);
     multiply_rest<M - 1, N>(t, m);
   }
 }
 
 template <int N>
 HWY_INLINE void multiply_rows(Block t, int64_t m) {
-  for (; m >= kRows; m -= kRows) {
-    multiply_block<kRows, N>(t);
+  const auto next = [&] {
+    m -= kRows;
     t.a += kRows * t.a_row;
     t.c += kRows * t.ldc;
+  };
+  // Every block fetches one of the N lines that a row of b has here, or the only ones all of them.
+  if (t.ahead && m >= N * kRows) {
+    for (int line = 0; line < N; ++line, next(), t.ahead += hn::Lanes(D())) multiply_block<kRows, N, 1>(t);
+  } else if (t.ahead && m >= kRows) {
+    multiply_block<kRows, N, N>(t);
+    next();
   }
+  for (; m >= kRows; next()) multiply_block<kRows, N, 0>(t);
   multiply_rest<kRows - 1, N>(t, m);
 }
 
@@ -75,15 +87,18 @@ HWY_INLINE void multiply_columns(Block t, int64_t m, int64_t n) {
     multiply_rows<N>(t, m);
     t.b += width;
     t.c += width;
+    if (t.ahead) t.ahead += width;
   }
   if constexpr (N > 1) multiply_columns<N - 1>(t, m, n);
 }
 
-void gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  multiply_columns<kVectors>({a, lda, 1, b, ldb, c, ldc, k, accumulate}, m, n);
+void gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+          const float* ahead) {
+  multiply_columns<kVectors>({a, lda, 1, b, ldb, c, ldc, k, accumulate, ahead}, m, n);
 }
-void gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  multiply_columns<kVectors>({a, 1, lda, b, ldb, c, ldc, k, accumulate}, m, n);
+void gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+                     const float* ahead) {
+  multiply_columns<kVectors>({a, 1, lda, b, ldb, c, ldc, k, accumulate, ahead}, m, n);
 }
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
@@ -93,11 +108,13 @@ HWY_AFTER_NAMESPACE();
 namespace tuyere::cpu {
 HWY_EXPORT(gemm);
 HWY_EXPORT(gemm_transposed);
-void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  HWY_DYNAMIC_DISPATCH(gemm)(a, lda, b, ldb, c, ldc, m, n, k, accumulate);
+void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+                const float* ahead) {
+  HWY_DYNAMIC_DISPATCH(gemm)(a, lda, b, ldb, c, ldc, m, n, k, accumulate, ahead);
 }
-void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
-  HWY_DYNAMIC_DISPATCH(gemm_transposed)(a, lda, b, ldb, c, ldc, m, n, k, accumulate);
+void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
+                           const float* ahead) {
+  HWY_DYNAMIC_DISPATCH(gemm_transposed)(a, lda, b, ldb, c, ldc, m, n, k, accumulate, ahead);
 }
 }  // namespace tuyere::cpu
 #endif

@@ -15,7 +15,7 @@ namespace tuyere::cpu {
 namespace {
 
 constexpr int64_t kPanel = 64;                 // columns
-constexpr int64_t kRows = 48;                  // of a block
+constexpr int64_t kRows = 54;                  // of a block
 constexpr int64_t kInPlaceFloats = 32 * 1024;  // what rows of a matrix in the second cache cost less than packing it
 
 int64_t blocks_of(int64_t size, int64_t block) { return (size + block - 1) / block; }
@@ -52,7 +52,7 @@ class BlockedMatMul {
       });
     }
     const int64_t strips = blocks_of(rows_, kRows);
-    strip_ = blocks_of(rows_, strips);
+    strip_ = blocks_of(blocks_of(rows_, strips), kGemmRows) * kGemmRows;
     tasks_ = batches_ * panels_ * strips;
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(batches_ * rows_ * columns_ * std::max<int64_t>(1, depth_ / 16)), tasks_));
     std::vector<DType> in{DType::F32};
@@ -181,8 +181,12 @@ class BlockedMatMul {
     float* sums = sums_.data() + thread * kRows * kPanel;
     std::fill(sums, sums + (depth_ == 0 ? rows * kPanel : 0), 0.0f);
     const int64_t step = gemm_depth(depth_);
+    // The first strip meets a panel that is in no cache yet, and packed panels follow one another in memory.
     for (int64_t k = 0; k < depth_; k += step) {
-      gemm(from + k * across, transposed_ ? across : down, weights + k * ldb, ldb, sums, kPanel, rows, padded, std::min(step, depth_ - k), k > 0);
+      const int64_t length = std::min(step, depth_ - k);
+      const float *here = weights + k * ldb, *next = here + length * ldb;
+      const bool fetch = row == 0 && (!in_place_ || k + length < depth_);
+      gemm(from + k * across, transposed_ ? across : down, here, ldb, sums, kPanel, rows, padded, length, k > 0, fetch ? next : nullptr);
     }
     finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
   }
