@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // conv(x, w) => matmul(x, w)                        1x1, of images of one pixel
-// conv(mul(x, g), w) => matmul(x, mul(w, g))        1x1, g one number per image and channel (squeeze-excite): a product of its own for each image
+// conv(mul(x, g), w) => matmul(x, mul(w, g))        on a GPU: 1x1, g one number per image and channel (squeeze-excite): a product of its own for each image
 // The gate is multiplied into the weight, which is smaller than the image when an image has more pixels than the weight has rows; rounding that product costs
 // what rounding the image's costs. Images are channels-last around convolutions, so their pixels are the rows of a matrix by a view.
 // See tests/unit/passes/conv_matmuls.cpp
@@ -37,7 +37,7 @@ bool is_product_of(const Program& program, size_t slot) {
 
 class ConvMatMuls {
  public:
-  ConvMatMuls(Network& net, int body) : net_(net), body_(body), constant_(constant_tensors(net.bodies[body])) {}
+  ConvMatMuls(Network& net, int body, bool gates) : net_(net), body_(body), gates_(gates), constant_(constant_tensors(net.bodies[body])) {}
 
   bool run() {
     bool changed = false;
@@ -48,7 +48,7 @@ class ConvMatMuls {
       if (x[2].is_const(1) && x[3].is_const(1)) {
         const TensorId w = view(layer, layer.inputs[1], {weight_rows(layer), x[1]});
         changed |= replace(id, layer, view(layer, layer.inputs[0], {x[0], x[1]}), w, false);
-      } else if (const std::optional<size_t> slot = gated_input(layer)) {
+      } else if (const std::optional<size_t> slot = gates_ ? gated_input(layer) : std::nullopt) {
         changed |= move_gate(id, layer, *slot);
       }
     }
@@ -147,15 +147,16 @@ class ConvMatMuls {
 
   Network& net_;
   int body_;
+  bool gates_;
   std::vector<bool> constant_;
 };
 
 }  // namespace
 
 bool conv_matmuls(Network& net, const PassContext& context) {
-  if (!context.target.is_cuda()) return false;  // the CPU's convolutions want weights that do not change
+  const bool gates = context.target.is_cuda();  // the CPU's convolutions want weights that do not change
   bool changed = false;
-  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= ConvMatMuls(net, body).run();
+  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= ConvMatMuls(net, body, gates).run();
   return changed;
 }
 

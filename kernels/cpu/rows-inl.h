@@ -86,6 +86,7 @@ HWY_INLINE void dot_group(const float* a, const float* rows, int64_t row_stride,
 }
 void row_dots(const float* a, const float* rows, int64_t row_stride, int64_t count, int64_t n, float* out) {
   int64_t r = 0;
+  for (; r + 8 <= count; r += 8) dot_group<8>(a, rows + r * row_stride, row_stride, n, out + r);
   for (; r + 4 <= count; r += 4) dot_group<4>(a, rows + r * row_stride, row_stride, n, out + r);
   for (; r < count; ++r) dot_group<1>(a, rows + r * row_stride, row_stride, n, out + r);
 }

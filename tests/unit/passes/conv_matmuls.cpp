@@ -5,13 +5,15 @@ namespace tuyere {
 namespace {
 
 TEST(ConvMatMuls, ImagesOfOnePixel) {
-  expect_pass(conv_matmuls,
-              "x = input f16[n,32,1,1]\nw = param f16[8,32,1,1]\nb = param f16[8,1,1]\nr = input f16[n,8,1,1]\n"
-              "y = conv(x, w, b, r) type=f16 epilogue={add(add(i0:f32, i1:f32), i2:f32)}\nreturn y",
-              "x = input f16[n,32,1,1]\nw = param f16[8,32,1,1]\nb = param f16[8,1,1]\nr = input f16[n,8,1,1]\n"
-              "w2 = reshape(w) shape=[8,32]\nx2 = reshape(x) shape=[n,32]\nb2 = reshape(b) shape=[8]\nr2 = reshape(r) shape=[n,8]\n"
-              "m = matmul(x2, w2, b2, r2) trans_b=true type=f16 epilogue={add(add(i0:f32, i1:f32), i2:f32)}\ny = reshape(m) shape=[n,8,1,1]\nreturn y",
-              on_cuda());
+  for (const PassContext& context : {on_cuda(), on_cpu()}) {
+    expect_pass(conv_matmuls,
+                "x = input f16[n,32,1,1]\nw = param f16[8,32,1,1]\nb = param f16[8,1,1]\nr = input f16[n,8,1,1]\n"
+                "y = conv(x, w, b, r) type=f16 epilogue={add(add(i0:f32, i1:f32), i2:f32)}\nreturn y",
+                "x = input f16[n,32,1,1]\nw = param f16[8,32,1,1]\nb = param f16[8,1,1]\nr = input f16[n,8,1,1]\n"
+                "w2 = reshape(w) shape=[8,32]\nx2 = reshape(x) shape=[n,32]\nb2 = reshape(b) shape=[8]\nr2 = reshape(r) shape=[n,8]\n"
+                "m = matmul(x2, w2, b2, r2) trans_b=true type=f16 epilogue={add(add(i0:f32, i1:f32), i2:f32)}\ny = reshape(m) shape=[n,8,1,1]\nreturn y",
+                context);
+  }
 }
 
 const std::string kGated =
