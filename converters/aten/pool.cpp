@@ -29,15 +29,20 @@ void batched(Convert& c, size_t spatial, Body body) {
   body(c.reshape(x, shape));
 }
 
-template <int spatial>
-void max_pool(Convert& c) {
-  Pool op = window(c, spatial);
-  op.dilation = spread(c, "dilation", spatial, 1);
+/// Gives all results of a max pooling.
+void max_with_indices(Convert& c, Pool op, size_t spatial) {
   op.with_indices = c.used(1);
   batched(c, spatial, [&](TensorId x) {
     std::vector<TensorId> y = c.add_n(op, {x});
     for (size_t k = 0; k < y.size(); ++k) c.out(c.reshape(y[k], c.out_type(static_cast<int>(k)).shape), static_cast<int>(k));
   });
+}
+
+template <int spatial>
+void max_pool(Convert& c) {
+  Pool op = window(c, spatial);
+  op.dilation = spread(c, "dilation", spatial, 1);
+  max_with_indices(c, std::move(op), spatial);
 }
 
 template <int spatial>
@@ -69,9 +74,25 @@ void adaptive(Convert& c, PoolKind kind, size_t spatial) {
   });
 }
 
+/// Adaptive pooling whose windows do not overlap, as a pooling with fixed ones, which knows where its values came from.
+void adaptive_max_with_indices(Convert& c, size_t spatial) {
+  const Shape &in = c.type(c.tensor("self")).shape, &out = c.out_type().shape;
+  Pool op;
+  for (size_t d = spatial; d > 0; --d) {
+    const Dim &size = in[in.size() - d], &count = out[out.size() - d];
+    USER_CHECK(size.is_const() && count.is_const() && count.value() > 0 && size.value() % count.value() == 0,
+               "the indices of adaptive max pooling are used, and " << size << " pixels are not a known multiple of " << count << " windows");
+    op.kernel.push_back(size.value() / count.value());
+  }
+  op.stride = op.kernel;
+  op.pad.assign(spatial, 0);
+  op.dilation.assign(spatial, 1);
+  max_with_indices(c, op, spatial);
+}
+
 template <PoolKind kind, int spatial>
 void adaptive_pool(Convert& c) {
-  USER_CHECK(!c.used(1), "the indices of adaptive max pooling are used");
+  if (kind == PoolKind::max && c.used(1)) return adaptive_max_with_indices(c, spatial);
   adaptive(c, kind, spatial);
 }
 

@@ -341,13 +341,38 @@ def _embedding_bag(
     member = ((bag[None, :] == torch.arange(bags, device=indices.device)[:, None]) & keep).to(torch.int64)
     count = member.sum(1)
     if mode == 2:
-        inside = torch.where(member[:, :, None] != 0, rows[None], float("-inf"))
-        out = torch.where(count[:, None] > 0, inside.amax(1), 0).to(weight.dtype) if total else weight.new_zeros([bags, weight.shape[1]])
+        largest, out = indices.new_zeros([bags, weight.shape[1]]), weight.new_zeros([bags, weight.shape[1]])
+        if total:
+            values, places = torch.where(member[:, :, None] != 0, rows[None], float("-inf")).max(1)
+            filled = count[:, None] > 0
+            out, largest = torch.where(filled, values, 0).to(weight.dtype), torch.where(filled, indices[places], 0)
     else:
         out = weight.new_zeros([bags, weight.shape[1]]).index_add(0, bag, torch.where(keep[:, None], rows, 0))
-        out = out / count.clamp_min(1)[:, None].to(out.dtype) if mode == 1 else out
-    largest = indices.new_zeros([bags, weight.shape[1]] if mode == 2 else [0])
+        out, largest = out / count.clamp_min(1)[:, None].to(out.dtype) if mode == 1 else out, indices.new_zeros([0])
     return out, bag.to(indices.dtype), count.to(indices.dtype), largest
+
+
+@_replaces(aten._embedding_bag_backward.default)
+def _embedding_bag_backward(
+    grad, indices, offsets, offset2bag, bag_size, maximum_indices, num_weights, scale_grad_by_freq, mode, sparse, per_sample_weights, padding_idx=-1
+):
+    """The gradient of the table. offset2bag, bag_size, maximum_indices: the further outputs of the forward pass."""
+    if sparse or scale_grad_by_freq:  # eager on the CPU divides by counts of its own
+        return NotImplemented
+    if mode == 2:
+        rows = torch.where(bag_size[:, None] > 0, grad, 0)
+        return grad.new_zeros([num_weights, grad.shape[1]]).scatter_add(0, maximum_indices.to(torch.int64), rows)
+    if mode == 1:
+        grad = grad / bag_size.clamp_min(1)[:, None].to(grad.dtype)
+    rows = grad[offset2bag]
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights[:, None]
+    return aten.embedding_dense_backward(rows, indices, num_weights, padding_idx, False)
+
+
+@_replaces(aten._embedding_bag_per_sample_weights_backward.default)
+def _embedding_bag_per_sample_weights_backward(grad, weight, indices, offsets, offset2bag, mode, padding_idx=-1):
+    return torch.where(indices == padding_idx, 0, (grad[offset2bag] * weight[indices]).sum(1)).to(grad.dtype)
 
 
 def _heads(x, num_heads):

@@ -82,16 +82,17 @@ def _permuted(graph: torch.fx.Graph, node: torch.fx.Node, order: List[int]) -> t
     return out
 
 
+empty_words = functools.partial(torch.empty, dtype=torch.int64, device="cpu")
+
+
 def draw_many_at_a_time() -> bool:
-    """Lets engines draw Bernoulli numbers, of which dropout takes many, in vectors instead of by PyTorch's op: the same numbers, from the same generator. Not where this PyTorch draws others."""
+    """Lets engines draw Bernoulli numbers, of which dropout takes many, by the words that they are made of instead of by PyTorch's op: the same numbers, from the same generator. Not where this
+    PyTorch makes them in another way."""
     generators, count, probability = [torch.Generator().manual_seed(1) for _ in range(2)], 1001, 0.3
     want = torch.empty(count, dtype=torch.bool, device="cpu").bernoulli_(probability, generator=generators[0])
     got = torch.zeros(count, dtype=torch.bool, device="cpu")
-    try:
-        _tuyere.draw_bernoulli(generators[1], got.data_ptr(), count, probability)
-    except RuntimeError:  # the state has another form
-        return False
+    _tuyere.draw_bernoulli(empty_words, generators[1], got.data_ptr(), count, probability)
     same = torch.equal(want, got) and torch.equal(*(g.get_state() for g in generators))
     if same:
-        _tuyere.draw_from_default(torch.default_generator)
+        _tuyere.draw_from_default(empty_words, torch.default_generator)
     return same

@@ -2,6 +2,8 @@
 """Random numbers under a seed are those of aot_eager, whatever the memory order of what they are drawn for."""
 
 import copy
+import itertools
+import threading
 
 import pytest
 import torch
@@ -56,27 +58,40 @@ def test_same_numbers(case, train):
     torch.testing.assert_close(out["tuyere"], out["aot_eager"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 7, 311, 312, 313, 624, 5000])
+@pytest.mark.parametrize("count", [1, 7, 311, 312, 313, 624, 70000])
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_many_bernoulli_numbers_at_a_time(count, probability):
     generators = [torch.Generator().manual_seed(5) for _ in range(2)]
     for _ in range(2):  # the second time from the middle of the generator's words
         want = torch.empty(count, dtype=torch.bool).bernoulli_(probability, generator=generators[0])
         got = torch.empty(count, dtype=torch.bool)
-        tuyere._tuyere.draw_bernoulli(generators[1], got.data_ptr(), count, probability)
+        tuyere._tuyere.draw_bernoulli(tuyere.draws.empty_words, generators[1], got.data_ptr(), count, probability)
         assert torch.equal(want, got)
         assert torch.equal(*(torch.randn(17, generator=g) for g in generators))  # keeps a number for the next call
         assert torch.equal(*(g.get_state() for g in generators))
 
 
-def test_other_generators_are_refused():
-    class Other:
-        def get_state(self):
-            return torch.zeros(16, dtype=torch.uint8)
-
-    with pytest.raises(RuntimeError, match="another form"):
-        tuyere._tuyere.draw_bernoulli(Other(), 0, 1, 0.5)
-
-
 def test_engines_draw_many_at_a_time():
     assert tuyere.draws.draw_many_at_a_time()
+
+
+def test_threads_draw_at_once():
+    """Nobody draws numbers again that another thread has drawn."""
+    mask, drawn, stop = torch.compile(lambda x: torch.nn.functional.dropout(x, 0.5), backend="tuyere"), [], threading.Event()
+    x = torch.ones(20000)
+    mask(x)
+
+    def draw():
+        while not stop.is_set():
+            drawn.append(torch.randint(2**62, (50,)))
+
+    threads = [threading.Thread(target=draw) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    masks = [mask(x) for _ in range(60)]
+    stop.set()
+    for thread in threads:
+        thread.join()
+    numbers = torch.cat(drawn)
+    assert len(numbers.unique()) == len(numbers)
+    assert all(not torch.equal(a, b) for a, b in itertools.combinations(masks, 2))

@@ -83,6 +83,15 @@ def normalize(*shape):
     return f
 
 
+def bag(**settings):
+    ids, offsets = torch.tensor([0, 3, 3, 9, 2, 11, 3, 5]), torch.tensor([0, 2, 2, 7])  # the second is empty
+
+    def f(table, *weights):
+        return F.embedding_bag(ids, table * 2, offsets, per_sample_weights=weights[0] if weights else None, **settings)
+
+    return f
+
+
 HEADS = [(2, 7, 3, 20)] * 3
 # Functions, the shapes of their arguments, and the operators that must be native.
 GRADIENTS = {
@@ -104,6 +113,14 @@ GRADIENTS = {
     "avg pool, ceil": (lambda x: F.avg_pool2d(x * 2, (3, 2), ceil_mode=True), [(5, 10, 7)]),
     "adaptive avg pool": (lambda x: F.adaptive_avg_pool2d(x * 2, (3, 2)), [(2, 5, 7, 8)]),
     "adaptive avg pool 3d": (lambda x: F.adaptive_avg_pool3d(x * 2, 2), [(2, 3, 5, 4, 3)]),
+    "adaptive max pool": (lambda x: F.adaptive_max_pool2d(x * 2, (3, 2)), [(2, 5, 9, 8)]),
+    "adaptive max pool, global": (lambda x: F.adaptive_max_pool2d(x * 2, 1), [(2, 20, 7, 5)]),
+    "adaptive max pool 1d": (lambda x: F.adaptive_max_pool1d(x * 2, 4), [(3, 5, 12)]),
+    "adaptive max pool 3d": (lambda x: F.adaptive_max_pool3d(x * 2, (1, 2, 3)), [(3, 5, 4, 4, 6)]),
+    "bags, summed": (bag(mode="sum", padding_idx=3), [(12, 5)]),
+    "bags, weighted": (bag(mode="sum"), [(12, 5), (8,)]),
+    "bags, averaged": (bag(mode="mean"), [(12, 5)]),
+    "bags, largest": (bag(mode="max", padding_idx=3), [(12, 5)]),
     "weight norm": (lambda v, g: torch._weight_norm(v * 2, g, 0), [(5, 7, 3), (5, 1, 1)]),
     "weight norm, last dim": (lambda v, g: torch._weight_norm(v * 2, g, 2), [(5, 7, 3), (1, 1, 3)]),
     "layer norm": (normalize(48), [(5, 16, 48), (48,), (48,)]),
