@@ -321,11 +321,18 @@ class DirectConv {
                     w + piece.weights * row.vectors * lanes_,
                     nullptr,
                     kStripPixels * lanes_,
-                    k == row.pieces_begin ? start : nullptr};
+                    k == row.pieces_begin ? start : nullptr,
+                    nullptr,
+                    0};
+      // The first strip meets weights that are in no cache yet: every tile fetches one vector of each that the next piece, or row, will need.
+      const int64_t floats = tile.count * tile.channels * lanes_;
+      int64_t fetched = strip == 0 && n == 0 ? 0 : row.vectors;
       for (int64_t line = 0; line < lines; ++line) {
         for (int64_t p = 0; p < width; p += tile_) {
           tile.x = source + line * window_.stride[1] * space[1] + p * window_.stride[2] * space[2];
           tile.sums = sums + (line * width + p) * lanes_;
+          tile.ahead = tile.w + (fetched < row.vectors ? row.vectors + fetched : 0) * floats;
+          tile.ahead_step = fetched++ < row.vectors ? lanes_ : 0;
           const int64_t pixels = std::min(tile_, width - p);
           depthwise_ ? conv_functions().depthwise(tile, pixels) : conv_functions().dense(tile, row.vectors, pixels);
         }

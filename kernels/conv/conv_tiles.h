@@ -15,6 +15,8 @@ struct ConvTile {
   float* sums;              // [vectors][...][lanes]
   int64_t vector;           // floats from one vector's sums to the next one's
   const float* start;       // what the sums begin with, [vectors * lanes]; null: they go on from what they hold
+  const float* ahead;       // dense: memory that is needed soon is fetched from here,
+  int64_t ahead_step;       // so many floats for every input channel of the piece; 0: there is none to fetch
 };
 
 struct ConvFunctions {

@@ -4,6 +4,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/conv/conv_tiles_cpu.cpp"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -28,12 +29,13 @@ void dense_tile(const ConvTile& t) {
   }
   constexpr int kBases = (P + 2) / 3;  // addresses reach two steps beyond a base
   const int64_t step = t.pixel;
-  const float* w = t.w;
+  const float *w = t.w, *ahead = t.ahead;
   for (int64_t s = 0; s < t.count; ++s) {
     const float* x[kBases];
 #pragma GCC unroll 16
     for (int b = 0; b < kBases; ++b) x[b] = t.x + t.segments[s] + 3 * b * step;
-    for (int64_t c = 0; c < t.channels; ++c) {
+    for (int64_t c = 0; c < t.channels; ++c, ahead += t.ahead_step) {
+      hwy::Prefetch(ahead);
       hn::Vec<D> weights[V];
 #pragma GCC unroll 16
       for (int v = 0; v < V; ++v) weights[v] = hn::LoadU(d, w + v * lanes);

@@ -11,14 +11,6 @@ Support library_supports(const Problem& p) {
   return onednn_gemm_supports(p);
 }
 
-Support blocked_supports(const Problem& p) {
-  const Support op = is_op<MatMul>(p);
-  if (!op) return op;
-  REQUIRE(p.out.size() == 1 && p.in.size() <= 32, "the epilogue has too many operands");
-  REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.in[1].dtype) == DType::F32, "products are added up in f32");
-  return whole_bytes(p);
-}
-
 // A few rows and one matrix for all of them.
 Support rows_supports(const Problem& p) {
   constexpr int64_t kMostRows = 4;
@@ -38,6 +30,19 @@ Support rows_supports(const Problem& p) {
   REQUIRE(rows <= kMostRows, "so many rows are worth a packed matrix");
   for (size_t d = 0; d + 1 < last_b; ++d) REQUIRE(b.shape[d].is_const(1), "every batch has a matrix of its own");
   REQUIRE(b.strides[last_b].is_const(1) || b.strides[last_b - 1].is_const(1), "the matrix is dense along neither dim");
+  return whole_bytes(p);
+}
+
+Support blocked_supports(const Problem& p) {
+  const Support op = is_op<MatMul>(p);
+  if (!op) return op;
+  REQUIRE(p.out.size() == 1 && p.in.size() <= 32, "the epilogue has too many operands");
+  REQUIRE(compute_type(p.in[0].dtype) == DType::F32 && compute_type(p.in[1].dtype) == DType::F32, "products are added up in f32");
+  // Packed panels are read at one place after another. In a race the matrix may lie in a cache, in a network it does not.
+  constexpr int64_t kInCache = 512 << 10;
+  int64_t bytes = bits(p.in[1].dtype) / 8;
+  for (const Dim& size : p.in[1].shape) bytes *= size.is_const() ? size.value() : 1;
+  REQUIRE(bytes < kInCache || !p.in[1].constant || !rows_supports(p), "few rows against a matrix that fills a cache");
   return whole_bytes(p);
 }
 
