@@ -11,10 +11,19 @@
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kFewQueries = 3;  // below, keys are not worth transposing
+constexpr int64_t kFewQueries = 3;         // below, keys are not worth transposing
+constexpr int64_t kHeadBytes = 512 << 10;  // transposed keys of a head that are kept for all its queries
+constexpr int64_t kQueriesOfHead = 48;     // of a block then: the scores leave room in the first cache
+
+/// The size of equal blocks of at most `most`, in multiples of `step`.
+int64_t even_blocks(int64_t size, int64_t most, int64_t step) {
+  const int64_t blocks = std::max<int64_t>(1, (size + most - 1) / most), block = (size + blocks - 1) / blocks;
+  return std::clamp<int64_t>((block + step - 1) / step * step, step, most);
+}
 
 struct Buffers {
   std::vector<float> q, k, keys, v, scores, out, top, sum;
+  int64_t head = -1, transposed = 0;  // whose keys are in `keys`, and how many blocks of them
 };
 
 class TileAttention {
@@ -36,7 +45,11 @@ class TileAttention {
     load_k_ = tile_load(k_.dtype, DType::F32);
     load_v_ = tile_load(v_.dtype, DType::F32);
     store_ = tile_store(DType::F32, out_.dtype);
-    blocks_ = (q_.shape[2] + kQueries - 1) / kQueries;
+    key_block_ = even_blocks(k_.shape[2], kKeys, kGemmColumns);
+    const int64_t key_blocks = (k_.shape[2] + key_block_ - 1) / key_block_;
+    keeps_keys_ = key_blocks * kKeys * depth_ * 4 <= kHeadBytes;
+    query_block_ = even_blocks(q_.shape[2], keeps_keys_ ? kQueriesOfHead : kQueries, kGemmRows);
+    blocks_ = (q_.shape[2] + query_block_ - 1) / query_block_;
     tasks_ = q_.shape[0] * q_.shape[1] * blocks_;
     const int64_t cost = q_.shape[0] * q_.shape[1] * q_.shape[2] * k_.shape[2] * (depth_ + width_) / 8;
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, tasks_)));
@@ -44,7 +57,7 @@ class TileAttention {
     for (Buffers& b : buffers_) {
       b.q.resize(static_cast<size_t>(kQueries * depth_));
       b.k.resize(static_cast<size_t>(kKeys * depth_));
-      b.keys.resize(static_cast<size_t>(kKeys * depth_));
+      b.keys.resize(static_cast<size_t>((keeps_keys_ ? key_blocks : 1) * kKeys * depth_));
       b.v.resize(static_cast<size_t>(kKeys * width_ + kGemmColumns));
       b.scores.resize(kQueries * kKeys);
       b.out.resize(static_cast<size_t>(kQueries * padded_));
@@ -54,6 +67,7 @@ class TileAttention {
   }
 
   void operator()(void* const* ptr) {
+    for (Buffers& b : buffers_) b.head = -1;
     parallel_ranges(threads_, tasks_, [&](int thread, int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) run_block(ptr, buffers_[static_cast<size_t>(thread)], t);
     });
@@ -61,16 +75,16 @@ class TileAttention {
 
  private:
   void run_block(void* const* ptr, Buffers& b, int64_t task) {
-    const int64_t first = task % blocks_ * kQueries, head = task / blocks_ % q_.shape[1], batch = task / blocks_ / q_.shape[1];
-    const int64_t m = std::min(kQueries, q_.shape[2] - first);
+    const int64_t first = task % blocks_ * query_block_, head = task / blocks_ % q_.shape[1], batch = task / blocks_ / q_.shape[1];
+    const int64_t m = std::min(query_block_, q_.shape[2] - first);
     load_q_(head_rows(q_, ptr[0], batch, head, first), b.q.data(), m, depth_);
     row_functions().shift_scale(b.q.data(), m * depth_, 0, static_cast<float>(op_.scale), b.q.data());
     std::fill_n(b.out.data(), m * padded_, 0.0f);
     std::fill_n(b.top.data(), m, -INFINITY);
     std::fill_n(b.sum.data(), m, 0.0f);
     const int64_t keys = op_.causal ? std::min(k_.shape[2], first + m) : k_.shape[2];
-    for (int64_t key = 0; key < keys; key += kKeys) {
-      const int64_t n = std::min(kKeys, keys - key);
+    for (int64_t key = 0; key < keys; key += key_block_) {
+      const int64_t n = std::min(key_block_, keys - key);
       score(ptr, b, batch, head / share_, key, m, n);
       for (int64_t i = 0; i < m; ++i) update_row(ptr, b, batch, head, first + i, i, key, n);
       const Rows values = value_rows(ptr, b, batch, head / share_, key, n);
@@ -93,20 +107,33 @@ class TileAttention {
 
   // scores[i, j] = scaled query i . key j
   void score(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t m, int64_t n) const {
-    Rows keys{b.k.data(), depth_};
-    const Patch source = head_rows(k_, ptr[1], batch, head, key);
-    if (k_.dtype == DType::F32 && source.col_stride == 1) {
-      keys = {static_cast<const float*>(source.data), source.row_stride};
-    } else {
-      load_k_(source, b.k.data(), n, depth_);
-    }
     if (m <= kFewQueries) {
+      const Rows keys = key_rows(ptr, b, batch, head, key, n);
       for (int64_t i = 0; i < m; ++i) row_functions().dots(b.q.data() + i * depth_, keys.data, keys.stride, n, depth_, b.scores.data() + i * kKeys);
       return;
     }
     // The columns past n are stale and their scores unused.
-    transpose(keys.data, keys.stride, b.keys.data(), kKeys, n, depth_);
-    small_gemm(b.q.data(), depth_, b.keys.data(), kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_, false);
+    small_gemm(b.q.data(), depth_, transposed_keys(ptr, b, batch, head, key), kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_, false);
+  }
+
+  Rows key_rows(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
+    const Patch source = head_rows(k_, ptr[1], batch, head, key);
+    if (k_.dtype == DType::F32 && source.col_stride == 1) return {static_cast<const float*>(source.data), source.row_stride};
+    load_k_(source, b.k.data(), n, depth_);
+    return {b.k.data(), depth_};
+  }
+
+  /// The block of keys from `key` on as [depth, kKeys].
+  const float* transposed_keys(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key) const {
+    const int64_t number = batch * k_.shape[1] + head, block = key / key_block_, n = std::min(key_block_, k_.shape[2] - key);
+    float* to = b.keys.data() + (keeps_keys_ ? block * kKeys * depth_ : 0);
+    if (b.head != number) b.transposed = 0;
+    b.head = number;
+    if (keeps_keys_ && block < b.transposed) return to;
+    const Rows keys = key_rows(ptr, b, batch, head, key, n);
+    transpose(keys.data, keys.stride, to, kKeys, n, depth_);
+    b.transposed = block + 1;
+    return to;
   }
 
   Rows value_rows(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n) const {
@@ -130,6 +157,8 @@ class TileAttention {
   View q_, k_, v_, out_, logsumexp_;
   ScoreMask mask_;
   int64_t depth_, width_, padded_, share_ = 1, blocks_ = 0, tasks_ = 0;
+  int64_t key_block_ = kKeys, query_block_ = kQueries;
+  bool keeps_keys_ = false;
   int out_slot_, threads_ = 1;
   LoadFn load_q_ = nullptr, load_k_ = nullptr, load_v_ = nullptr;
   StoreFn store_ = nullptr;

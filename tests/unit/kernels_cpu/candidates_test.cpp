@@ -282,6 +282,7 @@ INSTANTIATE_TEST_SUITE_P(WeightGradient, Candidates, ::testing::ValuesIn(kWeight
 
 const char* const kAttention[] = {
     "attention scale=0.125 | f32[2,3,70,64], f32[2,3,150,64], f32[2,3,150,64] -> f32[2,3,70,64]",
+    "attention scale=0.1 | f32[1,2,50,256], f32[1,1,600,256], f32[1,1,600,256] -> f32[1,2,50,256]",
     "attention scale=0.2 causal=true | f32[1,4,130,24], f32[1,2,130,24], f32[1,2,130,40] -> f32[1,4,130,40]",
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], f32[2,1,1,20] -> f32[2,2,9,24]",
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], bool[9,20] -> f32[2,2,9,24]",
