@@ -103,11 +103,14 @@ def _native_dropout(input, p, train):
 
 @_replaces(aten.roll.default)
 def _roll(self, shifts, dims=()):
-    """On the CPU eager's keeps images channels-last, which PyTorch's formula for its strides does not know."""
+    """On the CPU eager's keeps images channels-last, unless a dimension stays as it is: PyTorch's formula for its strides does not know that."""
     kept = torch.empty_like(self)
+    steps = zip(shifts if isinstance(shifts, (tuple, list)) else [shifts], dims if isinstance(dims, (tuple, list)) else [dims])
+    stays = any(isinstance(shift, int) and (shift == 0 or (isinstance(self.shape[d], int) and shift % self.shape[d] == 0)) for shift, d in steps)
     for rank, order in ((4, torch.channels_last), (5, torch.channels_last_3d)):
         if dims and self.dim() == rank and self.device.type == "cpu" and not kept.is_contiguous() and kept.is_contiguous(memory_format=order):
-            return self.contiguous().roll(shifts, dims).contiguous(memory_format=order)
+            rolled = self.contiguous().roll(shifts, dims)
+            return rolled if stays else rolled.contiguous(memory_format=order)
     return NotImplemented
 
 
