@@ -229,10 +229,10 @@ std::unique_ptr<Executable> prepare_blocked(const CpuProblem& p) {
   return executable(std::move(matmul));
 }
 
-int64_t workspace_blocked(const CpuProblem& p) { return p.args.out[0].numel() == 0 ? 0 : BlockedMatMul(p).workspace_bytes(); }
-
 }  // namespace
 
-void add_matmul_kernels(CpuKernelTable& table) { table.push_back({"own.matmul.blocked", prepare_blocked, workspace_blocked}); }
+int64_t workspace_blocked_matmul(const CpuProblem& p) { return p.args.out[0].numel() == 0 ? 0 : BlockedMatMul(p).workspace_bytes(); }
+
+void add_matmul_kernels(CpuKernelTable& table) { table.push_back({"own.matmul.blocked", prepare_blocked, workspace_blocked_matmul}); }
 
 }  // namespace tuyere::cpu

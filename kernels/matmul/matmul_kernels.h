@@ -9,6 +9,8 @@ namespace tuyere::cpu {
 View matmul_operand(const TensorView& t, bool transpose, const View& out);
 /// Adds own.matmul.blocked.
 void add_matmul_kernels(CpuKernelTable& table);
+/// What own.matmul.blocked needs.
+int64_t workspace_blocked_matmul(const CpuProblem& p);
 /// Adds own.matmul.rows.
 void add_matmul_rows(CpuKernelTable& table);
 

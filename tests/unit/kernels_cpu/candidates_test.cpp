@@ -144,6 +144,8 @@ const char* const kMatMul[] = {
     "matmul | f32[70,10]{1,70}, f32[10,80]{96,1} -> f32[70,80]",
     "matmul trans_b=true epilogue={relu(add(i0:f32, i1:f32))} | f32[50,70], f32[130,70]{80,1}, f32[130] -> f32[50,130]",
     "matmul trans_a=true | f32[2,201,7], f32[2,201,48] -> f32[2,7,48]",
+    "matmul epilogue={relu(add(i0:f32, i1:f32))} | f32[9,700], const f32[700,400], f32[400] -> f32[9,400]",
+    "matmul trans_b=true | f32[20,700], f32[400,700] -> f32[20,400]",
     "matmul | f32[1,40]{40,3}, f32[40,16] -> f32[1,16]",
     "matmul trans_a=true | f32[2,401,7], const f32[401,19] -> f32[2,7,19]",
     "matmul trans_b=true | f32[7,800]{2403,3}, f32[19,800] -> f32[7,19]{1,7}",
