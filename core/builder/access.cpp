@@ -31,6 +31,7 @@ bool reads_shape_only(const Op& op) {
 
 Access access(const Op& op, int slot) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
+  if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;

@@ -116,7 +116,10 @@ class Build {
   void optimize() {
     report_progress(config_, "optimize", 0, 1, net_.name);
     validate(net_);
-    PassContext context{target_, config_.precision, own_only(), hints_of(profiles_[0]), config_.tf32_matmul, config_.tf32_conv, {}, cpu_channel_block()};
+    PassContext context{target_, config_.precision, own_only(), hints_of(profiles_[0]), config_.tf32_matmul, config_.tf32_conv};
+    const auto& sources = config_.tactic_sources;
+    context.own_kernels = sources.empty() || std::find(sources.begin(), sources.end(), "own") != sources.end();
+    context.channel_block = cpu_channel_block();
     context.evaluate = [this](const Network& network) { return evaluate(network, config_.num_threads); };
     report_.passes = run_passes(net_, context, {config_.disabled_passes, true});
     report_progress(config_, "optimize", 1, 1, net_.name);

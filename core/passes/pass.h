@@ -20,6 +20,7 @@ struct PassContext {
   bool tf32_matmul = false, tf32_conv = false;  // PyTorch's flags: products of f32 data may use TF32 on CUDA targets
   /// The values of the only output of a network without inputs and parameters, row-major; none: nothing can be computed ahead.
   std::function<std::vector<std::byte>(const Network&)> evaluate;
+  bool own_kernels = true;    // tactic_sources has them
   int64_t channel_block = 0;  // CPU targets: channels of f32 that convolutions like side by side in memory; 0: any
 };
 

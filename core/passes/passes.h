@@ -28,6 +28,7 @@ bool space_to_depth(Network& net, const PassContext& context);    // first convo
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
 bool short_biases(Network& net, const PassContext& context);      // constants of epilogues in the result's type
 bool pad_matmuls(Network& net, const PassContext& context);       // results whose rows would not be aligned
+bool fuse_gates(Network& net, const PassContext& context);        // on Hopper: both products of a gated unit in one
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
 

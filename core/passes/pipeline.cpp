@@ -42,6 +42,7 @@ const std::vector<Pass>& pipeline() {
       {"pad_channels", pad_channels},
       {"short_biases", short_biases},
       {"pad_matmuls", pad_matmuls},
+      {"fuse_gates", fuse_gates},
       // Last of the fusions: the others and the paddings look for producers with one result.
       {"fuse_results", fuse_results},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.

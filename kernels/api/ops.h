@@ -117,6 +117,15 @@ struct MatMul {
                 field("epilogue", &MatMul::epilogue))
 };
 
+/// epilogue(a @ b, a @ b2, extra...): a gated unit, both products of the same rows. a [..., M, K]; b and b2 [K, N], or [N, K] when `trans_b`.
+/// Inputs: a, b, b2, then the epilogue's beyond input 1, each broadcast against the output. 16-bit floats accumulate in f32.
+struct GatedMatMul {
+  bool trans_b = false;
+  DType type = DType::F32;
+  Program epilogue;
+  TUYERE_FIELDS(GatedMatMul, field("trans_b", &GatedMatMul::trans_b), field("type", &GatedMatMul::type), field("epilogue", &GatedMatMul::epilogue))
+};
+
 /// epilogue(convolution(x, w), extra...). x [N,C,spatial...], w [O,C/groups,kernel...] (transposed: [C,O/groups,kernel...]).
 /// pad_before/pad_after per spatial dim. Inputs: x, w, then the epilogue's beyond input 0 (a bias is an epilogue input of shape [O,1,...]).
 struct Conv {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstdio>
 
 #include "common/error.h"
 #include "kernels/attention/attention_gen.h"
@@ -11,12 +10,7 @@ namespace {
 
 constexpr double kLog2e = 1.4426950408889634;
 
-std::string real(double v) {
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9ef", v);
-  return text;
-}
-
+std::string real(double v) { return mma::float_literal(v); }
 std::string number(int64_t i) { return std::to_string(i); }
 std::string boolean(bool b) { return b ? "true" : "false"; }
 
@@ -76,11 +70,12 @@ codegen::Vars shape_vars(const View& v, const Target& target, const FlashShape& 
           {"DVP", number((v.value_depth + 15) / 16 * 16)}};
 }
 
-codegen::Vars type_vars(const View& v) {
+codegen::Vars type_vars(const View& v, const FlashShape& shape) {
+  const int unit = shape.wgmma ? 64 : 16;  // columns that a tile has besides those of the operands are not read
   auto access = [&](const std::vector<Dim>& s) { return number(mma::access_bytes({0, v.type, s[2], 1, {s[0], s[1]}, v.alignment})); };
   const double scale = v.scale * kLog2e;
-  return {{"D_EDGE", boolean(v.depth % 16 != 0)},
-          {"DV_EDGE", boolean(v.value_depth % 16 != 0)},
+  return {{"D_EDGE", boolean(v.depth % unit != 0)},
+          {"DV_EDGE", boolean(v.value_depth % unit != 0)},
           {"QVEC", access(v.q)},
           {"KVEC", access(v.k)},
           {"VVEC", access(v.v)},
@@ -88,6 +83,15 @@ codegen::Vars type_vars(const View& v) {
           {"FACTOR", scales_late(v) ? real(scale) : "1.f"},
           {"MMA", mma::mma_name(v.type)},
           {"PACK16", v.type == DType::F16 ? "tgm_pack_f16" : "tgm_pack_bf16"}};
+}
+
+/// tga_scores(s, queries, keys) and tga_values(o, weights, values).
+std::string instructions(const View& v, const FlashShape& shape) {
+  const std::string type = v.type == DType::F16 ? "f16" : "bf16";
+  mma::WgmmaText values{"tga_values", static_cast<int>((v.value_depth + 15) / 16 * 16), type};
+  values.b_kmajor = false, values.a_in_registers = true;
+  return std::string("#define TGH_CLUSTER 1\n#define TGH_GROUPS 2\n") + mma::hopper_primitives_text() + mma::wgmma_text({"tga_scores", shape.keys, type}) +
+         mma::wgmma_text(values);
 }
 
 Dim flash_grid(const View& v, const FlashShape& shape) {
@@ -107,7 +111,12 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   store.width = mma::epilogue_width(store.outs);
   const std::string epilogue_text = mma::emit_epilogue(store, params);
   codegen::Vars vars = operand_vars(v, params);
-  for (const codegen::Vars& more : {shape_vars(v, target, shape), type_vars(v)}) vars.insert(vars.end(), more.begin(), more.end());
+  for (const codegen::Vars& more : {shape_vars(v, target, shape), type_vars(v, shape)}) vars.insert(vars.end(), more.begin(), more.end());
+  const FlashProducts products = shape.wgmma ? flash_wgmma() : flash_mma();
+  const std::string scores = codegen::fill(products.scores, vars), values = codegen::fill(products.values, vars);
+  for (const auto& [name, text] : {std::pair("TILES", &products.tiles), std::pair("QUERIES_AT", &products.queries_at), std::pair("PUBLISH", &products.publish),
+                                   std::pair("SCORES", &scores), std::pair("VALUES", &values)})
+    vars.push_back({name, *text});
   vars.push_back({"MASK", flash_mask_text(v, params)});
   vars.push_back({"LSE", logsumexp_text(v, params, "t == 0 && here < rows", {"b", "h0 + here % TGA_PACK", "here / TGA_PACK"},
                                         "sum == 0.f ? NEG : (top[m][r] * TGA_FACTOR + log2f(sum)) * 0.6931471805599453f")});
@@ -115,7 +124,7 @@ mma::KernelSource flash_source(const Problem& problem, const Target& target, con
   const int workspace = v.out.position + (v.logsumexp.empty() ? 1 : 2);
   if (shape.splits > 1) vars.push_back({"WORKSPACE", params.pointer(workspace, DType::F32, true)});
   vars.push_back({"STORE", codegen::fill(shape.splits > 1 ? flash_partial_text() : flash_store_text(), vars)});
-  std::string body = epilogue_text + mma::tile_text() + codegen::fill(flash_text(), vars);
+  std::string body = epilogue_text + mma::tile_text() + (shape.wgmma ? instructions(v, shape) : "") + codegen::fill(flash_text(), vars);
   if (shape.splits > 1) body += codegen::fill(flash_merge_text(), vars);
   mma::KernelSource source = mma::one_launch("tg_flash", flash_grid(v, shape), shape.threads(), params, target);
   source.step.launches[0].shared_bytes = shape.shared_bytes(v);

@@ -9,10 +9,14 @@ namespace tuyere::attention {
 namespace {
 
 constexpr int kMaxRegisters = 255, kRegisterFile = 65536;
-constexpr int kBesides = 58;  // addresses, fragments of keys and values, running maxima
+constexpr int kBesides = 58;       // addresses, fragments of keys and values, running maxima
+constexpr int kBesidesWgmma = 44;  // addresses, running maxima
 constexpr int kMask = 14;
 
-int besides(const View& v) { return kBesides + (v.mask.empty() ? 0 : kMask); }
+/// Registers besides scores, sums and queries. Warpgroup instructions read keys and values from shared memory.
+int besides(const View& v, const FlashShape& s) { return (s.wgmma ? kBesidesWgmma + s.keys / 16 : kBesides) + (v.mask.empty() ? 0 : kMask); }
+/// Columns of a row in shared memory.
+int64_t stored(int64_t depth, bool wgmma) { return wgmma ? (depth + 63) / 64 * 64 : (depth + 15) / 16 * 16; }
 int64_t padded(int64_t depth) { return (depth + 15) / 16 * 16; }
 int shared_limit(const Target& target) { return (target.sm >= 90 ? 227 : 163) * 1024; }
 
@@ -27,6 +31,7 @@ struct Sizes {
 
 bool fits(const View& v, const Target& target, const FlashShape& s) {
   if (s.warps < 1 || s.warps > 16 || s.rows_per_warp() % 16 != 0) return false;
+  if (s.wgmma && (s.warps % 4 != 0 || s.rows_per_warp() != 16)) return false;
   const int registers = s.registers(v);
   return registers <= kMaxRegisters && registers * s.threads() <= kRegisterFile && s.shared_bytes(v) <= shared_limit(target);
 }
@@ -54,17 +59,17 @@ std::vector<int> split_counts(double blocks, double k_tiles, double slots) {
 
 bool FlashShape::keeps_queries(const View& v) const {
   const auto mt = rows_per_warp() / 16;
-  return mt * (padded(v.depth) / 4 + keys / 2 + padded(v.value_depth) / 2) + besides(v) <= kMaxRegisters - 9;
+  return !wgmma && mt * (padded(v.depth) / 4 + keys / 2 + padded(v.value_depth) / 2) + besides(v, *this) <= kMaxRegisters - 9;
 }
 
 int FlashShape::registers(const View& v) const {
   const auto mt = rows_per_warp() / 16;
-  return static_cast<int>(mt * ((keeps_queries(v) ? padded(v.depth) / 4 : 0) + keys / 2 + padded(v.value_depth) / 2)) + besides(v);
+  return static_cast<int>(mt * ((keeps_queries(v) ? padded(v.depth) / 4 : 0) + keys / 2 + padded(v.value_depth) / 2)) + besides(v, *this);
 }
 
 int FlashShape::shared_bytes(const View& v) const {
-  const int64_t dp = padded(v.depth), dvp = padded(v.value_depth);
-  return static_cast<int>(std::max<int64_t>(2 * (queries * dp + stages * keys * (dp + dvp)), int64_t{warps} * 16 * 24 * 4));
+  const int64_t dp = stored(v.depth, wgmma), dvp = stored(v.value_depth, wgmma);
+  return static_cast<int>(std::max<int64_t>(2 * (queries * dp + stages * keys * (dp + dvp)), int64_t{warps} * 16 * 24 * 4)) + (wgmma ? 1024 : 0);
 }
 
 int FlashShape::resident(const View& v, const Target& target) const {
@@ -83,16 +88,16 @@ FlashShape parse_flash_shape(const Config& config) {
   return {value("queries"), value("keys"), value("warps"), value("stages"), value("splits"), value("pack") != 0};
 }
 
-std::vector<FlashShape> flash_shapes(const View& v, const Symbols& hints, const Target& target) {
+std::vector<FlashShape> flash_shapes(const View& v, const Symbols& hints, const Target& target, bool wgmma) {
   const Sizes sizes(v, hints);
   std::vector<FlashShape> shapes;
   for (bool pack : {false, true}) {
     if (pack && v.share() < 2) continue;
     for (int per_warp : {16, 32})
-      for (int queries : parts(sizes.rows(pack), 16, {16, 32, 64, 128, 256}, 256))
+      for (int queries : wgmma ? std::vector<int>{64, 128, 192, 256} : parts(sizes.rows(pack), 16, {16, 32, 64, 128, 256}, 256))
         for (int keys : parts(sizes.keys, 16, {32, 64, 96, 128}, 208)) {
           if (queries % per_warp != 0 || keys > sizes.keys + 63) continue;
-          FlashShape shape{queries, keys, queries / per_warp, 2, 1, pack};
+          FlashShape shape{queries, keys, queries / per_warp, 2, 1, pack, wgmma};
           if (!fits(v, target, shape)) continue;
           const double blocks = std::ceil(sizes.rows(pack) / queries) * sizes.groups(pack);
           const double slots = std::max(1, target.multiprocessors) * shape.resident(v, target);
@@ -112,12 +117,12 @@ struct TileCycles {
   double serial = 0;  // from its start to its end
   double busy = 0;    // of its scheduler's units
   TileCycles(const View& v, const FlashShape& shape) {
-    constexpr double kMma = 7.6, kWeight = 19, kWeightBusy = 0.3, kMaskValue = 12, kMatrixLoad = 8, kLatency = 600, kCopy = 4, kBarrier = 10;
+    constexpr double kMma = 7.6, kWgmma = 4.5, kWeight = 19, kWeightBusy = 0.3, kMaskValue = 12, kMatrixLoad = 8, kLatency = 600, kCopy = 4, kBarrier = 10;
     const double pieces = shape.rows_per_warp() / 16.0, depths = static_cast<double>(padded(v.depth) + padded(v.value_depth));
-    const double products = pieces * shape.keys / 8 * depths / 16 * kMma;
+    const double products = pieces * shape.keys / 8 * depths / 16 * (shape.wgmma ? kWgmma : kMma);
     const double weights = pieces * shape.keys / 2 * (kWeight + (v.mask.empty() ? 0 : kMaskValue));
-    const double again = shape.keeps_queries(v) ? 0 : pieces * static_cast<double>(padded(v.depth)) / 16;
-    const double loads = (shape.keys * depths * 2 / 512 + again) * kMatrixLoad;
+    const double again = shape.keeps_queries(v) || shape.wgmma ? 0 : pieces * static_cast<double>(padded(v.depth)) / 16;
+    const double loads = shape.wgmma ? 0 : (shape.keys * depths * 2 / 512 + again) * kMatrixLoad;
     const double shared_out = shape.keys * depths * 2 / 16 / shape.threads() * kCopy + shape.warps * kBarrier;
     serial = products + weights + loads + shared_out + kLatency;
     busy = products + kWeightBusy * weights + loads + shared_out;
@@ -146,6 +151,28 @@ double flash_seconds(const View& v, const Symbols& hints, const Target& target, 
   const double partial = 8 * shape.splits * size.batch * size.heads * size.queries * static_cast<double>(padded(v.value_depth));
   const double merge = shape.splits > 1 ? kMerge + partial / kMergeRate : 0;
   return kLaunch + merge + std::max(traffic, (cycles + kBlockCycles * waves) / kClock);
+}
+
+Support accepts_flash(const Problem& p) {
+  Support shape = attention_shape(p);
+  if (!shape) return shape;
+  REQUIRE(p.in[0].dtype == DType::F16 || p.in[0].dtype == DType::BF16, "not f16 or bf16");
+  for (int i : {0, 2}) {
+    const int64_t depth = p.in[i].shape[3].value();
+    REQUIRE(depth % 8 == 0 && depth <= 256, "head size is not a multiple of 8 up to 256");
+  }
+  for (int i = 0; i < 3; ++i) REQUIRE(p.in[i].strides[3].is_const(1), "head elements are not contiguous");
+  return Support::yes();
+}
+
+std::vector<Config> flash_configs(const Problem& p, const Target& target, int level, bool wgmma) {
+  const View v = view(p);
+  std::vector<std::pair<double, Config>> all;
+  for (const FlashShape& shape : flash_shapes(v, p.hints, target, wgmma)) all.push_back({flash_seconds(v, p.hints, target, shape), str(shape)});
+  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::vector<Config> configs;
+  for (size_t i = 0; i < std::min<size_t>(all.size(), level <= 0 ? 1 : level * 2); ++i) configs.push_back(all[i].second);
+  return configs;
 }
 
 }  // namespace tuyere::attention

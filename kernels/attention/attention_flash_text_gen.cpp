@@ -12,9 +12,7 @@ constexpr int TGA_STAGES = $STAGES, TGA_SPLITS = $SPLITS, TGA_PACK = $PACK;
 constexpr int TGA_D = $DP, TGA_DV = $DVP, TGA_SN = TGA_K / 8, TGA_ON = TGA_DV / 8;
 constexpr bool TGA_KEEP_Q = $KEEP_Q, TGA_CAUSAL = $CAUSAL;
 constexpr float TGA_BEFORE = $BEFORE, TGA_FACTOR = $FACTOR;
-typedef tgm_tile<TGA_Q, TGA_D, 2, true> TgaQ;
-typedef tgm_tile<TGA_K, TGA_D, 2, true> TgaK;
-typedef tgm_tile<TGA_K, TGA_DV, 2, true> TgaV;
+$TILES
 typedef tgm_matrix_loader<TgaK, TGA_THREADS, $KVEC, false, true, $D_EDGE, TGM_IDX> TgaLoadK;
 typedef tgm_matrix_loader<TgaV, TGA_THREADS, $VVEC, false, true, $DV_EDGE, TGM_IDX> TgaLoadV;
 
@@ -89,7 +87,7 @@ extern "C" __global__ void __launch_bounds__(TGA_THREADS, $RESIDENT) tg_flash(TG
   const int q0 = tile * TGA_Q, h0 = h * TGA_PACK, kvh = h0 / ($H / $HKV);
   const int lane = (int)threadIdx.x & 31, warp = (int)threadIdx.x >> 5, g = lane >> 2, t = lane & 3, j8 = lane >> 3;
   const int w0 = q0 + warp * TGA_MT * 16; /* the warp's first row */
-  const unsigned sq = tgm_smem(tg_smem), sk = sq + TgaQ::BYTES, sv = sk + TGA_STAGES * TgaK::BYTES;
+  const unsigned sq = $QUERIES_AT, sk = sq + TgaQ::BYTES, sv = sk + TGA_STAGES * TgaK::BYTES;
   TgaLoadK lk;
   TgaLoadV lv;
   lk.base = (const char*)($K + (TGM_IDX)b * $KB + (TGM_IDX)kvh * $KH);
@@ -136,6 +134,7 @@ extern "C" __global__ void __launch_bounds__(TGA_THREADS, $RESIDENT) tg_flash(TG
     const int k0 = kt * TGA_K;
     if (kt == first) tgm_cp_wait<2 * (TGA_STAGES - 1) - 1>(); /* queries and keys are here, values may be on their way */
     else tgm_cp_wait<2 * (TGA_STAGES - 2)>();
+    $PUBLISH
     __syncthreads();
     const bool more = kt + TGA_STAGES - 1 < k_tiles;
     if (more) tga_load(lk, sk + write * TgaK::BYTES, k0 + (TGA_STAGES - 1) * TGA_K);
@@ -143,13 +142,6 @@ extern "C" __global__ void __launch_bounds__(TGA_THREADS, $RESIDENT) tg_flash(TG
     if (more) tga_load(lv, sv + write * TgaV::BYTES, k0 + (TGA_STAGES - 1) * TGA_K);
     tgm_cp_commit();
     const unsigned ks = sk + read * TgaK::BYTES, vs = sv + read * TgaV::BYTES;
-    if (TGA_KEEP_Q && kt == first) {
-#pragma unroll
-      for (int m = 0; m < (TGA_KEEP_Q ? TGA_MT : 1); ++m)
-#pragma unroll
-        for (int d = 0; d < (TGA_KEEP_Q ? TGA_D / 16 : 1); ++d)
-          tgm_ldsm(qf[m][d], sq + TgaQ::offset((warp * TGA_MT + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
-    }
     float s[TGA_MT][TGA_SN][4];
 #pragma unroll
     for (int m = 0; m < TGA_MT; ++m)
@@ -157,29 +149,7 @@ extern "C" __global__ void __launch_bounds__(TGA_THREADS, $RESIDENT) tg_flash(TG
       for (int n = 0; n < TGA_SN; ++n)
 #pragma unroll
         for (int e = 0; e < 4; ++e) s[m][n][e] = 0.f;
-#pragma unroll
-    for (int d = 0; d < TGA_D / 16; ++d) {
-      unsigned a[TGA_MT][4];
-#pragma unroll
-      for (int m = 0; m < TGA_MT; ++m) {
-        if (TGA_KEEP_Q) {
-#pragma unroll
-          for (int e = 0; e < 4; ++e) a[m][e] = qf[TGA_KEEP_Q ? m : 0][TGA_KEEP_Q ? d : 0][e];
-        } else {
-          tgm_ldsm(a[m], sq + TgaQ::offset((warp * TGA_MT + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
-        }
-      }
-#pragma unroll
-      for (int n = 0; n < TGA_SN; n += 2) {
-        unsigned f[4];
-        tgm_ldsm(f, ks + TgaK::offset(n * 8 + (j8 >> 1) * 8 + (lane & 7), d * 2 + (j8 & 1)));
-#pragma unroll
-        for (int m = 0; m < TGA_MT; ++m) {
-          $MMA(s[m][n], a[m], f);
-          $MMA(s[m][n + 1], a[m], f + 2);
-        }
-      }
-    }
+$SCORES
 $MASK
     if (k0 + TGA_K > size_k || (TGA_CAUSAL && k0 + TGA_K - 1 > w0 / TGA_PACK)) {
 #pragma unroll
@@ -222,9 +192,57 @@ $MASK
     }
     if (kt == first) {
       tgm_cp_wait<2 * (TGA_STAGES - 1)>();
+      $PUBLISH
       __syncthreads();
     }
+$VALUES
+    read = read + 1 == TGA_STAGES ? 0 : read + 1;
+    write = write + 1 == TGA_STAGES ? 0 : write + 1;
+  }
+  tgm_cp_wait<0>();
+  __syncthreads();
+$STORE
+}
+)CUDA";
+}
+
+// Products by mma.sync: a warp reads its fragments from shared memory, of the queries once where registers hold them.
+FlashProducts flash_mma() {
+  return {R"CUDA(typedef tgm_tile<TGA_Q, TGA_D, 2, true> TgaQ;
+typedef tgm_tile<TGA_K, TGA_D, 2, true> TgaK;
+typedef tgm_tile<TGA_K, TGA_DV, 2, true> TgaV;)CUDA",
+          "tgm_smem(tg_smem)", "",
+          R"CUDA(    if (TGA_KEEP_Q && kt == first) {
 #pragma unroll
+      for (int m = 0; m < (TGA_KEEP_Q ? TGA_MT : 1); ++m)
+#pragma unroll
+        for (int d = 0; d < (TGA_KEEP_Q ? TGA_D / 16 : 1); ++d)
+          tgm_ldsm(qf[m][d], sq + TgaQ::offset((warp * TGA_MT + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
+    }
+#pragma unroll
+    for (int d = 0; d < TGA_D / 16; ++d) {
+      unsigned a[TGA_MT][4];
+#pragma unroll
+      for (int m = 0; m < TGA_MT; ++m) {
+        if (TGA_KEEP_Q) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e) a[m][e] = qf[TGA_KEEP_Q ? m : 0][TGA_KEEP_Q ? d : 0][e];
+        } else {
+          tgm_ldsm(a[m], sq + TgaQ::offset((warp * TGA_MT + m) * 16 + (lane & 15), d * 2 + (lane >> 4)));
+        }
+      }
+#pragma unroll
+      for (int n = 0; n < TGA_SN; n += 2) {
+        unsigned f[4];
+        tgm_ldsm(f, ks + TgaK::offset(n * 8 + (j8 >> 1) * 8 + (lane & 7), d * 2 + (j8 & 1)));
+#pragma unroll
+        for (int m = 0; m < TGA_MT; ++m) {
+          $MMA(s[m][n], a[m], f);
+          $MMA(s[m][n + 1], a[m], f + 2);
+        }
+      }
+    })CUDA",
+          R"CUDA(#pragma unroll
     for (int c = 0; c < TGA_K / 16; ++c) {
       unsigned a[TGA_MT][4];
 #pragma unroll
@@ -244,21 +262,45 @@ $MASK
           $MMA(o[m][n + 1], a[m], f + 2);
         }
       }
-    }
-    read = read + 1 == TGA_STAGES ? 0 : read + 1;
-    write = write + 1 == TGA_STAGES ? 0 : write + 1;
-  }
-  tgm_cp_wait<0>();
-  __syncthreads();
-$STORE
+    })CUDA"};
 }
-)CUDA";
+
+// Products by warpgroup instructions: four warps are a group with 64 rows. Tiles are panels of 64 columns, rows of 128 bytes whose chunks are swizzled as the
+// instructions expect; the weights of the values stay in registers.
+FlashProducts flash_wgmma() {
+  return {R"CUDA(template <int ROWS_, int COLUMNS> struct tga_panels {
+  static constexpr int ROWS = ROWS_, BK = COLUMNS, EB = 2, OUTER = ROWS, INNER = BK, EPC = 8, CPR = BK / 8, BYTES = ROWS * BK * 2, CHUNKS = ROWS * CPR;
+  static constexpr bool KMAJOR = true;
+  static TGM_DEV_MEMBER unsigned offset(int r, int c) { return (unsigned)((c >> 3) * ROWS + r) * 128u + (unsigned)((c ^ r) & 7) * 16u; }
+};
+typedef tga_panels<TGA_Q, (TGA_D + 63) / 64 * 64> TgaQ;
+typedef tga_panels<TGA_K, (TGA_D + 63) / 64 * 64> TgaK;
+typedef tga_panels<TGA_K, (TGA_DV + 63) / 64 * 64> TgaV;)CUDA",
+          "(tgm_smem(tg_smem) + 1023u) & ~1023u", "tgh_publish();",
+          R"CUDA(    tgh_fence();
+#pragma unroll
+    for (int d = 0; d < TGA_D / 16; ++d) {
+      const unsigned rows_at = sq + (d / 4 * TGA_Q + warp / 4 * 64) * 128 + d % 4 * 32, keys_at = ks + d / 4 * TGA_K * 128 + d % 4 * 32;
+      tga_scores(&s[0][0][0], tgh_descriptor(rows_at, 0), tgh_descriptor(keys_at, 0));
+    }
+    tgh_commit();
+    tgh_pending<0>();)CUDA",
+          R"CUDA(    unsigned weights[TGA_K / 16][4];
+#pragma unroll
+    for (int c = 0; c < TGA_K / 16; ++c)
+#pragma unroll
+      for (int e = 0; e < 4; ++e) weights[c][e] = $PACK16(s[0][2 * c + e / 2][e % 2 * 2], s[0][2 * c + e / 2][e % 2 * 2 + 1]);
+    tgh_fence();
+#pragma unroll
+    for (int c = 0; c < TGA_K / 16; ++c) tga_values(&o[0][0][0], weights[c], tgh_descriptor(vs + c * 2048, TGA_K * 128));
+    tgh_commit();
+    tgh_pending<0>();)CUDA"};
 }
 
 // `store` of a kernel without splits: 16 columns at a time through the warp's piece of shared memory.
 const char* flash_store_text() {
   return R"CUDA(
-  float* st = (float*)tg_smem + warp * 16 * 24;
+  float* st = (float*)tg_smem + warp * 16 * 24; /* the tiles have been read */
 #pragma unroll
   for (int m = 0; m < TGA_MT; ++m) {
     float rate[2];

@@ -25,6 +25,8 @@ struct View {
   /// Query heads per key head; 0 when that is not known before the kernel runs.
   int64_t share() const { return heads.is_const() && kv_heads.is_const() ? heads.value() / kv_heads.value() : 0; }
 };
+/// Whether a problem is attention that view() can describe.
+Support attention_shape(const Problem& problem);
 View view(const Problem& problem);
 /// The variables that both kernels' texts name: sizes SQ SK H HKV B D DV, CAUSAL, and for each of Q K V the pointer and its strides, e.g. Q QB QH QS QD.
 codegen::Vars operand_vars(const View& view, mma::KernelParams& params);
@@ -37,8 +39,9 @@ std::string mask_offset(const View& view, mma::KernelParams& params, const std::
 /// A variant of the tensor-core kernel: a block of `warps` warps has `queries` rows (a multiple of 16 * warps) and reads `keys` keys at a time.
 struct FlashShape {
   int queries = 64, keys = 64, warps = 4, stages = 2;
-  int splits = 1;     // blocks that share the keys of a row; a second kernel merges their results
-  bool pack = false;  // a row is a (query, head) of the heads that share their keys
+  int splits = 1;      // blocks that share the keys of a row; a second kernel merges their results
+  bool pack = false;   // a row is a (query, head) of the heads that share their keys
+  bool wgmma = false;  // products by Hopper's warpgroup instructions; 16 rows per warp, warps in fours
   int rows_per_warp() const { return queries / warps; }
   int threads() const { return 32 * warps; }
   int shared_bytes(const View& view) const;
@@ -52,12 +55,22 @@ struct FlashShape {
 Config str(const FlashShape& shape);
 FlashShape parse_flash_shape(const Config& config);
 /// All sensible variants.
-std::vector<FlashShape> flash_shapes(const View& view, const Symbols& hints, const Target& target);
+std::vector<FlashShape> flash_shapes(const View& view, const Symbols& hints, const Target& target, bool wgmma);
+/// What every kernel for 16-bit floats asks of the operands.
+Support accepts_flash(const Problem& problem);
+/// The cheapest variants first, as many as the optimization level times.
+std::vector<Config> flash_configs(const Problem& problem, const Target& target, int level, bool wgmma);
 /// Estimated seconds.
 double flash_seconds(const View& view, const Symbols& hints, const Target& target, const FlashShape& shape);
 
 /// f16 and bf16, depth up to 256 in multiples of 8: online softmax in f32 registers, probabilities never leave them.
 mma::KernelSource flash_source(const Problem& problem, const Target& target, const FlashShape& shape);
+/// The parts of its text that depend on the instructions: types of the tiles, where the queries are, what makes copies visible, both products.
+struct FlashProducts {
+  std::string tiles, queries_at, publish, scores, values;
+};
+FlashProducts flash_mma();
+FlashProducts flash_wgmma();
 /// Text of its kernels "tg_flash" and "tg_flash_merge", and of what the first does with its results: the finished ones, or the sums of a split.
 const char* flash_text();
 const char* flash_store_text();

@@ -1,9 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "kernels/api/other_operator.h"
 #include "kernels/attention/attention_gen.h"
 
 namespace tuyere::attention {
+
+Support attention_shape(const Problem& p) {
+  REQUIRE(std::holds_alternative<Attention>(p.op), kOtherOperator);
+  for (int i = 0; i < 3; ++i) {
+    REQUIRE(p.in[i].rank() == 4, "operands are not [B,H,S,D]");
+    REQUIRE(p.in[i].shape[3].is_const(), "symbolic head size");
+    REQUIRE(p.in[i].dtype == p.in[0].dtype, "operands of different types");
+  }
+  REQUIRE(is_float(p.in[0].dtype), "not a float type");
+  REQUIRE(!std::get<Attention>(p.op).logsumexp || p.in[0].dtype != DType::F64, "the logsumexp is kept in f32");
+  return Support::yes();
+}
 
 View view(const Problem& p) {
   const Attention& op = std::get<Attention>(p.op);

@@ -2,6 +2,7 @@
 // Helpers of the reference kernels: scalar, in double, over any strides and dtypes. They are the oracle of the tests and the last candidate.
 #pragma once
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "kernels/api/program.h"
@@ -28,15 +29,16 @@ class RefPrologue {
   std::vector<double> in_, out_;
 };
 
-/// An epilogue: program(main, inputs first ...) at an index of the output, stored to the output.
+/// An epilogue: program(mains..., inputs first ...) at an index of the output, stored to the output.
 class RefEpilogue {
  public:
-  RefEpilogue(const Program& program, const CpuProblem& p, int first, int output = 0);
-  void store(void* const* pointers, const Ix& index, double main);
+  RefEpilogue(const Program& program, const CpuProblem& p, int first, int output = 0, int mains = 1);
+  void store(void* const* pointers, const Ix& index, double main) { store_all(pointers, index, {&main, 1}); }
+  void store_all(void* const* pointers, const Ix& index, std::span<const double> mains);
 
  private:
   Program program_;
-  int first_, slot_;
+  int first_, slot_, mains_;
   std::vector<View> outs_;  // one per output of the program
   std::vector<View> views_;
   std::vector<double> in_, values_;

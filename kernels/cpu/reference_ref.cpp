@@ -21,22 +21,23 @@ const double* RefPrologue::at(void* const* pointers, const Ix& index) {
   return out_.data();
 }
 
-RefEpilogue::RefEpilogue(const Program& program, const CpuProblem& p, int first, int output) : program_(program), first_(first), slot_(p.inputs() + output) {
-  const int extra = program.empty() ? 0 : std::max(0, static_cast<int>(program.inputs.size()) - 1);
+RefEpilogue::RefEpilogue(const Program& program, const CpuProblem& p, int first, int output, int mains)
+    : program_(program), first_(first), slot_(p.inputs() + output), mains_(mains) {
+  const int extra = program.empty() ? 0 : std::max(0, static_cast<int>(program.inputs.size()) - mains);
   INTERNAL_CHECK(first + extra <= p.inputs(), "the epilogue needs " << extra << " inputs from " << first << ", the step has " << p.inputs());
   const size_t outputs = std::max<size_t>(1, program.outputs.size());
   for (size_t k = 0; k < outputs; ++k) outs_.push_back(View(p.args.out.at(static_cast<size_t>(output) + k)));
   for (int k = 0; k < extra; ++k) views_.push_back(View(p.args.in[first + k]).broadcast_to(outs_[0]));
-  in_.resize(1 + extra);
+  in_.resize(static_cast<size_t>(mains + extra));
   values_.resize(outputs);
 }
 
-void RefEpilogue::store(void* const* pointers, const Ix& index, double main) {
+void RefEpilogue::store_all(void* const* pointers, const Ix& index, std::span<const double> mains) {
   if (program_.empty()) {
-    values_[0] = main;
+    values_[0] = mains[0];
   } else {
-    in_[0] = main;
-    for (size_t k = 0; k < views_.size(); ++k) in_[k + 1] = views_[k].load(pointers[first_ + k], index);
+    std::copy(mains.begin(), mains.end(), in_.begin());
+    for (size_t k = 0; k < views_.size(); ++k) in_[static_cast<size_t>(mains_) + k] = views_[k].load(pointers[first_ + k], index);
     evaluate(program_, in_.data(), values_.data());
   }
   for (size_t k = 0; k < outs_.size(); ++k) outs_[k].store(pointers[slot_ + static_cast<int>(k)], index, values_[k]);

@@ -55,4 +55,6 @@ void add_matmul_cpu_tactics(TacticList& list) {
   add_reference_tactic<MatMul>(list, "reference.matmul");
 }
 
+void add_gated_matmul_cpu_tactics(TacticList& list) { add_reference_tactic<GatedMatMul>(list, "reference.gated_matmul"); }
+
 }  // namespace tuyere

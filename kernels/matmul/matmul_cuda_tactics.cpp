@@ -173,4 +173,9 @@ void add_matmul_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<GenericMatMul>());
 }
 
+void add_gated_matmul_cuda_tactics(TacticList& list) {
+  ADD_TACTIC(list, HopperGatedMatMul);
+  ADD_TACTIC(list, GenericGatedMatMul);
+}
+
 }  // namespace tuyere

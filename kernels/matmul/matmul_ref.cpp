@@ -41,8 +41,31 @@ std::unique_ptr<Executable> prepare_matmul(const CpuProblem& p) {
   });
 }
 
+std::unique_ptr<Executable> prepare_gated_matmul(const CpuProblem& p) {
+  const auto& op = attrs<GatedMatMul>(p);
+  const View out(p.args.out[0]), a = matmul_operand(p.args.in[0], false, out);
+  const View b[] = {matmul_operand(p.args.in[1], op.trans_b, out), matmul_operand(p.args.in[2], op.trans_b, out)};
+  RefEpilogue epilogue(op.epilogue, p, 3, 0, 2);
+  const int m = out.rank - 2, n = out.rank - 1;
+  const int64_t depth = a.shape[n];
+  return executable([=](void* const* ptr) mutable {
+    for_each_index(out.rank, out.shape, [&](const Ix& o) {
+      Ix i = o, j = o;
+      double sums[2] = {0, 0};
+      for (int64_t k = 0; k < depth; ++k) {
+        i[n] = k, j[m] = k;
+        for (int q = 0; q < 2; ++q) sums[q] += a.load(ptr[0], i) * b[q].load(ptr[1 + q], j);
+      }
+      epilogue.store_all(ptr, o, sums);
+    });
+  });
+}
+
 }  // namespace
 
-void add_matmul_references(CpuKernelTable& table) { table.push_back({"reference.matmul", prepare_matmul}); }
+void add_matmul_references(CpuKernelTable& table) {
+  table.push_back({"reference.matmul", prepare_matmul});
+  table.push_back({"reference.gated_matmul", prepare_gated_matmul});
+}
 
 }  // namespace tuyere::cpu

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A matmul problem with its dims joined where memory allows: batch coordinates, m, n.
+// A MatMul or GatedMatMul problem with its dims joined where memory allows: batch coordinates, m, n.
 #pragma once
+#include <optional>
 #include <vector>
 
 #include "kernels/mma/gemm.h"
@@ -11,6 +12,7 @@ struct View {
   std::vector<Dim> batch;  // sizes
   Dim m, n, k;
   mma::Matrix a, b;                               // rows of b are the columns of the product
+  std::optional<mma::Matrix> b2;                  // of a GatedMatMul's second product
   std::vector<mma::EpilogueTensor> extras, outs;  // strides per coordinate: batch..., m, n
   DType accumulator = DType::F32;
   Program epilogue;
@@ -26,6 +28,7 @@ mma::Epilogue epilogue(const View& view, int vec, int width);
 std::string batch_names(const View& view);
 /// "p0 + b0 * 4096 + b1 * 64" in elements.
 std::string base(const View& view, const mma::Matrix& matrix, mma::KernelParams& params);
+/// Of both products together where there are two.
 mma::GemmSize gemm_size(const Problem& problem, const View& view);
 
 }  // namespace tuyere::matmul

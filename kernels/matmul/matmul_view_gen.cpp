@@ -26,10 +26,12 @@ Dim View::batch_count() const {
   return count;
 }
 
-int View::workspace() const { return 2 + static_cast<int>(extras.size() + outs.size()); }
+int View::workspace() const { return outs.back().position + 1; }
 
 View view(const Problem& problem) {
-  const MatMul& op = std::get<MatMul>(problem.op);
+  const auto* gated = std::get_if<GatedMatMul>(&problem.op);
+  const MatMul op = gated ? MatMul{.trans_b = gated->trans_b, .epilogue = gated->epilogue} : std::get<MatMul>(problem.op);
+  const int first_extra = gated ? 3 : 2;
   const TensorDesc &a = problem.in[0], &b = problem.in[1];
   const Shape& shape = problem.out[0].shape;
   const int rank = static_cast<int>(shape.size());
@@ -41,10 +43,14 @@ View view(const Problem& problem) {
   v.k = a.shape[ak];
   v.a = {0, a.dtype, a.strides[am], a.strides[ak], {}, a.alignment};
   v.b = {1, b.dtype, b.strides[bn], b.strides[bk], {}, b.alignment};
+  if (gated) {
+    const TensorDesc& second = problem.in[2];
+    v.b2 = {2, second.dtype, second.strides[bn], second.strides[bk], {}, second.alignment};
+  }
   v.epilogue = op.epilogue;
   v.accumulator = a.dtype == DType::F64 ? DType::F64 : is_float(a.dtype) ? DType::F32 : DType::I64;
   const int inputs = static_cast<int>(problem.in.size());
-  for (int i = 2; i < inputs; ++i) v.extras.push_back(tensor(problem.in[i], i, shape));
+  for (int i = first_extra; i < inputs; ++i) v.extras.push_back(tensor(problem.in[i], i, shape));
   for (size_t i = 0; i < problem.out.size(); ++i) v.outs.push_back(tensor(problem.out[i], inputs + static_cast<int>(i), shape));
 
   std::vector<Dim> sizes = shape;
@@ -70,6 +76,7 @@ mma::Epilogue epilogue(const View& view, int vec, int width) {
   mma::Epilogue e;
   e.program = view.epilogue;
   e.acc = view.accumulator;
+  e.mains = view.b2 ? 2 : 1;
   e.extras = view.extras, e.outs = view.outs;
   e.coords = view.coords();
   e.vec = vec;
@@ -93,7 +100,7 @@ std::string base(const View& view, const mma::Matrix& matrix, mma::KernelParams&
 mma::GemmSize gemm_size(const Problem& problem, const View& view) {
   mma::GemmSize size;
   size.m = mma::hint(view.m, problem.hints);
-  size.n = mma::hint(view.n, problem.hints);
+  size.n = mma::hint(view.n, problem.hints) * (view.b2 ? 2 : 1);
   size.k = mma::hint(view.k, problem.hints);
   size.batch = mma::hint(view.batch_count(), problem.hints);
   size.element = mma::size_of(view.a.dtype);

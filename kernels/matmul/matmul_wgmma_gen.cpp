@@ -26,18 +26,19 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   mma::HopperText text;
   text.tile = tile;
   text.dtype = v.a.dtype;
-  text.a = v.a, text.b = v.b;
+  text.a = v.a, text.b = v.b, text.b2 = v.b2;
+  text.b_constant = problem.in[1].constant && (!v.b2 || problem.in[2].constant);
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
   text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, store_width(v)), params);
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }
 
-class HopperMatMul final : public mma::KernelTactic {
+class HopperProduct : public mma::KernelTactic {
  public:
-  std::string_view name() const override { return "own.matmul.wgmma"; }
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
-    return mma::hopper_configs(matmul::gemm_size(p, matmul::view(p)), target, level);
+    const matmul::View v = matmul::view(p);
+    return mma::hopper_configs(matmul::gemm_size(p, v), target, level, {v.b.k_major(), v.b2.has_value()});
   }
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     return mma::estimate_hopper(matmul::gemm_size(p, matmul::view(p)), mma::parse_hopper_tile(config), target);
@@ -47,20 +48,47 @@ class HopperMatMul final : public mma::KernelTactic {
   }
 
  protected:
-  Support accepts(const Problem& p, const Target& target) const override {
-    REQUIRE(std::holds_alternative<MatMul>(p.op), kOtherOperator);
-    REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
+  Support takes(const Problem& p, const Target& target) const {
     REQUIRE(target.sm >= 90 && target.sm < 100, "wgmma is an instruction of compute capability 9.0");
     REQUIRE(p.in[0].dtype == p.in[1].dtype, "operands of different types");
     const matmul::View v = matmul::view(p);
     REQUIRE(v.k.is_const() && v.k.value() > 0, "k is symbolic or zero");
     REQUIRE(v.batch.size() <= 1, "several batch dims that do not join");
-    for (const mma::Matrix* matrix : {&v.a, &v.b})
+    for (const mma::Matrix* matrix : {&v.a, &v.b, v.b2 ? &*v.b2 : &v.b})
       if (Support s = mma::accepts_hopper(*matrix); !s) return s;
     return Support::yes();
   }
 };
 
+class HopperMatMul final : public HopperProduct {
+ public:
+  std::string_view name() const override { return "own.matmul.wgmma"; }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    REQUIRE(std::holds_alternative<MatMul>(p.op), kOtherOperator);
+    REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
+    return takes(p, target);
+  }
+};
+
+class HopperGatedMatMul final : public HopperProduct {
+ public:
+  std::string_view name() const override { return "own.gated_matmul.wgmma"; }
+
+ protected:
+  Support accepts(const Problem& p, const Target& target) const override {
+    REQUIRE(std::holds_alternative<GatedMatMul>(p.op), kOtherOperator);
+    Support possible = takes(p, target);
+    if (!possible) return possible;
+    const matmul::View v = matmul::view(p);
+    REQUIRE(v.b.k_major() == v.b2->k_major(), "one matrix has contiguous rows, the other contiguous columns");
+    REQUIRE(store_width(v) == 4, "results of two products are stored four at a time, which do not align");
+    return Support::yes();
+  }
+};
+
 DEFINE_TACTIC(HopperMatMul)
+DEFINE_TACTIC(HopperGatedMatMul)
 
 }  // namespace tuyere

@@ -17,7 +17,14 @@ const char* mma_core_text();
 const char* simt_core_text();
 /// Memory barriers of a cluster, loads of the tensor memory accelerator, descriptors and fences of warpgroup products; needs TGH_CLUSTER.
 const char* hopper_primitives_text();
-/// tgh_multiply: the warpgroup instruction for 64 rows and `columns` columns of "f16" or "bf16".
-std::string wgmma_text(int columns, const std::string& type, bool a_kmajor, bool b_kmajor);
+/// The warpgroup instruction for 64 rows and `columns` columns: name(float* d, a, b) with descriptors of matrices in shared memory; a may also be the fragments
+/// of mma.sync in registers.
+struct WgmmaText {
+  std::string name;
+  int columns = 64;
+  std::string type = "f16";  // or "bf16"
+  bool a_kmajor = true, b_kmajor = true, a_in_registers = false;
+};
+std::string wgmma_text(const WgmmaText& instruction);
 
 }  // namespace tuyere::mma

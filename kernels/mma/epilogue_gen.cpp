@@ -56,7 +56,8 @@ struct Printer {
   void compute(bool full) {
     for (size_t k = 0; k < e.outs.size(); ++k) code += "    " + storage_ctype(e.outs[k].dtype) + " r" + std::to_string(k) + "[TGM_V];\n";
     code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " {\n";
-    std::vector<std::string> inputs{"x[e]"};
+    std::vector<std::string> inputs;
+    for (int k = 0; k < e.mains; ++k) inputs.push_back("x[" + std::to_string(k) + " * TGM_V + e]");
     for (size_t k = 0; k < e.extras.size(); ++k) {
       bool uniform = access(e, e.extras[k]) == Access::uniform;
       inputs.push_back("e" + std::to_string(k) + (uniform ? "" : "[e]"));
@@ -87,7 +88,7 @@ struct Printer {
 }  // namespace
 
 std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
-  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + 1,
+  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + static_cast<size_t>(e.mains),
                  "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
   INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
   Printer printer{e, params, {}};

@@ -1,25 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products by warpgroup instructions (wgmma) of tiles that the tensor memory accelerator loads: compute capability 9.0.
 #pragma once
+#include <optional>
+
 #include "kernels/mma/gemm.h"
 
 namespace tuyere::mma {
 
-/// "tile=128x256 stages=4 cluster=2 alternate=0". One warp loads, two warpgroups multiply: together half a tile each, or in turns (`alternate`) a whole tile
-/// each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which loads a part for all.
+/// "tile=128x256 stages=4 cluster=2 alternate=0". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them in turns
+/// (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which loads
+/// a part for all.
 struct HopperTile {
   int bm = 128, bn = 256, stages = 4, cluster = 1;
   bool alternate = false;
+  /// Warpgroups that multiply.
+  int groups() const { return !alternate && bm == 192 ? 3 : 2; }
+  int threads() const { return 128 * (1 + groups()); }
   /// Rows of accumulators per warpgroup.
-  int rows() const { return alternate ? bm : bm / 2; }
+  int rows() const { return alternate ? bm : bm / groups(); }
   int shared_bytes() const;
 };
 Config str(const HopperTile& tile);
 HopperTile parse_hopper_tile(const Config& config);
 
+/// What a problem asks of a tile. A load of b's columns is of one operand, and by 64 columns where columns, not k, are contiguous.
+struct HopperLimits {
+  bool kmajor = true, gated = false;
+  bool take(const HopperTile& tile) const {
+    const int part = gated ? tile.bn / 2 : tile.bn / tile.cluster;
+    return part % (kmajor ? 16 : 64) == 0;
+  }
+};
+
 double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Target& target);
 /// The cheapest first, at most the count for the optimization level.
-std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level);
+std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level, const HopperLimits& limits);
 /// Types, strides and alignments that the accelerator takes: 16-bit floats, one of row and k contiguous, everything else in multiples of 16 bytes, at most one
 /// batch coordinate.
 Support accepts_hopper(const Matrix& matrix);
@@ -28,6 +43,8 @@ struct HopperText {
   HopperTile tile;
   DType dtype = DType::F16;  // of both operands
   Matrix a, b;
+  std::optional<Matrix> b2;  // of a second product, whose values the epilogue gets after those of the first
+  bool b_constant = false;   // nothing before the kernel writes b
   Dim m, n, k, batch;
   std::string epilogue;      // text of tgm_epilogue for one or four columns
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n

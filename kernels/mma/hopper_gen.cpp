@@ -11,11 +11,11 @@ namespace {
 
 constexpr int kDepth = 64;  // values of k per stage: rows of 128 bytes
 constexpr int kRowBytes = 128;
-constexpr int kThreads = 384;    // a warpgroup that loads, two that multiply
-constexpr int kScratchRow = 40;  // floats: 32 columns, filled up against bank conflicts
-constexpr int kScratch = 8 * 16 * kScratchRow * 4;
+constexpr int kScratchRow = 40;                     // floats: 32 columns, filled up against bank conflicts
+constexpr int kScratch = 4 * 16 * kScratchRow * 4;  // bytes per warpgroup
 
 constexpr const char* kHopperFrame = R"CUDA(
+constexpr int TGH_OUT = TGH_GATED ? TGH_BN / 2 : TGH_BN; /* columns of the result per tile */
 constexpr int TGH_MI = TGH_ROWS / 64, TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
 constexpr int TGH_SCRATCH_AT = TGH_STAGES * TGH_STAGE_BYTES, TGH_FULL_AT = TGH_SCRATCH_AT + $SCRATCH, TGH_EMPTY_AT = TGH_FULL_AT + TGH_STAGES * 8;
 
@@ -38,11 +38,11 @@ struct tgh_place { int m0, n0, batch; };
 /* Item `id`: tiles go down eight rows of blocks before the next column, so that a wave shares its operands in L2; the blocks of a cluster are neighbours in m. */
 TGM_DEV tgh_place tgh_find(int id, int rank, int size_m, int size_n) {
   constexpr int GROUP = 8 / TGH_CLUSTER;
-  const int tiles_m = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER), tiles_n = (size_n + TGH_BN - 1) / TGH_BN;
+  const int tiles_m = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER), tiles_n = (size_n + TGH_OUT - 1) / TGH_OUT;
   const int batch = id / (tiles_m * tiles_n), tile = id % (tiles_m * tiles_n);
   const int group = tile / (GROUP * tiles_n), in_group = tile % (GROUP * tiles_n);
   const int rows = tiles_m - group * GROUP < GROUP ? tiles_m - group * GROUP : GROUP;
-  return {((group * GROUP + in_group % rows) * TGH_CLUSTER + rank) * TGH_BM, in_group / rows * TGH_BN, batch};
+  return {((group * GROUP + in_group % rows) * TGH_CLUSTER + rank) * TGH_BM, in_group / rows * TGH_OUT, batch};
 }
 
 /* Rows row0 and on of an operand and 64 values of k; where rows are along k, by boxes of 64 rows of it. */
@@ -69,15 +69,17 @@ TGM_DEV void tgh_exchange(float* acc) {
     }
 }
 
-/* Hands 64 rows of accumulators to `out`, four consecutive columns at a time. */
+/* Hands 64 rows of accumulators to `out`, four consecutive columns at a time; of both products when there are two. */
 template <class OUT> TGM_DEV void tgh_store_fours(float* acc, int row0, OUT out) {
   const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2), column = (lane & 1) * 8 + (lane & 2) * 2;
   tgh_exchange(acc);  // all at first: what follows is free of dependences
 #pragma unroll
-  for (int at = 0; at < TGH_BN / 2; at += 8)
+  for (int at = 0; at < TGH_OUT / 2; at += 8)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const float *left = acc + at + half * 2, *right = left + 4, x[4] = {left[0], left[1], right[0], right[1]};
+      constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
+      const float *left = acc + at + half * 2, *right = left + 4;
+      const float x[8] = {left[0], left[1], right[0], right[1], left[SECOND], left[SECOND + 1], right[SECOND], right[SECOND + 1]};
       out(row + half * 8, at * 2 + column, x);
     }
 }
@@ -120,6 +122,7 @@ template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsi
       for (int i = 0; i < TGH_MI; ++i)
         tgh_multiply(acc[i], tgh_descriptor(a + i * 8192 + ks * (TGH_A_KMAJOR ? 32 : 2048), 8192), tgh_descriptor(b + ks * (TGH_B_KMAJOR ? 32 : 2048), 8192));
     tgh_commit();
+    if (kt + 1 == k_tiles) then();
     if (kt > 0) {
       tgh_pending<1>();
       if (signals)
@@ -128,23 +131,22 @@ template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsi
     last = smem + TGH_EMPTY_AT + ring.stage * 8;
     ring.next();
   }
-  then();
   tgh_pending<0>();
-  if (signals && k_tiles > 0)
+  if (signals)
     for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
 }
 
-extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN const __grid_constant__ tgh_map map_a, const __grid_constant__ tgh_map map_b) {
+extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN const __grid_constant__ tgh_map map_a, const __grid_constant__ tgh_map map_b$MAP_B2) {
   extern __shared__ __align__(1024) unsigned char tg_smem[];
   tgm_grid_launch_next();
   const int size_m = $M, size_n = $N, size_k = $K;
   const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
-  const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_BN - 1) / TGH_BN) * $BATCHES;
+  const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_OUT - 1) / TGH_OUT) * $BATCHES;
   const int k_tiles = (size_k + 63) / 64, group = (int)threadIdx.x / 128, rank = tgh_rank(), step = (int)gridDim.x / TGH_CLUSTER;
   if (threadIdx.x == 0) {
     for (int s = 0; s < TGH_STAGES; ++s) {
       tgh_barrier_init(smem + TGH_FULL_AT + s * 8, 1);
-      tgh_barrier_init(smem + TGH_EMPTY_AT + s * 8, (TGH_ALTERNATE ? 4 : 8) * TGH_CLUSTER);
+      tgh_barrier_init(smem + TGH_EMPTY_AT + s * 8, (TGH_ALTERNATE ? 4 : 4 * TGH_GROUPS) * TGH_CLUSTER);
     }
     tgh_barriers_visible();
   }
@@ -154,17 +156,39 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     if (threadIdx.x == 0) {
       tgh_prefetch(map_a);
       tgh_prefetch(map_b);
+      if (TGH_GATED) tgh_prefetch($B2);
+      const auto load_b = [&](unsigned to, unsigned full, const tgh_place& at, int kt) {
+        constexpr bool ALL = TGH_CLUSTER > 1;
+        if constexpr (TGH_GATED) {
+          if (!ALL || rank == 0) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES, map_b, full, at.n0, kt * 64, 0);
+          if (!ALL || rank == 1) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + TGH_OUT * 128, $B2, full, at.n0, kt * 64, 0);
+        } else {
+          constexpr int PART = TGH_BN / TGH_CLUSTER;
+          tgh_load_tile<PART, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, kt * 64, $BATCH_B);
+        }
+      };
+      const int first = (int)blockIdx.x / TGH_CLUSTER;
+      int early = 0; /* stages whose part of b is on its way before the kernels before this one are complete */
+      if (TGH_B_EARLY && first < tiles)
+        for (const tgh_place at = tgh_find(first, rank, size_m, size_n); early < k_tiles && early < TGH_STAGES; ++early) {
+          tgh_expect(smem + TGH_FULL_AT + early * 8, TGH_STAGE_BYTES);
+          load_b(smem + early * TGH_STAGE_BYTES, smem + TGH_FULL_AT + early * 8, at, early);
+        }
       tgm_grid_wait();
       tgh_ring ring;
-      for (int id = (int)blockIdx.x / TGH_CLUSTER; id < tiles; id += step) {
+      for (int id = first; id < tiles; id += step) {
         const tgh_place at = tgh_find(id, rank, size_m, size_n);
         for (int kt = 0; kt < k_tiles; ++kt, ring.next()) {
           const unsigned to = smem + ring.stage * TGH_STAGE_BYTES, full = smem + TGH_FULL_AT + ring.stage * 8;
-          tgh_wait(smem + TGH_EMPTY_AT + ring.stage * 8, ring.parity ^ 1u);
-          tgh_expect(full, TGH_STAGE_BYTES);
+          const bool whole = early == 0;
+          if (whole) {
+            tgh_wait(smem + TGH_EMPTY_AT + ring.stage * 8, ring.parity ^ 1u);
+            tgh_expect(full, TGH_STAGE_BYTES);
+          } else {
+            --early;
+          }
           tgh_load_tile<TGH_BM, TGH_A_KMAJOR, false>(to, map_a, full, at.m0, kt * 64, $BATCH_A);
-          constexpr int PART = TGH_BN / TGH_CLUSTER;
-          tgh_load_tile<PART, TGH_B_KMAJOR, (TGH_CLUSTER > 1)>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, kt * 64, $BATCH_B);
+          if (whole) load_b(to, full, at, kt);
         }
       }
     }
@@ -195,7 +219,7 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
         if (TGH_ALTERNATE && id + step < tiles) tgh_give_turn(1 - consumer);
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
-      if (at.m0 + row0 + TGH_ROWS <= size_m && at.n0 + TGH_BN <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+      if (at.m0 + row0 + TGH_ROWS <= size_m && at.n0 + TGH_OUT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
           tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
@@ -237,37 +261,41 @@ std::string definitions(const HopperText& text) {
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
   const HopperTile& t = text.tile;
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster) +
-         define("TGH_ALTERNATE", t.alternate) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
+         define("TGH_ALTERNATE", t.alternate) + define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) +
+         define("TGH_GATED", text.b2.has_value()) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace
 
-int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBytes + kScratch + stages * 16; }
+int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBytes + groups() * kScratch + stages * 16; }
 
 KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
   const HopperTile& t = text.tile;
   auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
-  const codegen::Vars vars = {{"SCRATCH", std::to_string(kScratch)},
+  const codegen::Vars vars = {{"SCRATCH", std::to_string(t.groups() * kScratch)},
                               {"LD", std::to_string(kScratchRow)},
-                              {"THREADS", std::to_string(kThreads)},
+                              {"THREADS", std::to_string(t.threads())},
                               {"M", params.size(text.m)},
                               {"N", params.size(text.n)},
                               {"K", params.size(text.k)},
                               {"BATCHES", params.size(text.batch)},
                               {"BATCH_A", batch_of(text.a)},
                               {"BATCH_B", batch_of(text.b)},
-                              {"COORDS", text.store_coords}};
+                              {"COORDS", text.store_coords},
+                              {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
+                              {"B2", text.b2 ? "map_b2" : "map_b"}};
   const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() +
-                           wgmma_text(t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()) +
+                           wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
-  const Dim tiles = ceildiv(text.m, t.bm * t.cluster) * ceildiv(text.n, t.bn) * text.batch;
+  const Dim tiles = ceildiv(text.m, t.bm * t.cluster) * ceildiv(text.n, text.b2 ? t.bn / 2 : t.bn) * text.batch;
   const Dim clusters = min(tiles, Dim(multiprocessors(target) / t.cluster));
-  KernelSource source = one_launch("tg_gemm", clusters * Dim(t.cluster), kThreads, params, target);
+  KernelSource source = one_launch("tg_gemm", clusters * Dim(t.cluster), t.threads(), params, target);
   KernelLaunch& launch = source.step.launches[0];
   launch.shared_bytes = t.shared_bytes();
   launch.cluster = t.cluster;
   launch.args.push_back(map_of(text.a, text.m, text.k, text.batch, t.bm));
-  launch.args.push_back(map_of(text.b, text.n, text.k, text.batch, t.bn / t.cluster));
+  for (const Matrix* b : {&text.b, text.b2 ? &*text.b2 : nullptr})
+    if (b) launch.args.push_back(map_of(*b, text.n, text.k, text.batch, text.b2 ? t.bn / 2 : t.bn / t.cluster));
   source.text = assemble(params, wide, body);
   return source;
 }
@@ -304,18 +332,20 @@ double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Targe
   return std::max(ceil_div(items, sms) * item + 3e-6, size.bytes / copy_rate(target) + 2e-6);
 }
 
-std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level) {
+std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level, const HopperLimits& limits) {
   const HopperTile tiles[] = {{128, 256, 4, 1, false}, {128, 256, 4, 2, false}, {256, 128, 4, 2, false}, {256, 128, 4, 1, false}, {128, 192, 4, 1, false},
+                              {128, 192, 4, 2, false}, {128, 192, 4, 1, true},  {128, 192, 4, 2, true},  {128, 224, 4, 1, false}, {128, 160, 5, 1, false},
                               {128, 128, 6, 1, true},  {128, 128, 6, 2, true},  {128, 128, 6, 1, false}, {128, 128, 6, 2, false}, {64, 256, 5, 1, true},
-                              {64, 256, 5, 2, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},   {128, 64, 6, 1, true},   {128, 64, 6, 1, false},
-                              {64, 64, 6, 1, true},    {64, 192, 6, 1, true}};
+                              {64, 256, 5, 2, true},   {64, 224, 5, 1, true},   {64, 160, 6, 1, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},
+                              {128, 96, 6, 1, true},   {128, 64, 6, 1, true},   {128, 64, 6, 1, false},  {64, 64, 6, 1, true},    {192, 192, 4, 1, false},
+                              {192, 128, 4, 1, false}, {192, 192, 4, 2, false}, {192, 160, 4, 1, false}, {64, 192, 6, 1, true}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
-    if (t.cluster > 1 && size.m <= t.bm) continue;
+    if ((t.cluster > 1 && size.m <= t.bm) || !limits.take(t)) continue;
     all.push_back({estimate_hopper(size, t, target), str(t)});
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  const size_t count = level <= 0 ? 1 : level == 1 ? 2 : level == 2 ? 4 : level == 3 ? 10 : 20;
+  const size_t count = level <= 0 ? 1 : level == 1 ? 2 : level == 2 ? 4 : level == 3 ? 12 : 40;
   std::vector<Config> configs;
   for (size_t i = 0; i < std::min(count, all.size()); ++i) configs.push_back(all[i].second);
   return configs;

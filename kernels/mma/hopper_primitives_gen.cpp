@@ -31,11 +31,14 @@ TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0,
       ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2), "h"((unsigned short)((1 << TGH_CLUSTER) - 1)) : "memory");
 }
 TGM_DEV void tgh_prefetch(const tgh_map& map) { asm volatile("prefetch.tensormap [%0];" ::"l"((unsigned long long)&map) : "memory"); }
+/* What this thread wrote to shared memory is seen by warpgroup instructions after the next barrier. */
+TGM_DEV void tgh_publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 TGM_DEV void tgh_fence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 TGM_DEV void tgh_commit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
 template <int N> TGM_DEV void tgh_pending() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory"); }
-TGM_DEV void tgh_few_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 40;"); }
-TGM_DEV void tgh_many_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 232;"); }
+/* A block has what it was launched with, and waits forever for more: a warpgroup that loads leaves its registers to the TGH_GROUPS that multiply. */
+TGM_DEV void tgh_few_registers() { asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(TGH_GROUPS == 2 ? 40 : 32)); }
+TGM_DEV void tgh_many_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(TGH_GROUPS == 2 ? 232 : 160)); }
 /* The two warpgroups that multiply take turns: one waits until the other has given it the turn. */
 TGM_DEV void tgh_await_turn(int consumer) { asm volatile("barrier.cta.sync %0, 256;" ::"r"(1 + consumer) : "memory"); }
 TGM_DEV void tgh_give_turn(int consumer) { asm volatile("barrier.cta.arrive %0, 256;" ::"r"(1 + consumer) : "memory"); }
@@ -57,30 +60,40 @@ TGM_DEV unsigned long long tgh_descriptor(unsigned at, unsigned next) {
 )CUDA";
 }
 
-std::string wgmma_text(int columns, const std::string& type, bool a_kmajor, bool b_kmajor) {
-  const int values = columns / 2;
+std::string wgmma_text(const WgmmaText& w) {
+  const int values = w.columns / 2;
   std::string d, operands;
   for (int i = 0; i < values; ++i) {
     d += (i ? ", %" : "%") + std::to_string(i);
     operands += std::string(i ? ", " : "") + "\"+f\"(d[" + std::to_string(i) + "])";
   }
-  const codegen::Vars vars = {{"columns", std::to_string(columns)},
-                              {"shape", "m64n" + std::to_string(columns) + "k16"},
-                              {"type", type},
+  auto operand = [&](int k) { return "%" + std::to_string(values + k); };
+  auto major = [](bool kmajor) { return kmajor ? "0" : "1"; };
+  const bool held = w.a_in_registers;
+  const codegen::Vars vars = {{"name", w.name},
+                              {"columns", std::to_string(w.columns)},
+                              {"shape", "m64n" + std::to_string(w.columns) + "k16"},
+                              {"type", w.type},
                               {"d", d},
-                              {"a", "%" + std::to_string(values)},
-                              {"b", "%" + std::to_string(values + 1)},
-                              {"majors", std::string(a_kmajor ? "0, " : "1, ") + (b_kmajor ? "0" : "1")},
+                              {"A", held ? "const unsigned* a" : "unsigned long long a"},
+                              {"a", held ? "{" + operand(0) + ", " + operand(1) + ", " + operand(2) + ", " + operand(3) + "}" : operand(0)},
+                              {"b", operand(held ? 4 : 1)},
+                              {"majors", (held ? "" : std::string(major(w.a_kmajor)) + ", ") + major(w.b_kmajor)},
                               {"operands", operands},
-                              {"emulated", std::to_string(columns) + ", " + (a_kmajor ? "true" : "false") + ", " + (b_kmajor ? "true" : "false")}};
+                              {"inputs", std::string(held ? "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])" : "\"l\"(a)") + ", \"l\"(b)"},
+                              {"emulated", std::string(held ? "rows_" : "") + w.type + "<" + std::to_string(w.columns) +
+                                               (held         ? ""
+                                                : w.a_kmajor ? ", true"
+                                                             : ", false") +
+                                               (w.b_kmajor ? ", true>" : ", false>")}};
   return codegen::fill(R"CUDA(
-/* d += the product of 64 rows and $columns columns over 16 values of k, both in shared memory; asynchronous. */
-TGM_DEV void tgh_multiply(float* d, unsigned long long a, unsigned long long b) {
+/* d += the product of 64 rows and $columns columns over 16 values of k; asynchronous. */
+TGM_DEV void $name(float* d, $A, unsigned long long b) {
 #ifdef TG_EMULATE
-  emu_wgmma_$type<$emulated>(d, a, b);
+  emu_wgmma_$emulated(d, a, b);
 #else
   asm volatile("{\n.reg .pred p;\nsetp.eq.u32 p, 0, 0;\nwgmma.mma_async.sync.aligned.$shape.f32.$type.$type {$d}, $a, $b, p, 1, 1, $majors;\n}"
-      : $operands : "l"(a), "l"(b));
+      : $operands : $inputs);
 #endif
 }
 )CUDA",

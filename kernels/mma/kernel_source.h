@@ -47,6 +47,7 @@ struct EpilogueTensor {
 struct Epilogue {
   Program program;
   DType acc = DType::F32;
+  int mains = 1;  // of the program's inputs: accumulators, `width` values of each one after the other
   std::vector<EpilogueTensor> extras, outs;
   int coords = 2;
   int vec = 1;
@@ -78,6 +79,8 @@ std::string assemble(const KernelParams& params, bool wide, const std::string& b
 bool needs_wide(const Problem& problem);
 /// Compiles and packs.
 StepSpec compile_step(const KernelSource& source, const Target& target);
+/// "1.000000000e-05f".
+std::string float_literal(double value);
 /// "tile=128x64 stages=3": the value of a key, or "".
 std::string config_value(const std::string& config, const std::string& key);
 std::vector<int> config_ints(const std::string& config, const std::string& key);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <cstdio>
 
 #include "common/error.h"
 #include "kernels/api/program.h"
@@ -86,6 +87,12 @@ StepSpec compile_step(const KernelSource& source, const Target& target) {
   spec.blobs.push_back(compile_cubin(source.text, target.arch(), {}));
   spec.workspace = source.workspace;
   return spec;
+}
+
+std::string float_literal(double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.9ef", value);
+  return text;
 }
 
 std::string config_value(const std::string& config, const std::string& key) {

@@ -39,6 +39,7 @@ struct CudaLists {
     add_cudnn_matmul_tactics(list);
     add_matmul_cuda_tactics(list);
   }
+  void operator()(const GatedMatMul&) { add_gated_matmul_cuda_tactics(list); }
   void operator()(const Conv&) {
     add_cudnn_conv_tactics(list);
     add_cublaslt_conv_tactics(list);

@@ -53,6 +53,7 @@ inline void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int 
 }
 inline void tgh_load_all(unsigned, const tgh_map&, unsigned, int, int, int) { emu::fail("clusters are not emulated"); }
 inline void tgh_prefetch(const tgh_map&) {}
+inline void tgh_publish() {}
 inline void tgh_fence() {}
 inline void tgh_commit() {}
 template <int N>
@@ -90,4 +91,25 @@ void emu_wgmma_f16(float* d, unsigned long long a, unsigned long long b) {
 template <int COLUMNS, bool A_KMAJOR, bool B_KMAJOR>
 void emu_wgmma_bf16(float* d, unsigned long long a, unsigned long long b) {
   emu_wgmma<COLUMNS, A_KMAJOR, B_KMAJOR>(d, a, b, emu::bf16_value);
+}
+/// With the rows of a in the registers of mma.sync: eight columns at a time.
+template <int COLUMNS, bool B_KMAJOR>
+void emu_wgmma_rows(float* d, const unsigned* a, unsigned long long b, void (*mma)(float*, const unsigned*, const unsigned*)) {
+  const int lane = emu::self->lane;
+  for (int n = 0; n < COLUMNS; n += 8) {
+    unsigned fragment[2];
+    for (int half = 0; half < 2; ++half) {
+      const int k = lane % 4 * 2 + half * 8, column = n + lane / 4;
+      fragment[half] = emu_tile_bits(b, B_KMAJOR, column, k) | emu_tile_bits(b, B_KMAJOR, column, k + 1) << 16;
+    }
+    mma(d + n / 2, a, fragment);
+  }
+}
+template <int COLUMNS, bool B_KMAJOR>
+void emu_wgmma_rows_f16(float* d, const unsigned* a, unsigned long long b) {
+  emu_wgmma_rows<COLUMNS, B_KMAJOR>(d, a, b, tgm_mma_f16);
+}
+template <int COLUMNS, bool B_KMAJOR>
+void emu_wgmma_rows_bf16(float* d, const unsigned* a, unsigned long long b) {
+  emu_wgmma_rows<COLUMNS, B_KMAJOR>(d, a, b, tgm_mma_bf16);
 }

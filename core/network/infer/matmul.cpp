@@ -19,6 +19,21 @@ Types infer_one(const MatMul& op, Inputs in) {
   return {plain(op.type, std::move(out))};
 }
 
+Types infer_one(const GatedMatMul& op, Inputs in) {
+  USER_CHECK(op.epilogue.inputs.size() >= 2 && op.epilogue.outputs.size() == 1, "two products need an epilogue with one output that joins them");
+  Check(in).inputs(1 + op.epilogue.inputs.size()).same_dtype(3).rank_at_least(2, 0).rank(2, 1);
+  const Shape &a = in[0].shape, &b = in[1].shape;
+  const Dim &k = b[op.trans_b ? 1 : 0], &n = b[op.trans_b ? 0 : 1];
+  USER_CHECK(may_equal(a.back(), k), "inner sizes " << a.back() << " and " << k << " differ (" << str(a) << " times " << str(b) << ")");
+  check_same_shape(in[2].shape, b, "the second matrix");
+  Shape out(a.begin(), a.end() - 1);
+  out.push_back(n);
+  const Inputs extra = in.subspan(3);
+  check_program(op.epilogue, "epilogue", 2, extra);
+  for (size_t q = 0; q < extra.size(); ++q) check_broadcasts_to(extra[q].shape, out, "epilogue input i" + std::to_string(2 + q));
+  return {plain(op.type, std::move(out))};
+}
+
 namespace {
 
 /// in: q, k, v.

@@ -87,12 +87,15 @@ struct Tensors {
   }
 };
 
-/// Compares every output element with epilogue(main(index), extras from input `first_extra`); returns the first difference, or "".
+inline std::vector<double> as_list(double main) { return {main}; }
+inline std::vector<double> as_list(std::vector<double> mains) { return mains; }
+
+/// Compares every output element with epilogue(main(index), extras from input `first_extra`), main one value or several; returns the first difference, or "".
 template <class MAIN>
 std::string compare(Tensors& t, const Program& epilogue, size_t first_extra, double tolerance, MAIN main) {
   for (int64_t l = 0; l < t.out[0].count(); ++l) {
     const std::vector<int64_t> i = t.out[0].index(l);
-    std::vector<double> in{main(i)}, out(std::max<size_t>(1, t.out.size()));
+    std::vector<double> in = as_list(main(i)), out(std::max<size_t>(1, t.out.size()));
     for (size_t k = first_extra; k < t.in.size(); ++k) in.push_back(t.in[k].broadcast(i));
     if (epilogue.empty())
       out[0] = in[0];
@@ -140,12 +143,14 @@ struct NamedSource {
   mma::KernelSource source;
 };
 std::vector<NamedSource> matmul_sources();
+std::vector<NamedSource> gated_matmul_sources();
 std::vector<NamedSource> conv_sources();
 std::vector<NamedSource> attention_sources();
 std::vector<NamedSource> attention_gradient_sources();
 
 /// Empty, or the first difference from the float64 reference.
 std::string check_matmul(const Problem& p, const mma::KernelSource& source);
+std::string check_gated_matmul(const Problem& p, const mma::KernelSource& source);
 std::string check_conv(const Problem& p, const mma::KernelSource& source);
 std::string check_attention(const Problem& p, const mma::KernelSource& source);
 

@@ -101,6 +101,8 @@ std::vector<MatMulCase> matmul_cases() {
                  "wgmma tile=128x256 stages=2 cluster=1 alternate=0"});
   all.push_back({"wgmma_odd_columns", product(op(false, true), {dense(H, "[66,64]"), dense(H, "[131,64]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=128x128 stages=2 cluster=1 alternate=1"});
+  all.push_back({"wgmma_three_groups", product(op(false, true, gelu), {dense(H, "[390,72]"), dense(H, "[136,72]"), dense(H, "[136]")}, {dense(H, "[390,136]")}),
+                 "wgmma tile=192x64 stages=2 cluster=1 alternate=0"});
   all.push_back({"wgmma_m_major",
                  product(op(true, false, two), {dense(H, "[72,136]"), dense(H, "[72,64]"), dense(H, "[64]"), dense(H, "[136,64]")},
                          {dense(H, "[136,64]"), dense(F, "[136,64]")}),

@@ -38,7 +38,7 @@ int generate_all(const Problem& p, const TacticList& tactics, bool compile) {
   return supporting;
 }
 
-void check_list(const std::string& family, void (*add)(TacticList&)) {
+void check_list(const std::string& family, void (*add)(TacticList&), int least = 20) {
   TacticList tactics;
   add(tactics);
   std::ifstream file(std::string(TUYERE_SOURCE_DIR) + "/tests/kernels_gpu/problems_" + family + ".txt");
@@ -54,10 +54,11 @@ void check_list(const std::string& family, void (*add)(TacticList&)) {
     ASSERT_NO_THROW(p = parse_problem(line));
     EXPECT_GE(generate_all(p, tactics, compile), 1);
   }
-  EXPECT_GT(count, 20);
+  EXPECT_GT(count, least);
 }
 
 TEST(Problems, MatMul) { check_list("matmul", add_matmul_cuda_tactics); }
+TEST(Problems, GatedMatMul) { check_list("gated_matmul", add_gated_matmul_cuda_tactics, 10); }
 TEST(Problems, Conv) { check_list("conv", add_conv_cuda_tactics); }
 TEST(Problems, Attention) { check_list("attention", add_attention_cuda_tactics); }
 

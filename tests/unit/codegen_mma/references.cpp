@@ -41,6 +41,22 @@ std::string check_matmul(const Problem& p, const mma::KernelSource& source) {
   });
 }
 
+std::string check_gated_matmul(const Problem& p, const mma::KernelSource& source) {
+  const GatedMatMul& op = std::get<GatedMatMul>(p.op);
+  Tensors t(p, p.hints, 9);
+  emulate(source, p, t);
+  const int64_t depth = t.in[0].shape.back();
+  return compare(t, op.epilogue, 3, product_tolerance(p, depth), [&](const std::vector<int64_t>& i) {
+    std::vector<int64_t> at = i;
+    std::vector<double> sums(2);
+    for (int64_t k = 0; k < depth; ++k) {
+      at.back() = k;
+      for (size_t q = 0; q < 2; ++q) sums[q] += t.in[0].get(at) * (op.trans_b ? t.in[1 + q].get({i.back(), k}) : t.in[1 + q].get({k, i.back()}));
+    }
+    return sums;
+  });
+}
+
 std::string check_conv(const Problem& p, const mma::KernelSource& source) {
   const Conv& op = std::get<Conv>(p.op);
   Tensors t(p, p.hints, 11);
