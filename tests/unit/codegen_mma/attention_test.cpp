@@ -131,8 +131,9 @@ std::vector<AttentionCase> logsumexp_cases() {
 /// Of the warpgroup instructions: one and two groups, several tiles of keys, heads that fill their panels or not.
 std::vector<AttentionCase> wgmma_cases() {
   const auto shape = [](int queries, int keys, int splits = 1, bool pack = false) { return FlashShape{queries, keys, queries / 16, 2, splits, pack, true}; };
-  const TensorDesc half = packed(H, "[1,2,70,64]"), deep = dense(B, "[1,1,70,128]");
+  const TensorDesc half = packed(H, "[1,2,70,64]"), deep = dense(B, "[1,1,70,128]"), shallow = dense(B, "[1,2,40,16]");
   return {
+      {"wgmma_shallow", {shallow, shallow, shallow}, {shallow}, false, shape(64, 32), {}},
       {"wgmma", {packed(H, "[1,2,37,64]"), packed(H, "[1,2,50,64]"), packed(H, "[1,2,50,64]")}, {packed(H, "[1,2,37,64]")}, false, shape(64, 32), {}},
       {"wgmma_deep_causal", {deep, deep, deep}, {deep}, true, shape(128, 48), {}},
       {"wgmma_half_a_panel", {dense(B, "[2,4,40,32]"), dense(B, "[2,2,40,32]"), dense(B, "[2,2,40,80]")}, {packed(B, "[2,4,40,80]")}, true, shape(64, 64), {}},
