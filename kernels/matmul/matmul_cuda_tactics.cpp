@@ -148,7 +148,8 @@ class Gemv : public mma::KernelTactic {
 
 class GenericMatMul : public mma::KernelTactic {
  public:
-  std::string_view name() const override { return "own.matmul.generic"; }
+  explicit GenericMatMul(bool gated) : gated_(gated) {}
+  std::string_view name() const override { return gated_ ? "own.gated_matmul.generic" : "own.matmul.generic"; }
   double estimate(const Problem& p, const Target& target, const Config&) const override {
     const double rate = p.in[0].dtype == DType::F32 || bits(p.in[0].dtype) == 16 ? 8e12 : 3e12;
     const mma::GemmSize size = matmul::gemm_size(p, matmul::view(p));
@@ -159,7 +160,14 @@ class GenericMatMul : public mma::KernelTactic {
   mma::KernelSource generate(const Problem& p, const Target& target, const Config&) const override { return matmul::generic_source(p, target); }
 
  protected:
-  Support accepts(const Problem& p, const Target&) const override { return matmul_shape(p); }
+  Support accepts(const Problem& p, const Target&) const override {
+    if (!gated_) return matmul_shape(p);
+    REQUIRE(std::holds_alternative<GatedMatMul>(p.op), kOtherOperator);
+    return Support::yes();
+  }
+
+ private:
+  bool gated_;
 };
 
 }  // namespace
@@ -170,12 +178,12 @@ void add_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperMatMul);
   list.push_back(std::make_unique<StreamedMatMul>());
   list.push_back(std::make_unique<Gemv>());
-  list.push_back(std::make_unique<GenericMatMul>());
+  list.push_back(std::make_unique<GenericMatMul>(false));
 }
 
 void add_gated_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperGatedMatMul);
-  ADD_TACTIC(list, GenericGatedMatMul);
+  list.push_back(std::make_unique<GenericMatMul>(true));
 }
 
 }  // namespace tuyere

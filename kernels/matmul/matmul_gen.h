@@ -20,10 +20,8 @@ struct GemvShape {
   int warps = 4, splits = 1, columns = 1;
 };
 mma::KernelSource gemv_source(const Problem& problem, const Target& target, const GemvShape& shape);
-/// Every type and layout: 32 x 32 tiles in plain arithmetic.
+/// Every type and layout, also of gated units: 64 x 64 tiles in plain arithmetic.
 mma::KernelSource generic_source(const Problem& problem, const Target& target);
-/// GatedMatMul problems of every layout.
-mma::KernelSource gated_generic_source(const Problem& problem, const Target& target);
 
 /// The narrow side of a gemv: rows after `swapped` exchanged the operands, 0 when neither side is narrow.
 int gemv_rows(const View& view, bool* swapped);

@@ -69,6 +69,7 @@ View view(const Problem& problem) {
   v.a.row = ca[sizes.size() - 2];
   v.a.batch.assign(ca.begin(), ca.end() - 2);
   v.b.batch.assign(cb.begin(), cb.end() - 2);
+  if (v.b2) v.b2->batch = v.b.batch;
   return v;
 }
 

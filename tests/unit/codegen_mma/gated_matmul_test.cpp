@@ -35,7 +35,7 @@ mma::KernelSource generate_gated(const GatedCase& c) {
   Target small = kHopper;
   small.multiprocessors = 2;  // several tiles per block
   mma::KernelSource source =
-      std::string(c.tile) == "generic" ? matmul::gated_generic_source(problem, kHopper) : matmul::wgmma_source(problem, small, mma::parse_hopper_tile(c.tile));
+      std::string(c.tile) == "generic" ? matmul::generic_source(problem, kHopper) : matmul::wgmma_source(problem, small, mma::parse_hopper_tile(c.tile));
   source.text.insert(0, codegen::rough_text(problem));
   return source;
 }
