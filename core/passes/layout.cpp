@@ -8,7 +8,7 @@
 // one copy, which all its readers share. Views get the order their memory has, so that copies placement makes of them have it too.
 // On CUDA targets weights get a copy in channels-last order, which is evaluated in the weight program when they are constant, and their gradients are written
 // in that order: libraries have fast kernels for three tensors in one order. The layouts of inputs and outputs of a body are promises to the caller and stay:
-// outputs are copied back. See tests/unit/passes/layout.cpp
+// outputs are copied back, unless their kernel writes any order. See tests/unit/passes/layout.cpp
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -21,7 +21,7 @@ namespace {
 
 class LayoutPass {
  public:
-  LayoutPass(Network& net, int body, bool order_weights) : net_(net), body_(body), order_weights_(order_weights) {}
+  LayoutPass(Network& net, int body, bool cuda) : net_(net), body_(body), cuda_(cuda) {}
 
   bool run() {
     net_.sort(body_);
@@ -90,7 +90,7 @@ class LayoutPass {
     // A transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
     if (transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
     want_channels_last(id, 0);
-    if (order_weights_ && !(transposed && is_constant(layer(id).inputs[1]))) order_weight(id);
+    if (cuda_ && !(transposed && is_constant(layer(id).inputs[1]))) order_weight(id);
     follow(layer(id), true);
   }
 
@@ -99,7 +99,7 @@ class LayoutPass {
     const int r = rank(layer(id).inputs[0]);
     if (r != 4 && r != 5) return;
     for (int slot = 0; slot < 2; ++slot) want_channels_last(id, slot);
-    if (order_weights_) follow(layer(id), true);
+    if (cuda_) follow(layer(id), true);
   }
 
   void follow(const Layer& here, bool channels_last) {
@@ -173,6 +173,12 @@ class LayoutPass {
     if (permute && permute->perm.back() == 3) set_layout(out, Layout{{permute->perm.begin(), permute->perm.end()}, 1, 1});
   }
 
+  /// On a GPU a group norm turns images while it writes them.
+  bool writes_any_order(const Op& op) const {
+    const auto* norm = std::get_if<Norm>(&op);
+    return cuda_ && norm && norm->kind == NormKind::group;
+  }
+
   void keep_promises(const std::vector<TensorId>& outputs, const std::vector<Layout>& promised) {
     for (size_t k = 0; k < outputs.size(); ++k) {
       const TensorId now = outputs[k];
@@ -180,7 +186,7 @@ class LayoutPass {
       TensorId& slot = net_.bodies[body_].outputs[k];
       const Layer* producer = net_.producer(now, body_);
       const bool alone = net_.uses(now, body_) == 1 && producer->outputs.size() == 1;
-      if (alone && (is_any_of<Pointwise, Softmax>(producer->op) || group(producer->op) == OpGroup::view)) {
+      if (alone && (is_any_of<Pointwise, Softmax>(producer->op) || writes_any_order(producer->op) || group(producer->op) == OpGroup::view)) {
         set_layout(now, promised[k]);
         continue;
       }
@@ -194,7 +200,7 @@ class LayoutPass {
 
   Network& net_;
   int body_;
-  bool order_weights_;
+  bool cuda_;
   bool changed_ = false;
   std::vector<bool> constant_;
   std::map<std::pair<TensorId, std::string>, TensorId> copies_;

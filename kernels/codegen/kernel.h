@@ -36,7 +36,9 @@ class Kernel {
   std::string body, preamble;
   std::array<Dim, 3> grid{1, 1, 1};
   int threads = 256;
-  int min_blocks = 0;  // per multiprocessor, 0: left to the compiler
+  int min_blocks = 0;    // per multiprocessor, 0: left to the compiler
+  int shared_bytes = 0;  // dynamic
+  int cluster = 1;       // blocks along x
 
  private:
   std::string name_;

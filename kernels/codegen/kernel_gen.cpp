@@ -78,6 +78,8 @@ KernelLaunch Kernel::launch(int blob) const {
   out.kernel = name_;
   out.grid = grid;
   out.block = {threads, 1, 1};
+  out.shared_bytes = shared_bytes;
+  out.cluster = cluster;
   out.args = args_;
   return out;
 }

@@ -22,7 +22,35 @@ RowPlan default_row_plan(const Rows& rows, int inputs, const Target& target, con
 /// Time relative to one read and one write at full bandwidth, when `rows` rows do not fill the device or are read again.
 double row_slowdown(const Rows& rows, const RowPlan& plan, const Target& target, const Symbols& hints);
 
-class RowWriter {
+/// Accesses of `vec` elements to tensors of rows: along the inner space, or along the outer one (vectors of neighbouring rows).
+class AccessWriter {
+ public:
+  AccessWriter(Kernel& kernel, const Rows& rows, int vec, bool along_outer)
+      : kernel_(kernel), rows_(rows), vec_(vec), along_outer_(along_outer), held_(rows.ops.size(), false) {}
+  virtual ~AccessWriter() = default;
+
+  std::string address(int t, bool writes);
+  /// Of the element that a whole row has of tensor t.
+  std::string row_address(int t, bool writes);
+  Mode mode(int t) const { return mode_of(rows_, t, vec_, along_outer_); }
+  /// Declares and loads array <name> of tensor t at the current access; nothing when the thread holds it already.
+  std::string load(int t, const std::string& name);
+  std::string load_into(int t, const std::string& target);
+  /// Stores array <name>[vec].
+  virtual std::string store(int t, const std::string& name);
+  std::string count() { return kernel_.value(numel(rows_.inner.size)); }
+
+ protected:
+  std::string stride(int t);
+  Kernel& kernel_;
+  const Rows& rows_;
+  int vec_;
+  bool along_outer_;
+  std::vector<bool> held_;
+  std::vector<std::string> oc_, rc_;
+};
+
+class RowWriter : public AccessWriter {
  public:
   RowWriter(Kernel& kernel, const Rows& rows, const RowPlan& plan);
 
@@ -33,25 +61,11 @@ class RowWriter {
   void close();
   /// Declares the coordinates of access r.
   void coordinates();
-  std::string address(int t, bool writes);
-  /// Of the element that a whole row has of tensor t.
-  std::string row_address(int t, bool writes);
-  Mode mode(int t) const { return mode_of(rows_, t, plan_.vec, false); }
-  /// Declares and loads array <name> of tensor t at access r.
-  std::string load(int t, const std::string& name);
-  std::string load_into(int t, const std::string& target);
-  /// Stores array <name>[vec].
-  std::string store(int t, const std::string& name);
-  std::string count() { return kernel_.value(numel(rows_.inner.size)); }
   std::string steps() { return kernel_.value(numel(inner_)); }
 
  private:
-  std::string stride(int t);
-  Kernel& kernel_;
-  const Rows& rows_;
   RowPlan plan_;
   std::vector<Dim> inner_;
-  std::vector<std::string> oc_, rc_;
 };
 
 }  // namespace tuyere::codegen

@@ -42,7 +42,8 @@ double row_slowdown(const Rows& rows, const RowPlan& plan, const Target& target,
   return std::max(1.0, wanted / std::max(threads, 1.0) * (plan.keep > 0 ? 0.5 : 1.0)) * (plan.keep > 0 ? 1.0 : 1.5);
 }
 
-RowWriter::RowWriter(Kernel& kernel, const Rows& rows, const RowPlan& plan) : kernel_(kernel), rows_(rows), plan_(plan), inner_(rows.inner.size) {
+RowWriter::RowWriter(Kernel& kernel, const Rows& rows, const RowPlan& plan)
+    : AccessWriter(kernel, rows, plan.vec, false), plan_(plan), inner_(rows.inner.size) {
   if (plan_.vec > 1) inner_.back() = floordiv(inner_.back(), plan_.vec);
 }
 
@@ -77,20 +78,25 @@ void RowWriter::coordinates() {
   }
 }
 
-std::string RowWriter::address(int t, bool writes) {
+std::string AccessWriter::address(int t, bool writes) {
   return pointer(kernel_, rows_.ops[t], writes) + " + " + offset(kernel_, rows_.outer.strides[t], oc_) + " + " + offset(kernel_, rows_.inner.strides[t], rc_);
 }
 
-std::string RowWriter::row_address(int t, bool writes) { return pointer(kernel_, rows_.ops[t], writes) + " + " + offset(kernel_, rows_.outer.strides[t], oc_); }
+std::string AccessWriter::row_address(int t, bool writes) {
+  return pointer(kernel_, rows_.ops[t], writes) + " + " + offset(kernel_, rows_.outer.strides[t], oc_);
+}
 
-std::string RowWriter::stride(int t) { return rows_.inner.rank() ? kernel_.value(rows_.inner.strides[t].back()) : "0"; }
+std::string AccessWriter::stride(int t) {
+  const Space& along = along_outer_ ? rows_.outer : rows_.inner;
+  return along.rank() ? kernel_.value(along.strides[t].back()) : "0";
+}
 
-std::string RowWriter::load_into(int t, const std::string& target) { return load_text(rows_.ops[t], mode(t), plan_.vec, target, address(t, false), stride(t)); }
+std::string AccessWriter::load_into(int t, const std::string& target) { return load_text(rows_.ops[t], mode(t), vec_, target, address(t, false), stride(t)); }
 
-std::string RowWriter::load(int t, const std::string& name) { return declare_text(rows_.ops[t], mode(t), plan_.vec, name) + load_into(t, name); }
+std::string AccessWriter::load(int t, const std::string& name) { return held_[t] ? "" : declare_text(rows_.ops[t], mode(t), vec_, name) + load_into(t, name); }
 
-std::string RowWriter::store(int t, const std::string& name) {
-  const Vars vars = {{"V", std::to_string(plan_.vec)}, {"at", address(t, true)}, {"n", name}, {"stride", stride(t)}};
+std::string AccessWriter::store(int t, const std::string& name) {
+  const Vars vars = {{"V", std::to_string(vec_)}, {"at", address(t, true)}, {"n", name}, {"stride", stride(t)}};
   if (mode(t) == Mode::vector) return fill("    tg_store<$V>($at, $n);\n", vars);
   return fill("#pragma unroll\n    for (int j = 0; j < $V; ++j) ($at)[(idx)j * $stride] = $n[j];\n", vars);
 }

@@ -113,6 +113,7 @@ class LoopNorm final : public NormTactic {
 }  // namespace
 
 void add_norm_cuda_tactics(TacticList& list) {
+  ADD_TACTIC(list, PanelNorm);
   list.push_back(std::make_unique<RegisterNorm>());
   list.push_back(std::make_unique<SplitNorm>());
   list.push_back(std::make_unique<LoopNorm>());

@@ -24,11 +24,44 @@ class NormWriter {
  public:
   NormWriter(const NormForm& f, const RowPlan& plan, int workspace) : f_(f), plan_(plan), workspace_(workspace) {}
 
+  /// Of what it holds of a group, every thread has mean and squares in two passes; only those are merged.
+  Kernel panel(const PanelForm& form, const PanelPlan& panel) {
+    Kernel k = make("norm_panel");
+    PanelWriter w(k, form, panel);
+    const std::string each = std::to_string(panel.vec / w.statistics());
+    Vars vars = common(w);
+    vars.insert(vars.end(), {{"W", std::to_string(w.statistics())}, {"each", each}});
+    w.begin(f_.out);
+    w.load_panel();
+    k.add("  Stats part[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    T n = 0, sum = 0;\n", vars);
+    const auto over_group = [&](const char* text) {
+      w.open();
+      k.add("#pragma unroll\n    for (int j = w * $each; j < (w + 1) * $each; ++j) {\n", vars);
+      const std::string x = value(k, w.elements());
+      k.add(text, {{"x", x}});
+      k.add("    }\n");
+      w.close();
+    };
+    over_group("    n += (T)1; sum += $x;\n");
+    k.add("    part[w].n = n;\n    part[w].mean = n > 0 ? sum / n : (T)0;\n    T squares = 0;\n");
+    over_group("    const T d = $x - part[w].mean; squares += d * d;\n");
+    k.add("    part[w].m2 = squares;\n  }\n");
+    w.merge("Stats");
+    k.add("  T mean[$W], rstd[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    mean[w] = total[w].mean;\n", vars);
+    k.add("    rstd[w] = (T)1 / sqrt(total[w].m2 / total[w].n + (T)$eps);\n  }\n", vars);
+    w.open();
+    finish(k, w, w.elements(), "", "mean[j / " + each + "]", "rstd[j / " + each + "]");
+    w.close();
+    w.end(f_.out);
+    return k;
+  }
+
   Kernel registers() {
     Kernel k = make("norm");
     RowWriter w(k, f_.rows, plan_);
     w.begin();
-    const Vars vars = common(w);
+    Vars vars = common(w);
+    vars.push_back({"n", w.steps()});
     for (int t = 0; t < f_.inputs; ++t) k.body += declare_text(f_.rows.ops[t], w.mode(t), plan_.vec, name("a", t), "[" + std::to_string(plan_.keep) + "]");
     k.add("  T v[$E][$V];\n", vars);
     w.open(true);
@@ -39,7 +72,7 @@ class NormWriter {
         "  Sum sum = {0};\n#pragma unroll\n  for (int e = 0; e < $E; ++e)\n#pragma unroll\n  for (int j = 0; j < $V; ++j) {\n    v[e][j] = 0;\n    if (live && "
         "ry + (idx)e * $ty < $n) {\n",
         vars);
-    k.add("    v[e][j] = $x;\n    sum.v += $term;\n    }\n  }\n", {{"x", value(k, w, "[e]")}, {"term", f_.rms ? "v[e][j] * v[e][j]" : "v[e][j]"}});
+    k.add("    v[e][j] = $x;\n    sum.v += $term;\n    }\n  }\n", {{"x", value(k, elements(w, "[e]"))}, {"term", f_.rms ? "v[e][j] * v[e][j]" : "v[e][j]"}});
     k.add("  __shared__ Sum shared[$warps];\n  const T total = tg_group_merge<$ty>(sum, shared).v;\n", vars);
     if (f_.rms) {
       k.add("  const T rstd = (T)1 / sqrt(total / (T)$count + (T)$eps);\n", vars);
@@ -57,7 +90,7 @@ class NormWriter {
     put_statistics(k, w);
     w.open(true);
     w.coordinates();
-    finish(k, w, "v[e][j]", "[e]");
+    finish(k, w, elements(w, "[e]"), "v[e][j]");
     w.close();
     return k;
   }
@@ -87,7 +120,7 @@ class NormWriter {
     w.open(false);
     load_all(k, w);
     k.add("    T x_[$V];\n    T sum = 0;\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", common(w));
-    k.add("    x_[j] = $x;\n    sum += $term;\n    }\n", {{"x", value(k, w, "")}, {"term", f_.rms ? "x_[j] * x_[j]" : "x_[j]"}});
+    k.add("    x_[j] = $x;\n    sum += $term;\n    }\n", {{"x", value(k, elements(w, ""))}, {"term", f_.rms ? "x_[j] * x_[j]" : "x_[j]"}});
     if (f_.rms)
       k.add("    acc.n += $V; acc.m2 += sum;\n", common(w));
     else
@@ -121,14 +154,13 @@ class NormWriter {
     return k;
   }
 
-  Vars common(RowWriter& w) const {
+  Vars common(AccessWriter& w) const {
     char eps[32];
     std::snprintf(eps, sizeof eps, "%.17g", f_.eps);
     return {{"E", std::to_string(plan_.keep)},
             {"V", std::to_string(plan_.vec)},
             {"ty", std::to_string(plan_.ty)},
             {"warps", std::to_string(std::max(plan_.ty / 32, 1))},
-            {"n", w.steps()},
             {"count", w.count()},
             {"eps", eps},
             {"split", std::to_string(plan_.split)}};
@@ -144,11 +176,16 @@ class NormWriter {
     for (int t = 0; t < f_.inputs; ++t) k.body += w.load(t, name("a", t));
   }
 
-  /// Computes prologue output 0 of element j; results_ has all of them.
-  std::string value(Kernel& k, RowWriter& w, const std::string& suffix) {
-    std::vector<std::string> elements;
-    for (int t = 0; t < f_.inputs; ++t) elements.push_back(element(name("a", t) + suffix, w.mode(t)));
-    results_ = emit_program(f_.prologue, f_.rows.ops, elements, "t", k.body);
+  /// Element j of the prologue's inputs in arrays a<t><suffix>.
+  std::vector<std::string> elements(const RowWriter& w, const std::string& suffix) const {
+    std::vector<std::string> out;
+    for (int t = 0; t < f_.inputs; ++t) out.push_back(element(name("a", t) + suffix, w.mode(t)));
+    return out;
+  }
+
+  /// Computes prologue output 0 of these elements; results_ has all of them.
+  std::string value(Kernel& k, const std::vector<std::string>& from) {
+    results_ = emit_program(f_.prologue, f_.rows.ops, from, "t", k.body);
     return "(T)(" + results_[0] + ")";
   }
 
@@ -157,7 +194,7 @@ class NormWriter {
     w.open(false);
     load_all(k, w);
     k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", common(w));
-    k.add("    const T x = $x;\n    $sum.v += $term;\n    }\n", {{"x", value(k, w, "")}, {"sum", result + "_sum"}, {"term", term}});
+    k.add("    const T x = $x;\n    $sum.v += $term;\n    }\n", {{"x", value(k, elements(w, ""))}, {"sum", result + "_sum"}, {"term", term}});
     w.close();
     k.add("  const T $r = tg_group_merge<$ty>($sum, shared).v;\n", {{"r", result}, {"ty", std::to_string(plan_.ty)}, {"sum", result + "_sum"}});
   }
@@ -173,21 +210,22 @@ class NormWriter {
     put_statistics(k, w);
     w.open(false);
     load_all(k, w);
-    finish(k, w, "", "");
+    finish(k, w, elements(w, ""));
     w.close();
   }
 
-  /// Result of one access. `kept`: the expression of x when it is in registers; otherwise it is computed from a<k><suffix>.
-  void finish(Kernel& k, RowWriter& w, const std::string& kept, const std::string& suffix) {
+  /// Result of one access. `kept`: the expression of x when it is in registers; otherwise it is computed from the inputs' elements.
+  void finish(Kernel& k, AccessWriter& w, const std::vector<std::string>& from, const std::string& kept = "", const std::string& mean = "mean",
+              const std::string& rstd = "rstd") {
     const std::string v = std::to_string(plan_.vec);
     for (int t = f_.inputs; t < f_.out; ++t) k.body += w.load(t, name("b", t));
     for (int t = 0; t < f_.outputs; ++t) k.add("    $s y$t[$V];\n", {{"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"t", std::to_string(t)}, {"V", v}});
     k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", {{"V", v}});
     std::string x = kept;
-    if (kept.empty() || f_.outputs > 1) x = value(k, w, suffix);
+    if (kept.empty() || f_.outputs > 1) x = value(k, from);
     if (!kept.empty()) x = kept;
     auto operand_value = [&](int t) { return "tg_cvt<T>(" + element(name("b", t), w.mode(t)) + ")"; };
-    std::string y = f_.rms ? x + " * rstd" : "(" + x + " - mean) * rstd";
+    std::string y = f_.rms ? x + " * " + rstd : "(" + x + " - " + mean + ") * " + rstd;
     if (f_.weight >= 0) y += " * " + operand_value(f_.weight);
     if (f_.bias >= 0) y += " + " + operand_value(f_.bias);
     k.add("    const T normed = $y;\n", {{"y", y}});
@@ -234,7 +272,10 @@ std::vector<Dim> parameter_strides(const Norm& op, const TensorDesc& desc, int r
 
 }  // namespace
 
-NormForm norm_form(const Problem& p) {
+namespace {
+
+/// The tensors of a norm, and their strides over the output's dims.
+NormForm norm_tensors(const Problem& p, std::vector<std::vector<Dim>>& strides) {
   const auto& op = std::get<Norm>(p.op);
   NormForm f;
   f.inputs = op.prologue.empty() ? 1 : static_cast<int>(op.prologue.inputs.size());
@@ -243,7 +284,7 @@ NormForm norm_form(const Problem& p) {
   f.prologue = op.prologue;
   f.epilogue = op.epilogue;
   f.real64 = program_type(op.prologue, p.in[0].dtype) == DType::F64;
-  Shape shape = p.out[0].shape;
+  const Shape& shape = p.out[0].shape;
   const int rank = static_cast<int>(shape.size()), inputs = static_cast<int>(p.in.size());
   int next = f.inputs;
   if (op.has_weight) f.weight = next++;
@@ -253,7 +294,6 @@ NormForm norm_form(const Problem& p) {
   f.out = inputs;
   f.outputs = static_cast<int>(p.out.size()) - (op.statistics ? 2 : 0);
   if (op.statistics) f.statistics = f.out + f.outputs;
-  std::vector<std::vector<Dim>> strides;
   for (int t = 0; t < inputs; ++t) {
     f.rows.ops.push_back(operand(p.in[t], t));
     strides.push_back(t == f.weight || t == f.bias ? parameter_strides(op, p.in[t], rank) : broadcast_strides(p.in[t], shape));
@@ -262,6 +302,28 @@ NormForm norm_form(const Problem& p) {
     f.rows.ops.push_back(operand(p.out[t], inputs + static_cast<int>(t)));
     strides.push_back(broadcast_strides(p.out[t], shape));
   }
+  return f;
+}
+
+/// The tensor in whose order a row is gone through: it is read up to three times, and written once.
+int read_order(const NormForm& f) {
+  for (int t = 0; t < f.inputs; ++t) {
+    const auto& strides = f.rows.inner.strides[t];
+    bool whole = true;
+    for (int d = 0; d < f.rows.inner.rank(); ++d) whole = whole && (!strides[d].is_const(0) || f.rows.inner.size[d].is_const(1));
+    if (whole) return t;
+  }
+  return f.out;
+}
+
+}  // namespace
+
+NormForm norm_form(const Problem& p) {
+  const auto& op = std::get<Norm>(p.op);
+  std::vector<std::vector<Dim>> strides;
+  NormForm f = norm_tensors(p, strides);
+  Shape shape = p.out[0].shape;
+  const int rank = static_cast<int>(shape.size());
   std::vector<int> outer, inner;
   if (op.kind == NormKind::group) {
     const Dim per_group = floordiv(shape[1], op.groups);
@@ -276,8 +338,27 @@ NormForm norm_form(const Problem& p) {
   f.rows.outer = select(all, outer);
   f.rows.inner = select(all, inner);
   normalize(f.rows.outer, f.out, p.hints);
-  normalize(f.rows.inner, f.out, p.hints);
+  normalize(f.rows.inner, read_order(f), p.hints);
   return f;
+}
+
+NormForm channel_norm_form(const Problem& p) {
+  std::vector<std::vector<Dim>> strides;
+  NormForm f = norm_tensors(p, strides);
+  const Space all = make_space(p.out[0].shape, strides);
+  std::vector<int> spatial;
+  for (int d = 2; d < all.rank(); ++d) spatial.push_back(d);
+  f.rows.outer = select(all, {0, 1});
+  f.rows.inner = select(all, spatial);
+  normalize(f.rows.inner, 0, p.hints);
+  return f;
+}
+
+PanelForm norm_panel_form(const NormForm& form, int64_t group) { return {form.rows, form.inputs, group, form.real64 ? 24 : 12}; }
+
+Generated norm_panel_kernel(const NormForm& form, int64_t group, const PanelPlan& plan) {
+  const RowPlan access{plan.vec};
+  return {{NormWriter(form, access, -1).panel(norm_panel_form(form, group), plan)}, 0};
 }
 
 Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_position) {

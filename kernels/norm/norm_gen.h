@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Generators of layer, RMS and group normalization.
 #pragma once
-#include "kernels/codegen/row_writer.h"
+#include "kernels/codegen/panel.h"
 
 namespace tuyere::codegen {
 
@@ -21,5 +21,11 @@ struct NormForm {
 NormForm norm_form(const Problem& problem);
 /// One kernel when plan.split is 1 (in registers when plan.keep > 0, else three passes); otherwise partial statistics, then the result.
 Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_position);
+
+/// The form of a group norm with the channels as neighbouring columns (vectors run along them).
+NormForm channel_norm_form(const Problem& problem);
+/// The form refers to `form`.
+PanelForm norm_panel_form(const NormForm& form, int64_t group);
+Generated norm_panel_kernel(const NormForm& form, int64_t group, const PanelPlan& plan);
 
 }  // namespace tuyere::codegen

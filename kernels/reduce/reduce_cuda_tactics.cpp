@@ -10,6 +10,8 @@ namespace {
 
 using namespace codegen;
 
+constexpr int kSharedBytes = 48 << 10;  // what a block has without asking
+
 class ReduceTactic : public CudaTactic {
  public:
   explicit ReduceTactic(bool column) : column_(column) {}
@@ -22,15 +24,20 @@ class ReduceTactic : public CudaTactic {
 
   std::vector<Config> configs(const Problem& problem, const Target& target, int level) const override {
     if (is_empty(problem)) return {""};
-    const ReducePlan best = default_plan(reduce_form(problem), target, problem.hints, column_);
+    const ReduceForm form = reduce_form(problem);
+    const ReducePlan best = default_plan(form, target, problem.hints, column_);
     std::vector<Config> out{str(best)};
     if (level < 3) return out;
-    auto consider = [&](ReducePlan p) {
+    auto consider = [&](const ReducePlan& p) {
       const int threads = p.tx * p.ty;
-      if (threads >= 32 && threads <= 1024 && (column_ ? threads * p.vec <= 2048 : p.ty <= 32 || p.tx == 1) &&
+      if (threads >= 32 && threads <= 1024 && (column_ ? threads * p.vec * accumulator_bytes(form) <= kSharedBytes : p.ty <= 32 || p.tx == 1) &&
           std::find(out.begin(), out.end(), str(p)) == out.end())
         out.push_back(str(p));
     };
+    // A block of a long reduction: threads, blocks per multiprocessor, accesses under way.
+    constexpr int kFilling[][3] = {{256, 4, 8}, {512, 2, 8}, {256, 8, 4}, {512, 4, 4}, {256, 2, 8}};
+    if (column_ || best.tx == 1)
+      for (const auto& [threads, blocks, unroll] : kFilling) consider(filling_plan(form, target, problem.hints, column_, threads, blocks, unroll));
     for (int factor : {2, 4})
       for (int direction : {0, 1, 2}) {
         ReducePlan p = best;
@@ -39,11 +46,14 @@ class ReduceTactic : public CudaTactic {
         if (direction == 2) p.ty *= factor;
         consider(p);
       }
-    if (const ReducePlan wide = wide_columns(reduce_form(problem), best); wide.vec > best.vec) {
-      consider(wide);
-      consider({true, wide.vec, wide.tx, wide.ty, wide.split * 2});
+    if (best.split == 1 && !column_) {
+      ReducePlan lanes = best;
+      for (int ty : {8, 16, 32, 128}) {
+        lanes.ty = ty;
+        lanes.tx = ty <= 32 ? 256 / ty : 1;
+        consider(lanes);
+      }
     }
-    for (int blocks : {4, 8}) consider(evened(reduce_form(problem), wide_columns(reduce_form(problem), best), blocks, target, problem.hints));
     ReducePlan warp = best;
     warp.ty = 32;
     warp.tx = column_ ? best.tx : 4;
@@ -58,26 +68,6 @@ class ReduceTactic : public CudaTactic {
   }
 
  private:
-  /// Whole 16-byte pieces per thread: fewer threads along the outputs, more along the sums.
-  ReducePlan wide_columns(const ReduceForm& form, ReducePlan plan) const {
-    const int vec = row_vector(form.rows, form.inputs, true);
-    if (!column_ || vec <= plan.vec || plan.tx < 2 || is_arg_or_var(form)) return plan;
-    plan.tx = plan.tx * plan.vec / vec > 0 ? plan.tx * plan.vec / vec : 1;
-    plan.ty = plan.ty * vec / plan.vec;
-    plan.vec = vec;
-    return plan;
-  }
-  /// Split so that each multiprocessor gets about `blocks` blocks: a few large ones leave many of them idle at the end.
-  ReducePlan evened(const ReduceForm& form, ReducePlan plan, int blocks, const Target& target, const Symbols& hints) const {
-    if (!column_) return plan;
-    const int64_t columns = std::max<int64_t>(hint(numel(form.rows.outer.size), hints) / plan.vec, 1), now = (columns + plan.tx - 1) / plan.tx;
-    const int64_t rounds = hint(numel(form.rows.inner.size), hints) / plan.ty, wanted = int64_t{blocks} * std::max(target.multiprocessors, 1);
-    plan.split = static_cast<int>(std::clamp<int64_t>((wanted + now - 1) / now, 1, std::clamp<int64_t>(rounds / 8, 1, 256)));
-    return plan;
-  }
-  /// Accumulators of several words: eight of them per thread do not fit the shared memory.
-  static bool is_arg_or_var(const ReduceForm& form) { return form.kind == "var" || form.kind == "argmax" || form.kind == "argmin"; }
-
   bool column_;
 };
 

@@ -40,12 +40,13 @@ const char* accumulator_text(const std::string& kind) {
        "  TGF_U void merge(const Acc& o) { const A t = n + o.n; if (t > 0) { const A d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * "
        "f; n = t; } }\n"
        "  TGF_U A get(F count) const { const A k = count - (A)$correction; return m2 / (k > 0 ? k : (A)0); } };\n"},
+      // A thread meets its elements in order, so a later equal one never wins. Nothing beats $none, the value of those that have seen nothing better.
       {"arg",
-       "struct Acc { X v; idx i; TGF_U void init() { v = 0; i = -1; }\n"
-       "  TGF_U bool beats(X x, idx at) const { if (i < 0) return true; if (x != x || v != v) return x != x && (v == v || at < i); return x $cmp v || (x == v "
-       "&& at < i); }\n"
-       "  TGF_U void add(X x, idx at) { if (beats(x, at)) { v = x; i = at; } }\n"
-       "  TGF_U void merge(const Acc& o) { if (o.i >= 0) add(o.v, o.i); } TGF_U long long get(F) const { return i; } };\n"},
+       "struct Acc { X v; idx i; TGF_U void init() { v = $none; i = -1; } TGF_U void add(X x, idx at) { if (!(x $cmp= v) && v == v) { v = x; i = at; } }\n"
+       "  TGF_U bool loses(const Acc& o) const { if (o.v != o.v || v != v) return o.v != o.v && (v == v || o.i < i); return o.v $cmp v || (o.v == v && o.i < "
+       "i); }\n"
+       "  TGF_U void merge(const Acc& o) { if (o.i >= 0 && (i < 0 || loses(o))) { v = o.v; i = o.i; } } TGF_U long long get(F) const { return i < 0 ? 0 : i; } "
+       "};\n"},
   };
   return texts.at(kind);
 }
@@ -55,13 +56,28 @@ bool is_arg(const ReduceForm& f) { return f.kind == "argmax" || f.kind == "argmi
 /// F: the type of means.
 std::string mean_type(const ReduceForm& f) { return f.value == DType::F64 || f.type == DType::F64 ? "double" : "float"; }
 
+/// The value that no element is farther from being the extreme than.
+std::string farthest(const ReduceForm& f) {
+  const bool largest = f.kind == "argmin";
+  switch (f.value) {
+    case DType::Bool:
+      return largest ? "true" : "false";
+    case DType::I32:
+      return largest ? "2147483647" : "-2147483647 - 1";
+    case DType::I64:
+      return largest ? "9223372036854775807ll" : "-9223372036854775807ll - 1";
+    default:
+      return std::string(largest ? "" : "-") + "(X)__uint_as_float(0x7f800000u)";
+  }
+}
+
 std::string definitions(const ReduceForm& f) {
   const std::string x = compute_ctype(f.value) == "bool" && (f.kind == "sum" || f.kind == "prod" || f.kind == "mean") ? "int" : compute_ctype(f.value);
   const std::string a = f.kind == "var" && !is_float(f.value) ? mean_type(f) : accumulator_ctype(f.value);
   char correction[32];
   std::snprintf(correction, sizeof correction, "%.17g", f.correction);
   return "typedef " + a + " A;\ntypedef " + x + " X;\ntypedef " + mean_type(f) + " F;\n" +
-         fill(accumulator_text(is_arg(f) ? "arg" : f.kind), {{"correction", correction}, {"cmp", f.kind == "argmax" ? ">" : "<"}});
+         fill(accumulator_text(is_arg(f) ? "arg" : f.kind), {{"correction", correction}, {"cmp", f.kind == "argmax" ? ">" : "<"}, {"none", farthest(f)}});
 }
 
 /// The type of Acc::get.
@@ -71,9 +87,6 @@ std::string result_type(const ReduceForm& f) {
   if (f.kind == "mean") return "F";
   return f.kind == "max" || f.kind == "min" ? "X" : "A";
 }
-
-/// Upper bound of sizeof(Acc).
-int accumulator_bytes(const ReduceForm& f) { return f.kind == "var" ? 24 : is_arg(f) || f.kind == "max" || f.kind == "min" ? 16 : 8; }
 
 class ReduceWriter {
  public:
@@ -113,15 +126,30 @@ class ReduceWriter {
     return k;
   }
 
+  /// A group of lanes per output: each merges neighbouring parts, then they merge what they have, in order.
   Kernel finish_split() {
     Kernel k(f_.name + "_merge", wide_);
     k.threads = 128;
-    k.grid[0] = ceildiv(numel(f_.rows.outer.size), k.threads);
+    int lanes = 1;
+    while (lanes < 32 && lanes * 2 <= plan_.split) lanes *= 2;
+    k.grid[0] = ceildiv(numel(f_.rows.outer.size), k.threads / lanes);
     k.define(definitions(f_));
-    k.add(
-        "  const idx o = (idx)blockIdx.x * 128 + threadIdx.x;\n  if (o >= $n) return;\n  Acc acc[1];\n  acc[0] = ((const Acc*)$w)[o];\n  for (int s = 1; s < "
-        "$split; ++s) acc[0].merge(((const Acc*)$w)[(idx)s * $n + o]);\n",
-        {{"n", k.value(numel(f_.rows.outer.size))}, {"w", k.pointer(workspace_, "char", false)}, {"split", str(plan_.split)}});
+    k.add(R"(  const int lane = threadIdx.x % $lanes;
+  const idx o = (idx)blockIdx.x * $outputs + threadIdx.x / $lanes;
+  Acc acc[1];
+  acc[0].init();
+  if (o < $n)
+#pragma unroll 4
+    for (int s = lane * $each; s < tg_lesser((lane + 1) * $each, $split); ++s) acc[0].merge(((const Acc*)$w)[(idx)s * $n + o]);
+  acc[0] = tg_group_merge<$lanes>(acc[0], (Acc*)0);
+  if (o >= $n || lane != 0) return;
+)",
+          {{"lanes", str(lanes)},
+           {"outputs", str(k.threads / lanes)},
+           {"each", str((plan_.split + lanes - 1) / lanes)},
+           {"n", k.value(numel(f_.rows.outer.size))},
+           {"w", k.pointer(workspace_, "char", false)},
+           {"split", str(plan_.split)}});
     oc_ = split(k, k.body, "o", f_.rows.outer.size, "c");
     finish(k, 1);
     return k;
@@ -138,36 +166,71 @@ class ReduceWriter {
     }
   }
 
+  /// Several accesses per round: all their loads come before the first sum.
   void loop(Kernel& k) {
-    k.add("#pragma unroll 4\n    for (idx r = (idx)blockIdx.y * $ty + ry; r < $n; r += $step) {\n",
-          {{"ty", str(plan_.ty)}, {"n", k.value(numel(inner_))}, {"step", str(plan_.ty * plan_.split)}});
-    auto rc = split(k, k.body, "r", inner_, "d");
-    std::string position = "r";
+    const Vars vars = {
+        {"ty", str(plan_.ty)}, {"n", k.value(numel(inner_))}, {"step", str(plan_.ty * plan_.split)}, {"U", str(plan_.unroll)}, {"V", str(plan_.vec)}};
+    k.add("    for (idx r = (idx)blockIdx.y * $ty + ry; r < $n; r += (idx)$step * $U) {\n", vars);
+    for (int t = 0; t < f_.inputs; ++t) k.body += declare_text(f_.rows.ops[t], mode(t), plan_.vec, "a" + str(t), "[" + str(plan_.unroll) + "]");
+    const char* each = "#pragma unroll\n    for (int u = 0; u < $U; ++u) {\n    const idx q = r + (idx)u * $step;\n    if (q < $n) {\n";
+    k.add(each, vars);
+    load(k, "[u]");
+    k.add("    }\n    }\n", vars);
+    k.add(each, vars);
+    const bool chunks = picks_chunks();
+    if (chunks) k.add("    X top;\n");
+    k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
+    const std::string x = "(X)(" + value(k, "[u]") + ")";
+    if (chunks)
+      k.add("    top = j == 0 ? $x : $larger(top, $x);\n    }\n    acc[0].add(top, q);\n", {{"x", x}, {"larger", f_.kind == "argmax" ? "tg_max" : "tg_min"}});
+    else
+      k.add("    acc[$w].add($x, $at);\n    }\n", {{"w", plan_.column ? "j" : "0"}, {"x", x}, {"at", plan_.column ? "q" : "q * " + str(plan_.vec) + " + j"}});
+    k.add("    }\n    }\n    }\n");
+  }
+
+  /// Vectors along a reduced dim: an access is compared by its extreme, and one thread looks for the element at the end.
+  bool picks_chunks() const { return is_arg(f_) && !plan_.column && plan_.vec > 1; }
+
+  Mode mode(int t) const { return mode_of(f_.rows, t, plan_.vec, plan_.column); }
+
+  /// Loads access `q` of every input into arrays a<t><suffix>.
+  void load(Kernel& k, const std::string& suffix) {
+    auto rc = split(k, k.body, "q", inner_, "d");
     if (!plan_.column && plan_.vec > 1) {
       k.add("    const idx dv = $c * $v;\n", {{"c", rc.back()}, {"v", str(plan_.vec)}});
       rc.back() = "dv";
-      position = "r * " + str(plan_.vec) + " + j";
     }
+    const Space& along = plan_.column ? f_.rows.outer : f_.rows.inner;
+    for (int t = 0; t < f_.inputs; ++t)
+      k.body +=
+          load_text(f_.rows.ops[t], mode(t), plan_.vec, "a" + str(t) + suffix,
+                    pointer(k, f_.rows.ops[t], false) + " + " + offset(k, f_.rows.outer.strides[t], oc_) + " + " + offset(k, f_.rows.inner.strides[t], rc),
+                    along.rank() ? k.value(along.strides[t].back()) : "0");
+  }
+
+  /// The value of element j.
+  std::string value(Kernel& k, const std::string& suffix) {
     std::vector<std::string> elements;
-    for (int t = 0; t < f_.inputs; ++t) {
-      const Mode mode = mode_of(f_.rows, t, plan_.vec, plan_.column);
-      const Space& along = plan_.column ? f_.rows.outer : f_.rows.inner;
-      const std::string name = "a" + str(t), stride = along.rank() ? k.value(along.strides[t].back()) : "0";
-      k.body += declare_text(f_.rows.ops[t], mode, plan_.vec, name);
-      k.body += load_text(
-          f_.rows.ops[t], mode, plan_.vec, name,
-          pointer(k, f_.rows.ops[t], false) + " + " + offset(k, f_.rows.outer.strides[t], oc_) + " + " + offset(k, f_.rows.inner.strides[t], rc), stride);
-      elements.push_back(element(name, mode));
-    }
-    k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", {{"V", str(plan_.vec)}});
-    const auto values = emit_program(f_.prologue, f_.rows.ops, elements, "t", k.body);
-    k.add("    acc[$w].add((X)($x), $at);\n    }\n    }\n", {{"w", plan_.column ? "j" : "0"}, {"x", values[0]}, {"at", position}});
+    for (int t = 0; t < f_.inputs; ++t) elements.push_back(element("a" + str(t) + suffix, mode(t)));
+    return emit_program(f_.prologue, f_.rows.ops, elements, "t", k.body)[0];
+  }
+
+  /// From the number of the winning access to that of the element.
+  void pick(Kernel& k) {
+    k.add("  if (acc[0].i >= 0) {\n    const idx q = acc[0].i;\n    int at = 0;\n");
+    outer_coords(k);
+    k.body += declare_text(f_.rows.ops[0], mode(0), plan_.vec, "a0");
+    load(k, "");
+    k.add("#pragma unroll\n    for (int j = $V - 1; j >= 0; --j) {\n", {{"V", str(plan_.vec)}});
+    k.add("    const X x = (X)($x);\n    if (x == acc[0].v || x != x) at = j;\n    }\n    acc[0].i = q * $V + at;\n  }\n",
+          {{"x", value(k, "")}, {"V", str(plan_.vec)}});
   }
 
   void merge(Kernel& k, int width) {
     if (!plan_.column) {
       k.add("  __shared__ Acc shared[$n];\n  acc[0] = tg_group_merge<$ty>(acc[0], shared);\n  if (!live || ry != 0) return;\n",
             {{"n", str(std::max(plan_.ty / 32, 1))}, {"ty", str(plan_.ty)}});
+      if (picks_chunks()) pick(k);
     } else if (plan_.ty > 1) {
       k.add(R"(  __shared__ Acc shared[$threads * $W];
 #pragma unroll
@@ -218,6 +281,8 @@ class ReduceWriter {
 };
 
 }  // namespace
+
+int accumulator_bytes(const ReduceForm& f) { return f.kind == "var" ? 24 : is_arg(f) || f.kind == "max" || f.kind == "min" ? 16 : 8; }
 
 Generated reduce_kernels(const ReduceForm& form, const ReducePlan& plan, int workspace_position) {
   ReduceWriter writer(form, plan, workspace_position);

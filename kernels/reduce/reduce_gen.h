@@ -22,13 +22,19 @@ ReduceForm reduce_form(const Problem& problem);
 /// The form of any reduction of in[0..inputs-1] over `axes` (non-negative) to problem.out[0].
 ReduceForm reduce_form_over(const Problem& problem, const std::vector<int>& axes, bool keepdim, int inputs);
 
+/// Upper bound of what one accumulator takes: a block of columns keeps one per thread and element of a vector in shared memory.
+int accumulator_bytes(const ReduceForm& form);
+
 /// column: lanes run along the outputs (vec outputs per thread), otherwise along the reduced elements (vec of them per access).
-/// tx outputs (of vec each) by ty threads form a block; `split` blocks share an output and a second kernel merges them.
+/// tx outputs (of vec each) by ty threads form a block; `split` blocks share an output and a second kernel merges them. `unroll` accesses per thread are
+/// under way at a time.
 struct ReducePlan {
   bool column = false;
-  int vec = 1, tx = 1, ty = 256, split = 1;
+  int vec = 1, tx = 1, ty = 256, split = 1, unroll = 4;
 };
 ReducePlan default_plan(const ReduceForm& form, const Target& target, const Symbols& hints, bool column);
+/// For tensors of many times the caches: accesses of 16 bytes, and as many blocks as `per_multiprocessor` of the device's multiprocessors hold at a time.
+ReducePlan filling_plan(const ReduceForm& form, const Target& target, const Symbols& hints, bool column, int threads, int per_multiprocessor, int unroll);
 /// Whether lanes along the outputs read neighbouring elements.
 bool prefers_column(const ReduceForm& form, const Symbols& hints);
 std::string str(const ReducePlan& plan);

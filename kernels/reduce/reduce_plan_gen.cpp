@@ -41,6 +41,13 @@ int64_t below(int64_t limit, int64_t wanted) {
   return v;
 }
 
+constexpr int64_t kLargeBytes = int64_t{16} << 20;
+
+/// Whether the memory's bandwidth decides, rather than how many blocks there are.
+bool is_large(const ReduceForm& f, const Symbols& hints) {
+  return hint(numel(f.rows.outer.size), hints) * hint(numel(f.rows.inner.size), hints) * size_of(f.rows.ops[0].dtype) >= kLargeBytes;
+}
+
 }  // namespace
 
 ReduceForm reduce_form_over(const Problem& p, const std::vector<int>& axes, bool keepdim, int inputs) {
@@ -104,6 +111,7 @@ ReducePlan default_plan(const ReduceForm& f, const Target& target, const Symbols
   plan.vec = row_vector(f.rows, f.inputs, column);
   const int64_t outputs = hint(numel(f.rows.outer.size), hints), count = hint(numel(f.rows.inner.size), hints);
   const int64_t blocks_wanted = 2 * std::max(target.multiprocessors, 1);
+  if (is_large(f, hints) && (column || outputs < blocks_wanted)) return filling_plan(f, target, hints, column, 256, 4, 8);
   if (column) {
     if (plan.vec > 4) plan.vec = 4;
     const int64_t lanes = std::max<int64_t>(outputs / plan.vec, 1);
@@ -129,14 +137,29 @@ ReducePlan default_plan(const ReduceForm& f, const Target& target, const Symbols
   return plan;
 }
 
+ReducePlan filling_plan(const ReduceForm& f, const Target& target, const Symbols& hints, bool column, int threads, int per_multiprocessor, int unroll) {
+  ReducePlan plan;
+  plan.column = column;
+  plan.unroll = unroll;
+  plan.vec = row_vector(f.rows, f.inputs, column);
+  if (column && plan.vec > 4 && accumulator_bytes(f) > 8) plan.vec = 4;
+  const int64_t outputs = std::max<int64_t>(hint(numel(f.rows.outer.size), hints), 1), count = std::max<int64_t>(hint(numel(f.rows.inner.size), hints), 1);
+  const int64_t lanes = column ? std::max<int64_t>(outputs / plan.vec, 1) : 1, rounds = column ? count : std::max<int64_t>(count / plan.vec, 1);
+  plan.tx = static_cast<int>(below(std::min<int64_t>(lanes * 2 - 1, 32), 32));
+  plan.ty = static_cast<int>(std::max<int64_t>(below(rounds, threads / plan.tx), (31 + plan.tx) / plan.tx));
+  const int64_t blocks = column ? (lanes + plan.tx - 1) / plan.tx : outputs, wanted = int64_t{per_multiprocessor} * std::max(target.multiprocessors, 1);
+  plan.split = static_cast<int>(std::clamp<int64_t>(wanted / blocks, 1, std::clamp<int64_t>(rounds / plan.ty / unroll, 1, 2048)));
+  return plan;
+}
+
 std::string str(const ReducePlan& plan) {
   return std::string(plan.column ? "column=1" : "column=0") + " vec=" + std::to_string(plan.vec) + " tx=" + std::to_string(plan.tx) +
-         " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split);
+         " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split) + " unroll=" + std::to_string(plan.unroll);
 }
 
 ReducePlan parse_plan(const Config& config, const ReducePlan& d) {
-  return {config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty),
-          config_int(config, "split", d.split)};
+  return {config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec),      config_int(config, "tx", d.tx), config_int(config, "ty", d.ty),
+          config_int(config, "split", d.split),        config_int(config, "unroll", d.unroll)};
 }
 
 }  // namespace tuyere::codegen

@@ -10,18 +10,28 @@ namespace {
 const char* kDefinitions = R"(
 typedef $T T;
 #define TG_NEG_INF ((T)__uint_as_float(0xff800000u))
-struct Largest { T v; TGF_U void merge(const Largest& o) { v = o.v > v ? o.v : v; } };
+// What the rounding of a short result hides.
+#ifdef TG_ROUGH
+TGF float tgs_exp(float x) { return tg_exp2_rough(x * 1.4426950408889634f); }
+#else
+TGF float tgs_exp(float x) { return exp(x); }
+#endif
+TGF double tgs_exp(double x) { return exp(x); }
+// Of a NaN and a number the number.
+TGF float tgs_max(float a, float b) { return fmaxf(a, b); }
+TGF double tgs_max(double a, double b) { return fmax(a, b); }
+struct Largest { T v; TGF_U void merge(const Largest& o) { v = tgs_max(v, o.v); } };
 struct Sum { T v; TGF_U void merge(const Sum& o) { v += o.v; } };
 struct Online {
   T m, s;
   TGF_U void init() { m = TG_NEG_INF; s = 0; }
   TGF_U void add(T x) {
-    if (x > m) { s = s * exp(m - x) + (x - x + (T)1); m = x; }
-    else if (m > TG_NEG_INF || x != x) s += exp(x - m);
+    if (x > m) { s = s * tgs_exp(m - x) + (x - x + (T)1); m = x; }
+    else if (m > TG_NEG_INF || x != x) s += tgs_exp(x - m);
   }
   TGF_U void merge(const Online& o) {
-    if (o.m > m) { s = s * exp(m - o.m) + o.s; m = o.m; }
-    else s += o.m > TG_NEG_INF ? o.s * exp(o.m - m) : o.s;
+    if (o.m > m) { s = s * tgs_exp(m - o.m) + o.s; m = o.m; }
+    else s += o.m > TG_NEG_INF ? o.s * tgs_exp(o.m - m) : o.s;
   }
 };
 )";
@@ -34,16 +44,15 @@ Kernel softmax_kernel(const SoftmaxForm& f, const char* name) {
   return k;
 }
 
-void emit_softmax_input(Kernel& k, const SoftmaxForm& f, const RowWriter* w, const std::string& suffix) {
-  std::vector<std::string> elements;
-  for (int t = 0; t < f.inputs; ++t) elements.push_back(element("a" + std::to_string(t) + suffix, w ? w->mode(t) : Mode::broadcast));
-  const auto values = emit_program(f.prologue, f.rows.ops, elements, "t", k.body);
-  k.add("    const T x = (T)($v);\n", {{"v", values[0]}});
+void emit_softmax_input(Kernel& k, const SoftmaxForm& f, const std::vector<std::string>& elements) {
+  k.add("    const T x = (T)($v);\n", {{"v", emit_program(f.prologue, f.rows.ops, elements, "t", k.body)[0]}});
 }
 
-const char* softmax_scale(const SoftmaxForm& f) { return f.log ? "  const T lse = log(s);\n" : "  const T scale = (T)1 / s;\n"; }
+std::string softmax_scale(const SoftmaxForm& f, const std::string& sum) { return f.log ? "log(" + sum + ")" : "(T)1 / " + sum; }
 
-std::string softmax_result(const SoftmaxForm& f, const std::string& x) { return f.log ? x + " - m - lse" : "exp(" + x + " - m) * scale"; }
+std::string softmax_result(const SoftmaxForm& f, const std::string& x, const std::string& largest, const std::string& scale) {
+  return f.log ? x + " - " + largest + " - " + scale : "tgs_exp(" + x + " - " + largest + ") * " + scale;
+}
 
 SoftmaxForm softmax_form(const Problem& p) {
   const auto& op = std::get<Softmax>(p.op);

@@ -18,12 +18,12 @@ SoftmaxForm softmax_form(const Problem& problem);
 
 /// A kernel with the types of the statistics: T, Largest, Sum, and Online, the maximum and the sum of exponentials in one pass.
 Kernel softmax_kernel(const SoftmaxForm& form, const char* name);
-/// Appends code that computes T x of element j from the arrays a<k> (with `suffix` between name and index). `writer` null: from single elements.
-void emit_softmax_input(Kernel& kernel, const SoftmaxForm& form, const RowWriter* writer, const std::string& suffix);
-/// Code that turns the sum `s` into what softmax_result needs.
-const char* softmax_scale(const SoftmaxForm& form);
-/// The expression of the result for `x`, with the maximum `m`.
-std::string softmax_result(const SoftmaxForm& form, const std::string& x);
+/// Appends code that computes T x from the elements of the prologue's inputs.
+void emit_softmax_input(Kernel& kernel, const SoftmaxForm& form, const std::vector<std::string>& elements);
+/// What softmax_result needs of the sum of exponentials.
+std::string softmax_scale(const SoftmaxForm& form, const std::string& sum);
+/// The expression of the result for `x`, with the maximum and the scale.
+std::string softmax_result(const SoftmaxForm& form, const std::string& x, const std::string& largest, const std::string& scale);
 
 }  // namespace tuyere::codegen
 

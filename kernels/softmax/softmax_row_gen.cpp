@@ -13,6 +13,13 @@ namespace {
 
 constexpr int kRegisterValues = 32;  // per thread
 
+/// Element j of the prologue's inputs in arrays a<t><suffix>.
+std::vector<std::string> elements_of(const SoftmaxForm& f, const RowWriter& w, const std::string& suffix) {
+  std::vector<std::string> out;
+  for (int t = 0; t < f.inputs; ++t) out.push_back(element("a" + std::to_string(t) + suffix, w.mode(t)));
+  return out;
+}
+
 void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan& plan) {
   const int out = f.inputs;
   const Vars vars = {{"E", std::to_string(plan.keep)},
@@ -31,9 +38,9 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
       "TG_NEG_INF;\n",
       vars);
   k.add("    if (live && ry + (idx)e * $ty < $n) {\n", {{"ty", std::to_string(plan.ty)}, {"n", w.steps()}});
-  emit_softmax_input(k, f, &w, "[e]");
+  emit_softmax_input(k, f, elements_of(f, w, "[e]"));
   k.add(R"(    v[e][j] = x;
-    largest.v = x > largest.v ? x : largest.v;
+    largest.v = tgs_max(largest.v, x);
     }
   }
   __shared__ T shared[$warps];
@@ -42,7 +49,7 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
 #pragma unroll
   for (int e = 0; e < $E; ++e)
 #pragma unroll
-  for (int j = 0; j < $V; ++j) if (live && ry + (idx)e * $ty < $n) { const T p = exp(v[e][j] - m); sum.v += p; $keep }
+  for (int j = 0; j < $V; ++j) if (live && ry + (idx)e * $ty < $n) { const T p = tgs_exp(v[e][j] - m); sum.v += p; $keep }
   const T s = tg_group_merge<$ty>(sum, (Sum*)shared).v;
 )",
         {{"warps", std::to_string(std::max(plan.ty / 32, 1))},
@@ -51,11 +58,11 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
          {"V", std::to_string(plan.vec)},
          {"n", w.steps()},
          {"keep", f.log ? "" : "v[e][j] = p;"}});
-  k.add(softmax_scale(f));
+  k.add("  const T scale = $scale;\n", {{"scale", softmax_scale(f, "s")}});
   w.open(true);
   w.coordinates();
   k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) y[j] = tg_cvt<$s>(", vars);
-  k.body += (f.log ? "v[e][j] - m - lse" : std::string("v[e][j] * scale")) + ");\n" + w.store(out, "y");
+  k.body += (f.log ? "v[e][j] - m - scale" : std::string("v[e][j] * scale")) + ");\n" + w.store(out, "y");
   w.close();
 }
 
@@ -73,16 +80,16 @@ void row_in_passes(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPlan&
   w.open(false);
   values();
   k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
-  emit_softmax_input(k, f, &w, "");
+  emit_softmax_input(k, f, elements_of(f, w, ""));
   k.add("    acc.add(x);\n    }\n");
   w.close();
   k.add("  __shared__ Online shared[$warps];\n  acc = tg_group_merge<$ty>(acc, shared);\n  const T m = acc.m, s = acc.s;\n", vars);
-  k.add(softmax_scale(f));
+  k.add("  const T scale = $scale;\n", {{"scale", softmax_scale(f, "s")}});
   w.open(false);
   values();
   k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
-  emit_softmax_input(k, f, &w, "");
-  k.add("    y[j] = tg_cvt<$s>($r);\n    }\n", {{"s", storage_ctype(f.rows.ops[out].dtype)}, {"r", softmax_result(f, "x")}});
+  emit_softmax_input(k, f, elements_of(f, w, ""));
+  k.add("    y[j] = tg_cvt<$s>($r);\n    }\n", {{"s", storage_ctype(f.rows.ops[out].dtype)}, {"r", softmax_result(f, "x", "m", "scale")}});
   k.body += w.store(out, "y");
   w.close();
 }

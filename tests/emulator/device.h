@@ -73,9 +73,9 @@ struct Fiber {
   ucontext_t context;
   std::vector<char> stack;
   uint3_ tid{};
-  int warp = 0, lane = 0;
+  int warp = 0, lane = 0, member = 0;  // of the cluster's blocks
   bool done = false;
-  unsigned exchanges = 0;
+  unsigned exchanges = 0, cluster_generation = 0;
   std::vector<std::vector<Copy>> groups;
   std::vector<Copy> open;
 };
@@ -92,8 +92,15 @@ struct Warp {
 inline ucontext_t scheduler;
 inline std::vector<Fiber> fibers;
 inline std::vector<Warp> warps;
-inline Barrier block_barrier;
-inline int alive = 0;
+struct Block {
+  uint3_ id{};
+  Barrier barrier;
+  int alive = 0;
+  unsigned char* shared = nullptr;
+};
+inline std::vector<Block> blocks;  // of one cluster
+inline Barrier cluster_barrier;
+inline int alive = 0;  // threads of the cluster
 inline Fiber* self = nullptr;
 inline uint3_ block_id, grid_size, block_size;
 inline std::vector<unsigned char> memory;
@@ -150,21 +157,26 @@ inline void entry() {
   body();
   self->done = true;
   --alive;
+  --blocks[self->member].alive;
   --warps[self->warp].alive;
   Fiber* f = self;
   swapcontext(&f->context, &scheduler);
 }
 
-inline void run_block(int threads) {
-  fibers.resize(threads);
-  warps.assign((threads + 31) / 32, {});
-  alive = threads;
-  block_barrier = {};
-  for (int t = 0; t < threads; ++t) {
-    Fiber& f = fibers[t];
+/// The blocks of a cluster at a time. Only dynamic shared memory is their own.
+inline void run_blocks(int threads) {
+  const int count = int(blocks.size()), warps_each = (threads + 31) / 32;
+  fibers.resize(threads * count);
+  warps.assign(warps_each * count, {});
+  alive = threads * count;
+  cluster_barrier = {};
+  for (int i = 0; i < threads * count; ++i) {
+    Fiber& f = fibers[i];
+    const int t = i % threads;
     if (f.stack.empty()) f.stack.resize(96 * 1024);
+    f.member = i / threads;
     f.tid = {t % block_size.x, t / block_size.x % block_size.y, t / block_size.x / block_size.y};
-    f.warp = t / 32, f.lane = t % 32, f.done = false, f.exchanges = 0;
+    f.warp = f.member * warps_each + t / 32, f.lane = t % 32, f.done = false, f.exchanges = 0;
     f.groups.clear(), f.open.clear();
     ++warps[f.warp].alive;
     getcontext(&f.context);
@@ -173,11 +185,17 @@ inline void run_block(int threads) {
     f.context.uc_link = &scheduler;
     makecontext(&f.context, entry, 0);
   }
-  for (size_t i = 0; i < shared_size; ++i) shared_base[i] = 0xff;
+  for (Block& b : blocks) {
+    b.barrier = {};
+    b.alive = threads;
+    for (size_t i = 0; i < shared_size; ++i) b.shared[i] = 0xff;
+  }
   while (alive > 0)
     for (Fiber& f : fibers)
       if (!f.done) {
         self = &f;
+        block_id = blocks[f.member].id;
+        shared_base = blocks[f.member].shared;
         swapcontext(&scheduler, &f.context);
       }
 }
@@ -187,18 +205,21 @@ void call(void (*kernel)(A...), void** args, std::index_sequence<I...>) {
   kernel(*static_cast<std::remove_reference_t<A>*>(args[I])...);
 }
 template <class... A>
-void launch(void (*kernel)(A...), void** args, const int* grid, const int* block, int shared) {
-  memory.assign(shared + 256, 0xff);
-  shared_base = memory.data() + (256 - reinterpret_cast<uintptr_t>(memory.data()) % 256) % 256;
+void launch(void (*kernel)(A...), void** args, const int* grid, const int* block, int shared, int cluster) {
+  const size_t each = (shared + 511) / 256 * 256;
+  memory.assign(each * cluster + 256, 0xff);
+  unsigned char* const base = memory.data() + (256 - reinterpret_cast<uintptr_t>(memory.data()) % 256) % 256;
   shared_size = shared;
   grid_size = {unsigned(grid[0]), unsigned(grid[1]), unsigned(grid[2])};
   block_size = {unsigned(block[0]), unsigned(block[1]), unsigned(block[2])};
   body = [=] { call(kernel, args, std::index_sequence_for<A...>{}); };
+  if (grid[0] % cluster) fail("a grid that is not whole clusters");
+  blocks.assign(cluster, {});
   for (int z = 0; z < grid[2]; ++z)
     for (int y = 0; y < grid[1]; ++y)
-      for (int x = 0; x < grid[0]; ++x) {
-        block_id = {unsigned(x), unsigned(y), unsigned(z)};
-        run_block(block[0] * block[1] * block[2]);
+      for (int x = 0; x < grid[0]; x += cluster) {
+        for (int m = 0; m < cluster; ++m) blocks[m].id = {unsigned(x + m), unsigned(y), unsigned(z)}, blocks[m].shared = base + each * m;
+        run_blocks(block[0] * block[1] * block[2]);
       }
 }
 
@@ -234,7 +255,10 @@ inline float bf16_value(unsigned h) {
 #define blockDim (emu::block_size)
 #define gridDim (emu::grid_size)
 
-inline void __syncthreads() { emu::wait(emu::block_barrier, emu::alive); }
+inline void __syncthreads() {
+  emu::Block& b = emu::blocks[emu::self->member];
+  emu::wait(b.barrier, b.alive);
+}
 inline void __syncwarp(unsigned = ~0u) { emu::sync_warp(); }
 inline void __threadfence() {}
 inline float __uint_as_float(unsigned u) {
@@ -319,6 +343,23 @@ struct tg_bf16;
 float tg_value(tg_half h);
 tg_half tg_to_half(float f);
 tg_bf16 tg_to_bf16(float f);
+
+// The functions of clusters in kernels/codegen/panel_gen.cpp.
+inline int tgc_rank() { return emu::self->member; }
+inline void tgc_arrive() {
+  emu::Barrier& b = emu::cluster_barrier;
+  emu::self->cluster_generation = b.generation;
+  if (++b.arrived >= emu::alive) b.arrived = 0, ++b.generation;
+}
+inline void tgc_wait() {
+  while (emu::cluster_barrier.generation == emu::self->cluster_generation) emu::yield();
+}
+inline unsigned tgc_word(const unsigned* mine, int rank) {
+  const unsigned char* at = reinterpret_cast<const unsigned char*>(mine) - emu::shared_base + emu::blocks[rank].shared;
+  unsigned word;
+  memcpy(&word, at, 4);
+  return word;
+}
 
 // The functions of kernels/mma's primitives.
 inline unsigned tgm_smem(const void* p) { return unsigned(static_cast<const unsigned char*>(p) - emu::shared_base); }

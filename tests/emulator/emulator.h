@@ -33,7 +33,8 @@ inline std::string host_source(const std::string& source, const CudaStep& step) 
     if (launch.kernel.empty() || std::find(done.begin(), done.end(), launch.kernel) != done.end()) continue;
     done.push_back(launch.kernel);
     text += "extern \"C\" __attribute__((visibility(\"default\"))) void emu_" + launch.kernel +
-            "(void** args, const int* grid, const int* block, int shared) { emu::launch(" + launch.kernel + ", args, grid, block, shared); }\n";
+            "(void** args, const int* grid, const int* block, int shared, int cluster) { emu::launch(" + launch.kernel +
+            ", args, grid, block, shared, cluster); }\n";
   }
   return text;
 }
@@ -84,7 +85,7 @@ class Module {
   }
 
  private:
-  using Entry = void (*)(void**, const int*, const int*, int);
+  using Entry = void (*)(void**, const int*, const int*, int, int);
   /// What tgh_map is in device.h: a base address, then sizes, byte strides (the first is not used) and the box.
   struct alignas(64) TensorMap {
     void* base;
@@ -134,7 +135,7 @@ class Module {
     for (int d = 0; d < 3; ++d) grid[d] = static_cast<int>(launch.grid[d].eval(symbols));
     Entry entry = reinterpret_cast<Entry>(dlsym(handle_, ("emu_" + launch.kernel).c_str()));
     INTERNAL_CHECK(entry, "no kernel " << launch.kernel);
-    entry(args.data(), grid, launch.block.data(), launch.shared_bytes);
+    entry(args.data(), grid, launch.block.data(), launch.shared_bytes, launch.cluster);
   }
 
   void* handle_;

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// The skeleton of kernels that reduce an axis which is not innermost and then need its elements again: a block, or a cluster of blocks, holds a panel of
+// neighbouring columns in registers, over the whole length of the axis. One read, one write.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "kernels/codegen/row_writer.h"
+
+namespace tuyere::codegen {
+
+/// Rows: outer are the columns, of which the last dim is divided into panels; inner is what a column combines.
+struct PanelPlan {
+  int vec = 1;      // columns per access
+  int tx = 1;       // threads along the columns
+  int ty = 1;       // threads along the axis: a power of two
+  int keep = 1;     // accesses per thread
+  int cluster = 1;  // blocks that share a panel
+};
+std::string str(const PanelPlan& plan);
+PanelPlan parse_panel_plan(const Config& config, const PanelPlan& fallback);
+
+/// `group` neighbouring columns share one statistic, which takes `part_bytes`.
+struct PanelForm {
+  const Rows& rows;
+  int inputs = 1;
+  int64_t group = 1;
+  int part_bytes = 8;
+};
+/// Plans that keep at most 128 bytes per thread, the most promising first; none when the axis is too long or of unknown length.
+std::vector<PanelPlan> panel_plans(const PanelForm& form, const Target& target, const Symbols& hints);
+/// Time relative to one read and one write at full bandwidth, when the panels do not fill the device.
+double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target& target, const Symbols& hints);
+
+class PanelWriter : public AccessWriter {
+ public:
+  PanelWriter(Kernel& kernel, const PanelForm& form, const PanelPlan& plan);
+
+  /// Declares kx, ry, live and the columns' coordinates; loads what all rows of the axis share. Sets grid, threads and cluster. Arrays are called a<t> for the
+  /// inputs, b<t> for the other tensors up to `end`.
+  void begin(int end);
+  /// Reads the panel into a<t>[keep][vec].
+  void load_panel();
+  /// Opens a loop over this thread's accesses e; the body runs for those inside the panel, with their coordinates.
+  void open();
+  void close() { kernel_.add("    }\n  }\n"); }
+  /// Element j of access e of the inputs.
+  std::vector<std::string> elements() const;
+  /// Statistics per thread: each of `columns() / statistics()` neighbouring columns.
+  int statistics() const { return plan_.vec / share_; }
+  /// Merges part[statistics()] of type `type` over the axis and over the columns of a group: every thread gets those of its columns in `total`.
+  void merge(const std::string& type);
+  /// Stores array <name>[vec] of the current access, by way of shared memory when tensor t is dense along the axis instead.
+  std::string store(int t, const std::string& name) override;
+  /// `out`: the first output.
+  void end(int out);
+
+ private:
+  static std::string array(int t, int inputs) { return (t < inputs ? "a" : "b") + std::to_string(t); }
+  int rows() const { return plan_.keep * plan_.ty; }
+  void write_turned(int t);
+  const PanelForm& form_;
+  PanelPlan plan_;
+  int share_;                // columns per part of a thread
+  std::vector<int> turned_;  // where in shared memory a tensor is turned, -1: nowhere
+};
+
+}  // namespace tuyere::codegen
