@@ -49,6 +49,7 @@ def cases(dtype):
     """(name, function, inputs)"""
     x, y, v, w = matrix(dtype), matrix(dtype), *weights(WIDTH, WIDTH, dtype=dtype)
     nchw, nhwc = images(dtype), images(dtype).contiguous(memory_format=torch.channels_last)
+    large = torch.randn(4, 256, 256, 256, device="cuda", dtype=dtype).contiguous(memory_format=torch.channels_last)
     heads = torch.randn(8, 16, 4096, 128, device="cuda", dtype=dtype)
     cos, sin = torch.randn(2, 4096, 128, device="cuda", dtype=dtype)
     small = torch.randint(-128, 127, (ROWS, WIDTH), device="cuda", dtype=torch.int8)
@@ -65,11 +66,19 @@ def cases(dtype):
         ("residual + layer norm", lambda a, r, b, c: F.layer_norm(a + r, (WIDTH,), b, c), (x, y, v, w)),
         ("residual + rms norm, both kept", lambda a, r, b: (a + r, F.rms_norm(a + r, (WIDTH,), b)), (x, y, v)),
         ("softmax", lambda a: a.softmax(-1), (x,)),
+        ("log softmax", lambda a: a.log_softmax(-1), (x,)),
         ("softmax over columns", lambda a: a.view(64, 1024, WIDTH).softmax(1), (x,)),
+        ("log softmax over columns", lambda a: a.view(64, 1024, WIDTH).log_softmax(1), (x,)),
+        ("softmax over short columns", lambda a: a.view(1024, 64, WIDTH).softmax(1), (x,)),
+        ("softmax over long columns", lambda a: a.view(4, 16384, WIDTH).softmax(1), (x,)),
+        ("softmax over all columns", lambda a: a.softmax(0), (x,)),
         ("sum of rows", lambda a: a.sum(-1), (x,)),
         ("sum of columns", lambda a: a.sum(0), (x,)),
         ("sum of all", lambda a: a.sum(), (x,)),
+        ("max of rows", lambda a: a.amax(-1), (x,)),
         ("argmax of rows", lambda a: a.argmax(-1), (x,)),
+        ("argmax of columns", lambda a: a.argmax(0), (x,)),
+        ("cumsum of rows", lambda a: a.cumsum(-1), (x,)),
         ("transpose", lambda a: a.t().contiguous(), (x,)),
         ("to channels last", lambda a: a.contiguous(memory_format=torch.channels_last), (nchw,)),
         ("from channels last", lambda a: a.contiguous(memory_format=torch.contiguous_format), (nhwc,)),
@@ -78,7 +87,11 @@ def cases(dtype):
         ("concatenation", lambda a, b: torch.cat([a, b], 1), (x, y)),
         ("max pool 2x2, channels last", lambda a: F.max_pool2d(a, 2), (nhwc,)),
         ("mean of images, channels last", lambda a: a.mean((2, 3)), (nhwc,)),
-        ("group norm, channels last", lambda a: F.group_norm(a, 32), (nhwc,)),
+        ("max pool 3x3, channels last", lambda a: F.max_pool2d(a, 3, 2, 1), (nhwc,)),
+        ("group norm, channels last", lambda a: F.group_norm(a, 32), (nhwc,)),  # eager's result, and so ours, is row-major
+        ("group norm, channels last twice", lambda a: F.group_norm(a, 32).contiguous(memory_format=torch.channels_last), (nhwc,)),
+        ("group norm of large images", lambda a: F.group_norm(a, 32), (large,)),
+        ("group norm, row-major", lambda a: F.group_norm(a, 32), (nchw,)),
         ("resize x2, channels last", lambda a: F.interpolate(a, scale_factor=2.0), (nhwc,)),
     ]
 

@@ -25,6 +25,10 @@ TG_FN bool tg_isnan(T a) { return a != a; }
 TG_FN bool tg_isinf(T a) { return a == a && !(a - a == a - a); }
 TG_FN T tg_min(T a, T b) { return tg_isnan(a) || a < b ? a : b; }
 TG_FN T tg_max(T a, T b) { return tg_isnan(a) || a > b ? a : b; }
+#ifndef TG_EMULATE  // the same in one instruction
+static __device__ __forceinline__ float tg_min(float a, float b) { float r; asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+static __device__ __forceinline__ float tg_max(float a, float b) { float r; asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b)); return r; }
+#endif
 TG_FN T tg_clamp(T a, T low, T high) { return tg_min(tg_max(a, low), high); }
 TG_FN T tg_abs(T a) {
   if constexpr (tg_type<T>::real) return fabs(a);

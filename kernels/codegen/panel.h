@@ -16,6 +16,7 @@ struct PanelPlan {
   int ty = 1;       // threads along the axis: a power of two
   int keep = 1;     // accesses per thread
   int cluster = 1;  // blocks that share a panel
+  int split = 1;    // blocks that share a panel without knowing each other: what they merge goes through the workspace
 };
 std::string str(const PanelPlan& plan);
 PanelPlan parse_panel_plan(const Config& config, const PanelPlan& fallback);
@@ -27,8 +28,12 @@ struct PanelForm {
   int64_t group = 1;
   int part_bytes = 8;
 };
+/// Groups of all columns.
+Dim group_count(const PanelForm& form);
 /// Plans that keep at most 128 bytes per thread, the most promising first; none when the axis is too long or of unknown length.
 std::vector<PanelPlan> panel_plans(const PanelForm& form, const Target& target, const Symbols& hints);
+/// Plans with as many parts as it takes, to be read twice. None when the axis is of unknown length.
+std::vector<PanelPlan> split_panel_plans(const PanelForm& form, const Target& target);
 /// Time relative to one read and one write at full bandwidth, when the panels do not fill the device.
 double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target& target, const Symbols& hints);
 
@@ -38,7 +43,8 @@ class PanelWriter : public AccessWriter {
 
   /// Declares kx, ry, live and the columns' coordinates; loads what all rows of the axis share. Sets grid, threads and cluster. Arrays are called a<t> for the
   /// inputs, b<t> for the other tensors up to `end`.
-  void begin(int end);
+  /// backwards: the last panels first, which the caches may still hold.
+  void begin(int end, bool backwards = false);
   /// Reads the panel into a<t>[keep][vec].
   void load_panel();
   /// Opens a loop over this thread's accesses e; the body runs for those inside the panel, with their coordinates.
@@ -48,8 +54,14 @@ class PanelWriter : public AccessWriter {
   std::vector<std::string> elements() const;
   /// Statistics per thread: each of `columns() / statistics()` neighbouring columns.
   int statistics() const { return plan_.vec / share_; }
-  /// Merges part[statistics()] of type `type` over the axis and over the columns of a group: every thread gets those of its columns in `total`.
+  /// Merges part[statistics()] of type `type` over the axis, as far as the cluster reaches, and over the columns of a group, into shared memory.
   void merge(const std::string& type);
+  /// Declares total[statistics()]: what this thread's columns have there.
+  void take_merged(const std::string& type);
+  /// The same from one value per group at `from`.
+  void take_groups(const std::string& type, const std::string& from);
+  /// Writes what this block has of every group: the parts of a group are neighbours.
+  void put_groups(const std::string& type, const std::string& to);
   /// Stores array <name>[vec] of the current access, by way of shared memory when tensor t is dense along the axis instead.
   std::string store(int t, const std::string& name) override;
   /// `out`: the first output.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "kernels/codegen/types.h"
 
@@ -60,81 +61,103 @@ int turned_bytes(const PanelForm& form, const PanelPlan& plan, int t) {
   return rounded(int64_t{plan.tx} * plan.vec * (plan.keep * plan.ty + 2) * size_of(form.rows.ops[t].dtype));
 }
 
-/// The plan for `threads` per block and `bytes` of a row of tensor 0; nothing when the panel is too large.
-bool fit(const PanelForm& form, const Target& target, int vec, int element_bytes, int threads, int bytes, PanelPlan& plan) {
+/// Bytes that a column keeps per element of the axis; 0: no plan is possible.
+int kept_bytes(const PanelForm& form) {
+  const Rows& rows = form.rows;
+  if (rows.outer.rank() == 0 || !rows.outer.size.back().is_const() || !is_static(rows.inner.size)) return 0;
+  int bytes = 0;
+  for (int t = 0; t < form.inputs; ++t)
+    if (!is_steady(rows, t)) bytes += size_of(rows.ops[t].dtype);
+  return bytes;
+}
+
+/// The plan for `threads` per block and `bytes` of a row of tensor 0, with any number of parts (`cluster` of them); nothing when that cannot be.
+std::optional<PanelPlan> fit(const PanelForm& form, const Target& target, int vec, int threads, int bytes) {
   const int64_t columns = form.rows.outer.size.back().value(), n = numel(form.rows.inner.size).value(), unit = std::lcm(int64_t{vec}, form.group);
   const int64_t width = std::min(std::max(bytes / size_of(form.rows.ops[0].dtype) / unit, int64_t{1}) * unit, columns);
-  const int most = std::max(kWords * 4 / (vec * element_bytes), 1);
-  if (width / vec > threads) return false;
+  const int most = kWords * 4 / (vec * kept_bytes(form));
+  if (width / vec > threads || most == 0) return {};
+  PanelPlan plan;
   plan.vec = vec;
   plan.tx = static_cast<int>(width / vec);
-  plan.ty = 1;
   while (plan.ty * 2 * plan.tx <= threads) plan.ty *= 2;
   while (plan.ty > 1 && plan.ty / 2 * most >= n && plan.ty * plan.tx > 64) plan.ty /= 2;
-  plan.cluster = static_cast<int>(std::min<int64_t>(divide_up(n, int64_t{plan.ty} * most), kLongestCluster + 1));
+  plan.cluster = static_cast<int>(std::min<int64_t>(divide_up(n, int64_t{plan.ty} * most), INT32_MAX));
   plan.keep = static_cast<int>(divide_up(n, int64_t{plan.ty} * plan.cluster));
   int shared = part_bytes_per_block(form, plan);
-  if (shared > kPartBytes) return false;
+  if (shared > kPartBytes) return {};
   for (int t = form.inputs; t < static_cast<int>(form.rows.ops.size()); ++t)
     if (is_turned(form.rows, t)) shared += turned_bytes(form, plan, t);
-  return shared <= (target.sm >= 90 ? 227 : 99) * 1024 && plan.cluster <= (target.sm >= 90 ? kLongestCluster : 1) &&
-         plan.keep * vec * element_bytes <= std::max(kWords * 4, vec * element_bytes);
+  if (shared > (target.sm >= 90 ? 227 : 99) * 1024) return {};
+  return plan;
+}
+
+/// The plans for shapes {threads, bytes of a row} that `takes` says yes to, with the widest accesses that allow any.
+template <size_t N, class F>
+std::vector<PanelPlan> plans_of(const PanelForm& form, const Target& target, const int (&shapes)[N][2], F takes) {
+  std::vector<PanelPlan> plans;
+  if (kept_bytes(form) == 0) return plans;
+  for (int vec = row_vector(form.rows, form.inputs, true); vec >= 1 && plans.empty(); vec /= 2)
+    for (const auto& [threads, bytes] : shapes) {
+      const auto plan = fit(form, target, vec, threads, bytes);
+      if (!plan || !takes(*plan)) continue;
+      const auto same = [&](const PanelPlan& other) { return str(other) == str(*plan); };
+      if (std::none_of(plans.begin(), plans.end(), same)) plans.push_back(*plan);
+    }
+  return plans;
 }
 
 }  // namespace
 
 std::string str(const PanelPlan& p) {
   return "vec=" + std::to_string(p.vec) + " tx=" + std::to_string(p.tx) + " ty=" + std::to_string(p.ty) + " keep=" + std::to_string(p.keep) +
-         " cluster=" + std::to_string(p.cluster);
+         " cluster=" + std::to_string(p.cluster) + " split=" + std::to_string(p.split);
 }
 
 PanelPlan parse_panel_plan(const Config& config, const PanelPlan& d) {
-  return {config_int(config, "vec", d.vec), config_int(config, "tx", d.tx), config_int(config, "ty", d.ty), config_int(config, "keep", d.keep),
-          config_int(config, "cluster", d.cluster)};
+  return {config_int(config, "vec", d.vec),   config_int(config, "tx", d.tx),           config_int(config, "ty", d.ty),
+          config_int(config, "keep", d.keep), config_int(config, "cluster", d.cluster), config_int(config, "split", d.split)};
+}
+
+Dim group_count(const PanelForm& form) {
+  Dim count = form.rows.outer.size.back().value() / form.group;
+  for (int d = 0; d + 1 < form.rows.outer.rank(); ++d) count = count * form.rows.outer.size[d];
+  return count;
 }
 
 std::vector<PanelPlan> panel_plans(const PanelForm& form, const Target& target, const Symbols& hints) {
-  const Rows& rows = form.rows;
-  std::vector<PanelPlan> plans;
-  if (rows.outer.rank() == 0 || !rows.outer.size.back().is_const() || !is_static(rows.inner.size)) return plans;
-  int element_bytes = 0;
-  for (int t = 0; t < form.inputs; ++t)
-    if (!is_steady(rows, t)) element_bytes += size_of(rows.ops[t].dtype);
-  if (element_bytes == 0) return plans;
-  // {threads, bytes of a row}: whole lines first; narrower panels leave more blocks, larger clusters hold longer axes.
+  // Half lines and more; narrower panels leave more blocks, larger blocks hold longer axes.
   constexpr int kShapes[][2] = {{512, 64}, {512, 128}, {256, 128}, {1024, 128}, {256, 64}, {512, 32}, {1024, 64}, {256, 32}};
-  const int64_t batch = std::max<int64_t>(hint(numel(rows.outer.size), hints) / std::max<int64_t>(rows.outer.size.back().value(), 1), 1);
-  for (int vec = row_vector(rows, form.inputs, true); vec >= 1 && plans.empty(); vec /= 2)
-    for (const auto& [threads, bytes] : kShapes) {
-      PanelPlan plan;
-      if (!fit(form, target, vec, element_bytes, threads, bytes, plan)) continue;
-      const auto same = [&](const PanelPlan& other) { return str(other) == str(plan); };
-      if (std::none_of(plans.begin(), plans.end(), same)) plans.push_back(plan);
-    }
+  std::vector<PanelPlan> plans = plans_of(form, target, kShapes, [&](const PanelPlan& p) { return p.cluster <= (target.sm >= 90 ? kLongestCluster : 1); });
   // Panels that leave the device idle are tried last.
-  std::stable_partition(plans.begin(), plans.end(), [&](const PanelPlan& p) {
-    return batch * divide_up(rows.outer.size.back().value(), int64_t{p.tx} * p.vec) * p.cluster >= 2 * target.multiprocessors;
-  });
+  std::stable_partition(plans.begin(), plans.end(), [&](const PanelPlan& p) { return panel_slowdown(form, p, target, hints) == 1; });
+  return plans;
+}
+
+std::vector<PanelPlan> split_panel_plans(const PanelForm& form, const Target& target) {
+  constexpr int kShapes[][2] = {{512, 128}, {256, 128}, {512, 64}, {256, 256}};
+  std::vector<PanelPlan> plans = plans_of(form, target, kShapes, [](const PanelPlan& p) { return p.cluster > 1 && p.cluster <= 1 << 16; });
+  for (PanelPlan& p : plans) std::swap(p.cluster, p.split);
   return plans;
 }
 
 double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target& target, const Symbols& hints) {
   const double columns = static_cast<double>(std::max<int64_t>(hint(numel(form.rows.outer.size), hints), 1));
-  const double threads = columns / plan.vec * plan.ty * plan.cluster, wanted = 512.0 * std::max(target.multiprocessors, 1);
+  const double threads = columns / plan.vec * plan.ty * plan.cluster * plan.split, wanted = 512.0 * std::max(target.multiprocessors, 1);
   return std::max(1.0, wanted / threads);
 }
 
 PanelWriter::PanelWriter(Kernel& kernel, const PanelForm& form, const PanelPlan& plan)
     : AccessWriter(kernel, form.rows, plan.vec, true), form_(form), plan_(plan), share_(static_cast<int>(std::gcd(int64_t{plan.vec}, form.group))) {}
 
-void PanelWriter::begin(int end) {
+void PanelWriter::begin(int end, bool backwards) {
   const int width = plan_.tx * plan_.vec, threads = plan_.tx * plan_.ty, words = plan_.keep * plan_.vec;
   std::vector<Dim> blocks = rows_.outer.size;
   blocks.back() = ceildiv(blocks.back(), width);
   kernel_.threads = threads;
   kernel_.min_blocks = words * size_of(rows_.ops[0].dtype) * form_.inputs <= kWords * 4 ? std::max(1024 / threads, 1) : 0;
   kernel_.cluster = plan_.cluster;
-  kernel_.grid = {numel(blocks) * plan_.cluster, 1, 1};
+  kernel_.grid = {numel(blocks) * (plan_.cluster * plan_.split), 1, 1};
   kernel_.shared_bytes = part_bytes_per_block(form_, plan_);
   turned_.assign(rows_.ops.size(), -1);
   for (int t = end; t < static_cast<int>(rows_.ops.size()); ++t) {
@@ -145,8 +168,11 @@ void PanelWriter::begin(int end) {
   if (plan_.cluster > 1) kernel_.define(kCluster);
   kernel_.add("  extern __shared__ __align__(16) unsigned char tg_shared[];\n  const int kx = threadIdx.x % $tx, ry = threadIdx.x / $tx;\n",
               {{"tx", std::to_string(plan_.tx)}});
-  kernel_.add(plan_.cluster > 1 ? "  const int rank = tgc_rank();\n" : "  const int rank = 0;\n");
-  oc_ = split(kernel_, kernel_.body, "(idx)(blockIdx.x / " + std::to_string(plan_.cluster) + ")", blocks, "c");
+  kernel_.add("  const unsigned block = $block;\n  const int rank = $rank;\n",
+              {{"block", backwards ? "gridDim.x - 1 - blockIdx.x" : "blockIdx.x"},
+               {"rank", plan_.cluster > 1 ? "tgc_rank()" : "(int)(block % " + std::to_string(plan_.split) + ")"}});
+  kernel_.add("  const idx batch = (idx)(block / $each); (void)batch;\n", {{"each", std::to_string(plan_.cluster * plan_.split * blocks.back().value())}});
+  oc_ = split(kernel_, kernel_.body, "(idx)(block / " + std::to_string(plan_.cluster * plan_.split) + ")", blocks, "c");
   kernel_.add("  const idx column = $b * $width + kx * $v;\n  const bool live = column < $n;\n",
               {{"b", oc_.back()}, {"width", std::to_string(width)}, {"v", std::to_string(plan_.vec)}, {"n", kernel_.value(rows_.outer.size.back())}});
   oc_.back() = "column";
@@ -176,7 +202,7 @@ std::vector<std::string> PanelWriter::elements() const {
 
 void PanelWriter::open() {
   const Dim n = numel(rows_.inner.size);
-  const bool full = n == Dim(int64_t{plan_.keep} * plan_.ty * plan_.cluster);
+  const bool full = n == Dim(int64_t{plan_.keep} * plan_.ty * plan_.cluster * plan_.split);
   kernel_.add("#pragma unroll\n  for (int e = 0; e < $E; ++e) {\n    const idx r = (idx)(rank * $E + e) * $ty + ry;\n    if (live$inside) {\n",
               {{"E", std::to_string(plan_.keep)}, {"ty", std::to_string(plan_.ty)}, {"inside", full ? "" : " && r < " + kernel_.value(n)}});
   rc_ = split(kernel_, kernel_.body, "r", rows_.inner.size, "d");
@@ -231,8 +257,40 @@ void PanelWriter::merge(const std::string& type) {
   __syncthreads();
 )",
                 vars);
-  kernel_.add("  $P total[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) total[w] = $from[(kx * $W + w) / $fold];\n",
-              {vars[0], vars[1], vars[6], {"from", fold > 1 ? "groups" : "totals"}});
+  kernel_.add("  const $P* const merged = $from;\n", {vars[0], {"from", fold > 1 ? "groups" : "totals"}});
+}
+
+void PanelWriter::take_merged(const std::string& type) {
+  kernel_.add("  $P total[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) total[w] = merged[(kx * $W + w) / $fold];\n",
+              {{"P", type}, {"W", std::to_string(statistics())}, {"fold", std::to_string(form_.group / share_)}});
+}
+
+void PanelWriter::take_groups(const std::string& type, const std::string& from) {
+  kernel_.add(
+      "  $P total[$W];\n  if (live)\n#pragma unroll\n    for (int w = 0; w < $W; ++w) total[w] = ((const $P*)$from)[batch * $all + (column + w * $share) / "
+      "$group];\n",
+      {{"P", type},
+       {"W", std::to_string(statistics())},
+       {"from", from},
+       {"all", std::to_string(rows_.outer.size.back().value() / form_.group)},
+       {"share", std::to_string(share_)},
+       {"group", std::to_string(form_.group)}});
+}
+
+void PanelWriter::put_groups(const std::string& type, const std::string& to) {
+  kernel_.add(R"(  for (int g = threadIdx.x; g < $groups; g += $T) {
+    const idx group = (column - kx * $v) / $group + g;
+    if (group < $all) (($P*)$to)[(batch * $all + group) * $split + rank] = merged[g];
+  }
+)",
+              {{"P", type},
+               {"groups", std::to_string(plan_.tx * plan_.vec / form_.group)},
+               {"T", std::to_string(plan_.tx * plan_.ty)},
+               {"v", std::to_string(plan_.vec)},
+               {"group", std::to_string(form_.group)},
+               {"all", std::to_string(rows_.outer.size.back().value() / form_.group)},
+               {"to", to},
+               {"split", std::to_string(plan_.split)}});
 }
 
 std::string PanelWriter::store(int t, const std::string& name) {

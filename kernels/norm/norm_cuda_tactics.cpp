@@ -114,6 +114,7 @@ class LoopNorm final : public NormTactic {
 
 void add_norm_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, PanelNorm);
+  ADD_TACTIC(list, SplitPanelNorm);
   list.push_back(std::make_unique<RegisterNorm>());
   list.push_back(std::make_unique<SplitNorm>());
   list.push_back(std::make_unique<LoopNorm>());

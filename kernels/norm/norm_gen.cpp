@@ -24,35 +24,56 @@ class NormWriter {
  public:
   NormWriter(const NormForm& f, const RowPlan& plan, int workspace) : f_(f), plan_(plan), workspace_(workspace) {}
 
-  /// Of what it holds of a group, every thread has mean and squares in two passes; only those are merged.
   Kernel panel(const PanelForm& form, const PanelPlan& panel) {
     Kernel k = make("norm_panel");
     PanelWriter w(k, form, panel);
-    const std::string each = std::to_string(panel.vec / w.statistics());
-    Vars vars = common(w);
-    vars.insert(vars.end(), {{"W", std::to_string(w.statistics())}, {"each", each}});
     w.begin(f_.out);
     w.load_panel();
-    k.add("  Stats part[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    T n = 0, sum = 0;\n", vars);
-    const auto over_group = [&](const char* text) {
-      w.open();
-      k.add("#pragma unroll\n    for (int j = w * $each; j < (w + 1) * $each; ++j) {\n", vars);
-      const std::string x = value(k, w.elements());
-      k.add(text, {{"x", x}});
-      k.add("    }\n");
-      w.close();
-    };
-    over_group("    n += (T)1; sum += $x;\n");
-    k.add("    part[w].n = n;\n    part[w].mean = n > 0 ? sum / n : (T)0;\n    T squares = 0;\n");
-    over_group("    const T d = $x - part[w].mean; squares += d * d;\n");
-    k.add("    part[w].m2 = squares;\n  }\n");
-    w.merge("Stats");
-    k.add("  T mean[$W], rstd[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    mean[w] = total[w].mean;\n", vars);
-    k.add("    rstd[w] = (T)1 / sqrt(total[w].m2 / total[w].n + (T)$eps);\n  }\n", vars);
-    w.open();
-    finish(k, w, w.elements(), "", "mean[j / " + each + "]", "rstd[j / " + each + "]");
-    w.close();
-    w.end(f_.out);
+    panel_statistics(k, w);
+    w.take_merged("Stats");
+    panel_result(k, w);
+    return k;
+  }
+
+  /// What a block knows of its groups goes to the workspace, behind the groups' results.
+  Kernel panel_parts(const PanelForm& form, const PanelPlan& panel) {
+    Kernel k = make("norm_panel_parts");
+    PanelWriter w(k, form, panel);
+    w.begin(f_.inputs);
+    w.load_panel();
+    panel_statistics(k, w);
+    w.put_groups("Stats", "(" + k.pointer(workspace_, "char", true, result_bytes(form)) + ")");
+    return k;
+  }
+
+  /// A warp per group.
+  Kernel panel_merge(const PanelForm& form, const PanelPlan& panel) {
+    Kernel k = make("norm_panel_merge");
+    k.threads = 128;
+    k.grid[0] = ceildiv(group_count(form), 4);
+    k.add(R"(  const idx o = (idx)blockIdx.x * 4 + threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  Stats all = {0, 0, 0};
+  if (o < $n)
+#pragma unroll 4
+    for (int s = lane; s < $split; s += 32) all.merge(((const Stats*)$from)[o * $split + s]);
+  all = tg_group_merge<32>(all, (Stats*)0);
+  if (o < $n && lane == 0) ((Stats*)$to)[o] = all;
+)",
+          {{"n", k.value(group_count(form))},
+           {"split", std::to_string(panel.split)},
+           {"from", k.pointer(workspace_, "char", false, result_bytes(form))},
+           {"to", k.pointer(workspace_, "char", true)}});
+    return k;
+  }
+
+  Kernel panel_apply(const PanelForm& form, const PanelPlan& panel) {
+    Kernel k = make("norm_panel_apply");
+    PanelWriter w(k, form, panel);
+    w.begin(f_.out, true);
+    w.take_groups("Stats", k.pointer(workspace_, "char", false));
+    w.load_panel();
+    panel_result(k, w);
     return k;
   }
 
@@ -152,6 +173,40 @@ class NormWriter {
     Kernel k(kernel_name, needs_wide({&f_.rows.outer, &f_.rows.inner}));
     k.define(kDefinitions, {{"T", f_.real64 ? "double" : "float"}});
     return k;
+  }
+
+  /// Bytes of one Stats per group.
+  static Dim result_bytes(const PanelForm& form) { return ceildiv(group_count(form) * form.part_bytes, 256) * 256; }
+
+  /// Of what it holds of a group, every thread has mean and squares in two passes; only those are merged.
+  void panel_statistics(Kernel& k, PanelWriter& w) {
+    const Vars vars = {{"W", std::to_string(w.statistics())}, {"each", std::to_string(plan_.vec / w.statistics())}};
+    k.add("  Stats part[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    T n = 0, sum = 0;\n", vars);
+    const auto over_group = [&](const char* text) {
+      w.open();
+      k.add("#pragma unroll\n    for (int j = w * $each; j < (w + 1) * $each; ++j) {\n", vars);
+      const std::string x = value(k, w.elements());
+      k.add(text, {{"x", x}});
+      k.add("    }\n");
+      w.close();
+    };
+    over_group("    n += (T)1; sum += $x;\n");
+    k.add("    part[w].n = n;\n    part[w].mean = n > 0 ? sum / n : (T)0;\n    T squares = 0;\n");
+    over_group("    const T d = $x - part[w].mean; squares += d * d;\n");
+    k.add("    part[w].m2 = squares;\n  }\n");
+    w.merge("Stats");
+  }
+
+  void panel_result(Kernel& k, PanelWriter& w) {
+    const std::string at = "[j / " + std::to_string(plan_.vec / w.statistics()) + "]";
+    Vars vars = common(w);
+    vars.emplace_back("W", std::to_string(w.statistics()));
+    k.add("  T mean[$W], rstd[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    mean[w] = total[w].mean;\n", vars);
+    k.add("    rstd[w] = (T)1 / sqrt(total[w].m2 / total[w].n + (T)$eps);\n  }\n", vars);
+    w.open();
+    finish(k, w, w.elements(), "", "mean" + at, "rstd" + at);
+    w.close();
+    w.end(f_.out);
   }
 
   Vars common(AccessWriter& w) const {
@@ -356,9 +411,14 @@ NormForm channel_norm_form(const Problem& p) {
 
 PanelForm norm_panel_form(const NormForm& form, int64_t group) { return {form.rows, form.inputs, group, form.real64 ? 24 : 12}; }
 
-Generated norm_panel_kernel(const NormForm& form, int64_t group, const PanelPlan& plan) {
+Generated norm_panel_kernels(const NormForm& form, int64_t group, const PanelPlan& plan, int workspace_position) {
   const RowPlan access{plan.vec};
-  return {{NormWriter(form, access, -1).panel(norm_panel_form(form, group), plan)}, 0};
+  const PanelForm panel = norm_panel_form(form, group);
+  NormWriter writer(form, access, workspace_position);
+  if (plan.split == 1) return {{writer.panel(panel, plan)}, 0};
+  const Dim groups = group_count(panel);
+  return {{writer.panel_parts(panel, plan), writer.panel_merge(panel, plan), writer.panel_apply(panel, plan)},
+          ceildiv(groups * panel.part_bytes, 256) * 256 + ceildiv(groups * plan.split * panel.part_bytes, 256) * 256};
 }
 
 Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_position) {

@@ -26,6 +26,7 @@ Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_
 NormForm channel_norm_form(const Problem& problem);
 /// The form refers to `form`.
 PanelForm norm_panel_form(const NormForm& form, int64_t group);
-Generated norm_panel_kernel(const NormForm& form, int64_t group, const PanelPlan& plan);
+/// One kernel when plan.split is 1; otherwise partial statistics, those of the groups, the result.
+Generated norm_panel_kernels(const NormForm& form, int64_t group, const PanelPlan& plan, int workspace_position);
 
 }  // namespace tuyere::codegen

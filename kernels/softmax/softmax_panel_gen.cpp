@@ -32,6 +32,7 @@ Kernel panel_kernel(const SoftmaxForm& f, const PanelPlan& plan) {
   w.close();
   k.add("    part[j].m = top;\n    part[j].s = sum;\n  }\n");
   w.merge("Online");
+  w.take_merged("Online");
   k.add("#pragma unroll\n  for (int j = 0; j < $V; ++j) total[j].s = $scale;\n", {vars[0], {"scale", softmax_scale(f, "total[j].s")}});
   w.open();
   k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", vars);
