@@ -198,8 +198,11 @@ template <class A> TGF A tg_shfl_up(const A& a, int delta) {
 template <int T, class A> TGF A tg_group_merge(A a, A* shared) {
 #pragma unroll
   for (int m = (T < 32 ? T : 32) / 2; m > 0; m >>= 1) {
-    A other = tg_shfl_xor(a, m);
-    if (threadIdx.x & m) { A first = other; first.merge(a); a = first; } else a.merge(other);
+    const A other = tg_shfl_xor(a, m);
+    const bool upper = threadIdx.x & m;
+    A first = upper ? other : a;
+    first.merge(upper ? a : other);
+    a = first;
   }
   if (T > 32) {
     __syncthreads();

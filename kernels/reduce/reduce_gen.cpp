@@ -29,11 +29,13 @@ const char* accumulator_text(const std::string& kind) {
        "struct Acc { int v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v &= x != (X)0; } TGF_U void merge(const Acc& o) { v &= o.v; } TGF_U bool "
        "get(F) const { return v != 0; } };\n"},
       {"max",
-       "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x > v || x != x) v = x; any = 1; }\n"
-       "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
+       "struct Acc { X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_max(v, x); } TGF_U void merge(const Acc& o) { v = tg_max(v, o.v); "
+       "} "
+       "TGF_U X get(F) const { return v; } };\n"},
       {"min",
-       "struct Acc { X v; int any; TGF_U void init() { v = 0; any = 0; } TGF_U void add(X x, idx) { if (!any || x < v || x != x) v = x; any = 1; }\n"
-       "  TGF_U void merge(const Acc& o) { if (o.any) add(o.v, 0); } TGF_U X get(F) const { return v; } };\n"},
+       "struct Acc { X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_min(v, x); } TGF_U void merge(const Acc& o) { v = tg_min(v, o.v); "
+       "} "
+       "TGF_U X get(F) const { return v; } };\n"},
       {"var",
        "struct Acc { A n, mean, m2; TGF_U void init() { n = mean = m2 = 0; }\n"
        "  TGF_U void add(X x, idx) { n += 1; const A d = (A)x - mean; mean += d / n; m2 += d * ((A)x - mean); }\n"
@@ -42,11 +44,11 @@ const char* accumulator_text(const std::string& kind) {
        "  TGF_U A get(F count) const { const A k = count - (A)$correction; return m2 / (k > 0 ? k : (A)0); } };\n"},
       // A thread meets its elements in order, so a later equal one never wins. Nothing beats $none, the value of those that have seen nothing better.
       {"arg",
-       "struct Acc { X v; idx i; TGF_U void init() { v = $none; i = -1; } TGF_U void add(X x, idx at) { if (!(x $cmp= v) && v == v) { v = x; i = at; } }\n"
-       "  TGF_U bool loses(const Acc& o) const { if (o.v != o.v || v != v) return o.v != o.v && (v == v || o.i < i); return o.v $cmp v || (o.v == v && o.i < "
-       "i); }\n"
-       "  TGF_U void merge(const Acc& o) { if (o.i >= 0 && (i < 0 || loses(o))) { v = o.v; i = o.i; } } TGF_U long long get(F) const { return i < 0 ? 0 : i; } "
-       "};\n"},
+       "struct Acc { X v; idx i; TGF_U void init() { v = $none; i = -1; } TGF_U void add(X x, idx at) { if (!(v $cmp= x) && v == v) { v = x; i = at; } }\n"
+       "  TGF_U void merge(const Acc& o) {\n"
+       "    const bool odd = v != v, wins = (!odd & ((o.v $cmp v) | (o.v != o.v))) | (((o.v == v) | (odd & (o.v != o.v))) & (o.i < i));\n"
+       "    if ((o.i >= 0) & ((i < 0) | wins)) { v = o.v; i = o.i; }\n  }\n"
+       "  TGF_U long long get(F) const { return i < 0 ? 0 : i; } };\n"},
   };
   return texts.at(kind);
 }
@@ -58,7 +60,7 @@ std::string mean_type(const ReduceForm& f) { return f.value == DType::F64 || f.t
 
 /// The value that no element is farther from being the extreme than.
 std::string farthest(const ReduceForm& f) {
-  const bool largest = f.kind == "argmin";
+  const bool largest = f.kind == "argmin" || f.kind == "min";
   switch (f.value) {
     case DType::Bool:
       return largest ? "true" : "false";
@@ -282,7 +284,7 @@ class ReduceWriter {
 
 }  // namespace
 
-int accumulator_bytes(const ReduceForm& f) { return f.kind == "var" ? 24 : is_arg(f) || f.kind == "max" || f.kind == "min" ? 16 : 8; }
+int accumulator_bytes(const ReduceForm& f) { return f.kind == "var" ? 24 : is_arg(f) ? 16 : 8; }
 
 Generated reduce_kernels(const ReduceForm& form, const ReducePlan& plan, int workspace_position) {
   ReduceWriter writer(form, plan, workspace_position);

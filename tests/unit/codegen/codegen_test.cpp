@@ -26,17 +26,17 @@ bool wanted(const testing::ListedProblem& problem, std::string_view tactic) {
 }
 
 template <class F>
-void for_each_candidate(F f) {
+void for_each_candidate(const Target& target, F f) {
   for (const auto& listed : listed_problems()) {
     SCOPED_TRACE(listed.text);
     try {
       const Problem problem = parse_problem(listed.text);
-      const auto tactics = own_tactics(problem, kHopper);
+      const auto tactics = own_tactics(problem, target);
       EXPECT_FALSE(tactics.empty());
       for (const auto* tactic : tactics) {
         if (!wanted(listed, tactic->name())) continue;
         SCOPED_TRACE(tactic->name());
-        for (const Config& config : tactic->configs(problem, kHopper, everything() ? 5 : 0)) {
+        for (const Config& config : tactic->configs(problem, target, everything() ? 5 : 0)) {
           SCOPED_TRACE(config);
           f(problem, *tactic, config);
         }
@@ -49,19 +49,23 @@ void for_each_candidate(F f) {
 }
 
 TEST(Codegen, MatchesTheReference) {
-  for_each_candidate([](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
+  for_each_candidate(kHopper, [](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
     EXPECT_EQ(testing::compare_with_reference(problem, tactic, kHopper, config), "");
   });
 }
 
 TEST(Codegen, Compiles) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
-  const std::vector<std::string> architectures = everything() ? std::vector<std::string>{"sm_80", "sm_90a", "sm_100a"} : std::vector<std::string>{"sm_90a"};
-  for_each_candidate([&](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
-    if (codegen::is_empty(problem)) return;
-    const std::string source = codegen::rough_text(problem) + codegen::source(tactic.generate(problem, kHopper, config));
-    for (const std::string& arch : architectures) EXPECT_GT(compile_uncached(source, arch, {}).size(), 0u);
-  });
+  const std::vector<int> architectures = everything() ? std::vector<int>{80, 90, 100} : std::vector<int>{90};
+  for (int sm : architectures) {
+    Target target = kHopper;
+    target.sm = sm;
+    for_each_candidate(target, [&](const Problem& problem, const codegen::CudaTactic& tactic, const Config& config) {
+      if (codegen::is_empty(problem)) return;
+      const std::string source = codegen::rough_text(problem) + codegen::source(tactic.generate(problem, target, config));
+      EXPECT_GT(compile_uncached(source, target.arch(), {}).size(), 0u);
+    });
+  }
 }
 
 /// One kernel that computes every function that exists for `type`; integers are made odd, because nothing says what a division by zero gives.

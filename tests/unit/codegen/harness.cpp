@@ -76,6 +76,25 @@ void randomize(Tensor& t, int64_t limit, bool distinct, std::mt19937& rng) {
   }
 }
 
+/// Whether equal values, infinities and NaNs have a meaning that kernels must keep: which of them wins, what they make of the others.
+bool minds_special_values(const Op& op) {
+  const auto* reduce = std::get_if<Reduce>(&op);
+  const auto* pool = std::get_if<Pool>(&op);
+  return std::holds_alternative<ArgReduce>(op) || std::holds_alternative<Softmax>(op) || (pool && pool->kind == PoolKind::max) ||
+         (reduce && (reduce->kind == ReduceKind::max || reduce->kind == ReduceKind::min));
+}
+
+/// Many equal values, some that are special, and from the middle on nothing but -inf in places.
+void make_special(Tensor& t, std::mt19937& rng) {
+  if (!is_float(t.view.dtype)) return;
+  const int64_t count = t.view.numel();
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t kind = rng() % 300;
+    const double plain = std::round(t.get(i) * 4) / 4;
+    t.set(i, kind == 0 ? NAN : kind == 1 ? INFINITY : kind < 10 || (i > count / 2 && i % 5 != 0) ? -INFINITY : plain);
+  }
+}
+
 /// Where the maxima of a pooling came from: some pixel of each window.
 void randomize_places(Tensor& t, const PoolGradient& op, const Symbols& symbols, std::mt19937& rng) {
   const std::vector<int64_t> size = eval(op.size, symbols), &shape = t.view.shape;
@@ -151,7 +170,7 @@ void run_reference(const Problem& p, std::vector<Tensor>& in, std::vector<Tensor
   INTERNAL_CHECK(status.is_ok(), status.message());
 }
 
-std::string run_once(const Problem& p, const emulator::Module& module, const codegen::Generated& generated, const Symbols& symbols) {
+std::string run_once(const Problem& p, const emulator::Module& module, const codegen::Generated& generated, const Symbols& symbols, bool special) {
   std::mt19937 rng(7);
   std::vector<Tensor> in, out, want;
   for (size_t k = 0; k < p.in.size(); ++k) {
@@ -161,6 +180,7 @@ std::string run_once(const Problem& p, const emulator::Module& module, const cod
       randomize_places(in.back(), *pool, symbols, rng);
     else
       randomize(in.back(), index_limit(p, k, symbols), !p.deterministic, rng);
+    if (special) make_special(in.back(), rng);
   }
   for (const TensorDesc& t : p.out) out.emplace_back(t, symbols), want.emplace_back(t, symbols);
   run_reference(p, in, want, symbols);
@@ -220,11 +240,15 @@ std::string compare_with_reference(const Problem& problem, const codegen::CudaTa
   std::string source = codegen::rough_text(problem) + codegen::source(generated);
   for (const codegen::Kernel& kernel : generated.kernels) source += "using namespace " + kernel.name() + "_ns;\n";  // for the entry points that follow
   const emulator::Module module(source, codegen::cuda_step(generated));
-  std::string text = run_once(problem, module, generated, problem.hints);
+  std::string text = run_once(problem, module, generated, problem.hints, false);
+  if (text.empty() && minds_special_values(problem.op)) {
+    text = run_once(problem, module, generated, problem.hints, true);
+    if (!text.empty()) return "with special values: " + text;
+  }
   if (!text.empty() || problem.hints.values.empty()) return text;
   Symbols larger = problem.hints;
   for (auto& [symbol, value] : larger.values) ++value;
-  text = run_once(problem, module, generated, larger);
+  text = run_once(problem, module, generated, larger, false);
   return text.empty() ? "" : "at larger sizes: " + text;
 }
 
