@@ -18,8 +18,8 @@ constexpr int kPartBytes = 48 << 10;  // of shared memory for statistics
 const char* kCluster = R"(
 #ifndef TG_EMULATE
 TGF int tgc_rank() { unsigned r; asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(r)); return (int)r; }
-TGF void tgc_arrive() { asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory"); }
-TGF void tgc_wait() { asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory"); }
+TGF void tgc_arrive() { asm volatile("barrier.cluster.arrive.release;" ::: "memory"); }
+TGF void tgc_wait() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 TGF unsigned tgc_word(const unsigned* mine, int rank) {
   unsigned far, word;
   asm("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(far) : "r"((unsigned)__cvta_generic_to_shared(mine)), "r"(rank));

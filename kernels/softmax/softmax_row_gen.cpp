@@ -109,6 +109,9 @@ RowPlan row_plan(const SoftmaxForm& form, const Problem& problem, const Target& 
   return default_row_plan(form.rows, form.inputs, target, problem.hints, kRegisterValues);
 }
 
+/// What threads pay whose neighbours read other lines.
+double stride_slowdown(const SoftmaxForm& form) { return form.rows.inner.rank() > 0 && !form.rows.inner.strides[0].back().is_const(1) ? 4 : 1; }
+
 }  // namespace
 
 /// The row stays in registers: one read, one write.
@@ -136,6 +139,9 @@ class RegisterSoftmax final : public SoftmaxTactic {
     }
     return out;
   }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    return Tactic::estimate(problem, target, config) * stride_slowdown(softmax_form(problem));
+  }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {
     const SoftmaxForm form = softmax_form(problem);
     return {{row_kernel(form, parse_row_plan(config, row_plan(form, problem, target)))}, 0};
@@ -160,8 +166,7 @@ class LoopSoftmax final : public SoftmaxTactic {
     const SoftmaxForm form = softmax_form(problem);
     RowPlan plan = row_plan(form, problem, target);
     plan.keep = 0;
-    const bool strided = form.rows.inner.rank() > 0 && !form.rows.inner.strides[0].back().is_const(1);
-    return Tactic::estimate(problem, target, config) * row_slowdown(form.rows, plan, target, problem.hints) * (strided ? 4 : 1);
+    return Tactic::estimate(problem, target, config) * row_slowdown(form.rows, plan, target, problem.hints) * stride_slowdown(form);
   }
 };
 

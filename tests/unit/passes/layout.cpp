@@ -33,6 +33,20 @@ TEST(Layout, ChannelsLastInputNeedsNoCopyAndWeightsAreOrderedOnCuda) {
               on_cuda());
 }
 
+TEST(Layout, GroupNormsTurnTheirResultsThemselvesOnCuda) {
+  const char* text = "x = input f16[n,8,32,32]@0231\ny = norm(x) kind=group groups=4 type=f16\nreturn y";
+  expect_pass(layout, text, text, on_cuda());
+  expect_pass(layout, text,
+              "x = input f16[n,8,32,32]@0231\ny_1@0231 = norm(x) kind=group groups=4 type=f16\n"
+              "y = pointwise(y_1) program={i0:f32} types=[f16]\nreturn y");
+  // What others read too stays as it is.
+  expect_pass(layout,
+              "x = input f16[n,8,32,32]@0231\na = norm(x) kind=group groups=4 type=f16\nr = reduce(a) axes=[2,3] type=f16\nreturn a, r",
+              "x = input f16[n,8,32,32]@0231\na_1@0231 = norm(x) kind=group groups=4 type=f16\nr = reduce(a_1) axes=[2,3] type=f16\n"
+              "a = pointwise(a_1) program={i0:f32} types=[f16]\nreturn a, r",
+              on_cuda());
+}
+
 TEST(Layout, ThePointwiseLayerBeforeAConvolutionWritesItsOrder) {
   expect_pass(layout, "x = input f32[n,3,32,32]\nw = param f32[8,3,3,3]\na = relu(x)\nb = conv(a, w)\nr = reduce(b) kind=mean axes=[2,3]\nreturn r",
               "x = input f32[n,3,32,32]\nw = param f32[8,3,3,3]\na@0231 = relu(x)\nb@0231 = conv(a, w)\nr = reduce(b) kind=mean axes=[2,3]\nreturn r");
