@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kWords = 32;  // of registers per thread that hold a panel
 constexpr int kLongestCluster = 8;
-constexpr int kPartBytes = 48 << 10;  // of shared memory for statistics
+constexpr int kPartBytes = 72 << 10;  // of shared memory for statistics
 
 /// Blocks of one cluster read each other's shared memory. Needs compute capability 9.0.
 const char* kCluster = R"(
