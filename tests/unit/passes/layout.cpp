@@ -40,8 +40,7 @@ TEST(Layout, GroupNormsTurnTheirResultsThemselvesOnCuda) {
               "x = input f16[n,8,32,32]@0231\ny_1@0231 = norm(x) kind=group groups=4 type=f16\n"
               "y = pointwise(y_1) program={i0:f32} types=[f16]\nreturn y");
   // What others read too stays as it is.
-  expect_pass(layout,
-              "x = input f16[n,8,32,32]@0231\na = norm(x) kind=group groups=4 type=f16\nr = reduce(a) axes=[2,3] type=f16\nreturn a, r",
+  expect_pass(layout, "x = input f16[n,8,32,32]@0231\na = norm(x) kind=group groups=4 type=f16\nr = reduce(a) axes=[2,3] type=f16\nreturn a, r",
               "x = input f16[n,8,32,32]@0231\na_1@0231 = norm(x) kind=group groups=4 type=f16\nr = reduce(a_1) axes=[2,3] type=f16\n"
               "a = pointwise(a_1) program={i0:f32} types=[f16]\nreturn a, r",
               on_cuda());
