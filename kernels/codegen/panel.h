@@ -34,6 +34,11 @@ Dim group_count(const PanelForm& form);
 std::vector<PanelPlan> panel_plans(const PanelForm& form, const Target& target, const Symbols& hints);
 /// Plans with as many parts as it takes, to be read twice. None when the axis is of unknown length.
 std::vector<PanelPlan> split_panel_plans(const PanelForm& form, const Target& target);
+/// For plans that are split: bytes of one part per group, which come before those of all blocks.
+Dim merged_bytes(const PanelForm& form);
+Dim split_bytes(const PanelForm& form, const PanelPlan& plan);
+/// The body of a kernel that merges the parts of each group; a warp per group. `none`: the initializer of a part of nothing.
+void emit_panel_merge(Kernel& kernel, const PanelForm& form, const PanelPlan& plan, const std::string& type, const std::string& none, int workspace);
 /// Time relative to one read and one write at full bandwidth, when the panels do not fill the device.
 double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target& target, const Symbols& hints);
 
@@ -58,10 +63,10 @@ class PanelWriter : public AccessWriter {
   void merge(const std::string& type);
   /// Declares total[statistics()]: what this thread's columns have there.
   void take_merged(const std::string& type);
-  /// The same from one value per group at `from`.
-  void take_groups(const std::string& type, const std::string& from);
-  /// Writes what this block has of every group: the parts of a group are neighbours.
-  void put_groups(const std::string& type, const std::string& to);
+  /// The same from the workspace, where emit_panel_merge left it.
+  void take_groups(const std::string& type, int workspace);
+  /// Writes what this block has of every group to the workspace: the parts of a group are neighbours.
+  void put_groups(const std::string& type, int workspace);
   /// Stores array <name>[vec] of the current access, by way of shared memory when tensor t is dense along the axis instead.
   std::string store(int t, const std::string& name) override;
   /// `out`: the first output.

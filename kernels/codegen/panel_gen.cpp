@@ -141,6 +141,32 @@ std::vector<PanelPlan> split_panel_plans(const PanelForm& form, const Target& ta
   return plans;
 }
 
+Dim merged_bytes(const PanelForm& form) { return ceildiv(group_count(form) * form.part_bytes, 256) * 256; }
+
+Dim split_bytes(const PanelForm& form, const PanelPlan& plan) {
+  return plan.split > 1 ? merged_bytes(form) + ceildiv(group_count(form) * plan.split * form.part_bytes, 256) * 256 : Dim(0);
+}
+
+void emit_panel_merge(Kernel& k, const PanelForm& form, const PanelPlan& plan, const std::string& type, const std::string& none, int workspace) {
+  k.threads = 128;
+  k.grid[0] = ceildiv(group_count(form), 4);
+  k.add(R"(  const idx o = (idx)blockIdx.x * 4 + threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  $P all = $none;
+  if (o < $n)
+#pragma unroll 4
+    for (int s = lane; s < $split; s += 32) all.merge(((const $P*)$from)[o * $split + s]);
+  all = tg_group_merge<32>(all, ($P*)0);
+  if (o < $n && lane == 0) (($P*)$to)[o] = all;
+)",
+        {{"P", type},
+         {"none", none},
+         {"n", k.value(group_count(form))},
+         {"split", std::to_string(plan.split)},
+         {"from", k.pointer(workspace, "char", false, merged_bytes(form))},
+         {"to", k.pointer(workspace, "char", true)}});
+}
+
 double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target& target, const Symbols& hints) {
   const double columns = static_cast<double>(std::max<int64_t>(hint(numel(form.rows.outer.size), hints), 1));
   const double threads = columns / plan.vec * plan.ty * plan.cluster * plan.split, wanted = 512.0 * std::max(target.multiprocessors, 1);
@@ -265,19 +291,19 @@ void PanelWriter::take_merged(const std::string& type) {
               {{"P", type}, {"W", std::to_string(statistics())}, {"fold", std::to_string(form_.group / share_)}});
 }
 
-void PanelWriter::take_groups(const std::string& type, const std::string& from) {
+void PanelWriter::take_groups(const std::string& type, int workspace) {
   kernel_.add(
       "  $P total[$W];\n  if (live)\n#pragma unroll\n    for (int w = 0; w < $W; ++w) total[w] = ((const $P*)$from)[batch * $all + (column + w * $share) / "
       "$group];\n",
       {{"P", type},
        {"W", std::to_string(statistics())},
-       {"from", from},
+       {"from", kernel_.pointer(workspace, "char", false)},
        {"all", std::to_string(rows_.outer.size.back().value() / form_.group)},
        {"share", std::to_string(share_)},
        {"group", std::to_string(form_.group)}});
 }
 
-void PanelWriter::put_groups(const std::string& type, const std::string& to) {
+void PanelWriter::put_groups(const std::string& type, int workspace) {
   kernel_.add(R"(  for (int g = threadIdx.x; g < $groups; g += $T) {
     const idx group = (column - kx * $v) / $group + g;
     if (group < $all) (($P*)$to)[(batch * $all + group) * $split + rank] = merged[g];
@@ -289,7 +315,7 @@ void PanelWriter::put_groups(const std::string& type, const std::string& to) {
                {"v", std::to_string(plan_.vec)},
                {"group", std::to_string(form_.group)},
                {"all", std::to_string(rows_.outer.size.back().value() / form_.group)},
-               {"to", to},
+               {"to", kernel_.pointer(workspace, "char", true, merged_bytes(form_))},
                {"split", std::to_string(plan_.split)}});
 }
 

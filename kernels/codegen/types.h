@@ -23,6 +23,8 @@ Support whole_byte_types(const Problem& problem);
 const char* types_prelude();
 /// "#define TG_ROUGH" when every output is a float of at most 16 bits, so that the prelude of programs may leave out what rounding hides; else "".
 const char* rough_text(const Problem& problem);
+/// `unsigned tg_pair_max(unsigned, unsigned)` of two f16 or bf16 at a time: NaN where either is, or the other where one is. tg_pair_least: what it starts from.
+std::string pair_maximum(DType type, bool keeps_nan);
 /// Warp and block level helpers: shuffles of structs, block-wide exchange.
 const char* warp_prelude();
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/error.h"
+#include "kernels/codegen/kernel.h"
 
 namespace tuyere::codegen {
 
@@ -172,6 +173,32 @@ template <class I> TGF I tg_floordiv(I a, I b) { I q = a / b; return q - (a % b 
 template <class I> TGF I tg_lesser(I a, I b) { return a < b ? a : b; }
 template <class I> TGF I tg_greater(I a, I b) { return a < b ? b : a; }
 )";
+}
+
+std::string pair_maximum(DType type, bool keeps_nan) {
+  const bool half = type == DType::F16;
+  return fill(R"(
+#define tg_pair_least $least
+#ifdef TG_EMULATE
+TGF unsigned tg_pair_max(unsigned a, unsigned b) {
+  unsigned r = 0;
+  for (int i = 0; i < 32; i += 16) {
+    $s x, y;
+    x.x = (unsigned short)(a >> i);
+    y.x = (unsigned short)(b >> i);
+    r |= (unsigned)tg_cvt<$s>($max(tg_value(x), tg_value(y))).x << i;
+  }
+  return r;
+}
+#else
+TGF unsigned tg_pair_max(unsigned a, unsigned b) { unsigned r; asm("max$nan.$type %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b)); return r; }
+#endif
+)",
+              {{"least", half ? "0xfc00fc00u" : "0xff80ff80u"},
+               {"s", storage_ctype(type)},
+               {"max", keeps_nan ? "tg_max" : "fmaxf"},
+               {"nan", keeps_nan ? ".NaN" : ""},
+               {"type", half ? "f16x2" : "bf16x2"}});
 }
 
 const char* warp_prelude() {

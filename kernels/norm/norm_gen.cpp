@@ -42,28 +42,13 @@ class NormWriter {
     w.begin(f_.inputs);
     w.load_panel();
     panel_statistics(k, w);
-    w.put_groups("Stats", "(" + k.pointer(workspace_, "char", true, result_bytes(form)) + ")");
+    w.put_groups("Stats", workspace_);
     return k;
   }
 
-  /// A warp per group.
   Kernel panel_merge(const PanelForm& form, const PanelPlan& panel) {
     Kernel k = make("norm_panel_merge");
-    k.threads = 128;
-    k.grid[0] = ceildiv(group_count(form), 4);
-    k.add(R"(  const idx o = (idx)blockIdx.x * 4 + threadIdx.x / 32;
-  const int lane = threadIdx.x % 32;
-  Stats all = {0, 0, 0};
-  if (o < $n)
-#pragma unroll 4
-    for (int s = lane; s < $split; s += 32) all.merge(((const Stats*)$from)[o * $split + s]);
-  all = tg_group_merge<32>(all, (Stats*)0);
-  if (o < $n && lane == 0) ((Stats*)$to)[o] = all;
-)",
-          {{"n", k.value(group_count(form))},
-           {"split", std::to_string(panel.split)},
-           {"from", k.pointer(workspace_, "char", false, result_bytes(form))},
-           {"to", k.pointer(workspace_, "char", true)}});
+    emit_panel_merge(k, form, panel, "Stats", "{0, 0, 0}", workspace_);
     return k;
   }
 
@@ -71,7 +56,7 @@ class NormWriter {
     Kernel k = make("norm_panel_apply");
     PanelWriter w(k, form, panel);
     w.begin(f_.out, true);
-    w.take_groups("Stats", k.pointer(workspace_, "char", false));
+    w.take_groups("Stats", workspace_);
     w.load_panel();
     panel_result(k, w);
     return k;
@@ -174,9 +159,6 @@ class NormWriter {
     k.define(kDefinitions, {{"T", f_.real64 ? "double" : "float"}});
     return k;
   }
-
-  /// Bytes of one Stats per group.
-  static Dim result_bytes(const PanelForm& form) { return ceildiv(group_count(form) * form.part_bytes, 256) * 256; }
 
   /// Of what it holds of a group, every thread has mean and squares in two passes; only those are merged.
   void panel_statistics(Kernel& k, PanelWriter& w) {
@@ -416,9 +398,7 @@ Generated norm_panel_kernels(const NormForm& form, int64_t group, const PanelPla
   const PanelForm panel = norm_panel_form(form, group);
   NormWriter writer(form, access, workspace_position);
   if (plan.split == 1) return {{writer.panel(panel, plan)}, 0};
-  const Dim groups = group_count(panel);
-  return {{writer.panel_parts(panel, plan), writer.panel_merge(panel, plan), writer.panel_apply(panel, plan)},
-          ceildiv(groups * panel.part_bytes, 256) * 256 + ceildiv(groups * plan.split * panel.part_bytes, 256) * 256};
+  return {{writer.panel_parts(panel, plan), writer.panel_merge(panel, plan), writer.panel_apply(panel, plan)}, split_bytes(panel, plan)};
 }
 
 Generated norm_kernels(const NormForm& form, const RowPlan& plan, int workspace_position) {

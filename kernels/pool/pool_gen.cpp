@@ -11,22 +11,6 @@ namespace {
 
 std::string number(int64_t v) { return std::to_string(v); }
 
-/// Maxima of two 16-bit floats at a time, NaN where either is.
-const char* kPairs = R"(
-#ifdef TG_EMULATE
-TGF unsigned tgp_max(unsigned a, unsigned b) {
-  union U { unsigned w; $s s[2]; U() {} } x, y;
-  x.w = a;
-  y.w = b;
-  for (int i = 0; i < 2; ++i) x.s[i] = tg_cvt<$s>(tg_max(tg_value(x.s[i]), tg_value(y.s[i])));
-  return x.w;
-}
-#else
-TGF unsigned tgp_max(unsigned a, unsigned b) { unsigned r; asm("max.NaN.$type %0, %1, %2;" : "=r"(r) : "r"(a), "r"(b)); return r; }
-#endif
-union tgp_values { $s s[$V]; unsigned w[$V / 2]; TGF_U tgp_values() {} };
-)";
-
 class PoolWriter {
  public:
   PoolWriter(const Problem& p, const Target& target) : p_(p), x_(p.in[0]), out_(p.out[0]) {
@@ -53,8 +37,10 @@ class PoolWriter {
     const bool real = is_float(x_.dtype);
     const std::string acc = max_ ? compute_ctype(x_.dtype) : accumulator_ctype(x_.dtype);
     if (in_pairs()) {
-      k.define(kPairs, pair_vars());
-      k.add("  tgp_values acc;\n#pragma unroll\n  for (int i = 0; i < $V / 2; ++i) acc.w[i] = $none;\n", pair_vars());
+      const Vars vars = {{"s", storage_ctype(x_.dtype)}, {"V", number(vec_)}};
+      k.define(pair_maximum(x_.dtype, true));
+      k.define("union tgp_values { $s s[$V]; unsigned w[$V / 2]; TGF_U tgp_values() {} };\n", vars);
+      k.add("  tgp_values acc;\n#pragma unroll\n  for (int i = 0; i < $V / 2; ++i) acc.w[i] = tg_pair_least;\n", vars);
     } else {
       k.add("  $a acc[$V];\n#pragma unroll\n  for (int j = 0; j < $V; ++j) acc[j] = $zero;\n",
             {{"a", acc}, {"V", number(vec_)}, {"zero", max_ && real ? "(" + acc + ")__uint_as_float(0xff800000u)" : "0"}});
@@ -73,11 +59,6 @@ class PoolWriter {
 
  private:
   bool in_pairs() const { return max_ && !places_ && vec_ % 2 == 0 && x_.dtype == out_.dtype && (x_.dtype == DType::F16 || x_.dtype == DType::BF16); }
-
-  Vars pair_vars() const {
-    const bool half = x_.dtype == DType::F16;
-    return {{"s", storage_ctype(x_.dtype)}, {"V", number(vec_)}, {"type", half ? "f16x2" : "bf16x2"}, {"none", half ? "0xfc00fc00u" : "0xff80ff80u"}};
-  }
 
   /// The space: all output dims by decreasing output stride; the spatial dims have no stride in x here, they come from the window.
   void arrange() {
@@ -175,7 +156,7 @@ class PoolWriter {
   void take(Kernel& k, const std::string& address, const std::string& flat) {
     const Vars vars = {{"s", storage_ctype(x_.dtype)}, {"V", number(vec_)}, {"at", address}, {"c", compute_ctype(x_.dtype)}};
     if (in_pairs()) {
-      k.add("    tgp_values v;\n    tg_load<$V>(v.s, $at);\n#pragma unroll\n    for (int i = 0; i < $V / 2; ++i) acc.w[i] = tgp_max(acc.w[i], v.w[i]);\n",
+      k.add("    tgp_values v;\n    tg_load<$V>(v.s, $at);\n#pragma unroll\n    for (int i = 0; i < $V / 2; ++i) acc.w[i] = tg_pair_max(acc.w[i], v.w[i]);\n",
             vars);
       return;
     }

@@ -157,7 +157,12 @@ class ColumnSoftmax final : public SoftmaxTactic {
     return out;
   }
   /// The input is read twice.
-  double estimate(const Problem& problem, const Target& target, const Config& config) const override { return 1.5 * Tactic::estimate(problem, target, config); }
+  double estimate(const Problem& problem, const Target& target, const Config& config) const override {
+    const SoftmaxForm form = softmax_form(problem);
+    const ColumnPlan plan = default_column_plan(form, problem.hints);
+    const double threads = static_cast<double>(std::max<int64_t>(hint(numel(form.rows.outer.size), problem.hints), 1)) / plan.vec * plan.ty;
+    return 1.5 * Tactic::estimate(problem, target, config) * std::max(1.0, 512.0 * std::max(target.multiprocessors, 1) / threads);
+  }
   Generated generate(const Problem& problem, const Target&, const Config& config) const override {
     const SoftmaxForm form = softmax_form(problem);
     const ColumnPlan best = default_column_plan(form, problem.hints);

@@ -7,6 +7,7 @@ namespace tuyere {
 void add_softmax_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, RegisterSoftmax);
   ADD_TACTIC(list, PanelSoftmax);
+  ADD_TACTIC(list, SplitPanelSoftmax);
   ADD_TACTIC(list, ColumnSoftmax);
   ADD_TACTIC(list, LoopSoftmax);
 }

@@ -10,13 +10,19 @@ namespace {
 const char* kDefinitions = R"(
 typedef $T T;
 #define TG_NEG_INF ((T)__uint_as_float(0xff800000u))
-// What the rounding of a short result hides.
-#ifdef TG_ROUGH
-TGF float tgs_exp(float x) { return tg_exp2_rough(x * 1.4426950408889634f); }
+#ifdef TG_ROUGH  // what the rounding of a short result hides; the scale is an exponent
+#define TGS_LOG2_E 1.4426950408889634f
+TGF float tgs_exp(float x) { return tg_exp2_rough(x * TGS_LOG2_E); }
+TGF float tgs_scale(float s) { return log2f(s); }
+TGF float tgs_result(float x, float m, float scale) { return tg_exp2_rough((x - m) * TGS_LOG2_E - scale); }
 #else
 TGF float tgs_exp(float x) { return exp(x); }
+TGF float tgs_scale(float s) { return 1.0f / s; }
+TGF float tgs_result(float x, float m, float scale) { return exp(x - m) * scale; }
 #endif
 TGF double tgs_exp(double x) { return exp(x); }
+TGF double tgs_scale(double s) { return 1.0 / s; }
+TGF double tgs_result(double x, double m, double scale) { return exp(x - m) * scale; }
 // Of a NaN and a number the number.
 TGF float tgs_max(float a, float b) { return fmaxf(a, b); }
 TGF double tgs_max(double a, double b) { return fmax(a, b); }
@@ -30,8 +36,9 @@ struct Online {
     else if (m > TG_NEG_INF || x != x) s += tgs_exp(x - m);
   }
   TGF_U void merge(const Online& o) {
-    if (o.m > m) { s = s * tgs_exp(m - o.m) + o.s; m = o.m; }
-    else s += o.m > TG_NEG_INF ? o.s * tgs_exp(o.m - m) : o.s;
+    const T top = tgs_max(m, o.m), base = top > TG_NEG_INF ? top : (T)0;
+    s = s * tgs_exp(m - base) + o.s * tgs_exp(o.m - base);
+    m = top;
   }
 };
 )";
@@ -48,10 +55,10 @@ void emit_softmax_input(Kernel& k, const SoftmaxForm& f, const std::vector<std::
   k.add("    const T x = (T)($v);\n", {{"v", emit_program(f.prologue, f.rows.ops, elements, "t", k.body)[0]}});
 }
 
-std::string softmax_scale(const SoftmaxForm& f, const std::string& sum) { return f.log ? "log(" + sum + ")" : "(T)1 / " + sum; }
+std::string softmax_scale(const SoftmaxForm& f, const std::string& sum) { return (f.log ? "log(" : "tgs_scale(") + sum + ")"; }
 
 std::string softmax_result(const SoftmaxForm& f, const std::string& x, const std::string& largest, const std::string& scale) {
-  return f.log ? x + " - " + largest + " - " + scale : "tgs_exp(" + x + " - " + largest + ") * " + scale;
+  return f.log ? x + " - " + largest + " - " + scale : "tgs_result(" + x + ", " + largest + ", " + scale + ")";
 }
 
 SoftmaxForm softmax_form(const Problem& p) {

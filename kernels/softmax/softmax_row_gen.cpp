@@ -58,7 +58,7 @@ void row_in_registers(Kernel& k, const SoftmaxForm& f, RowWriter& w, const RowPl
          {"V", std::to_string(plan.vec)},
          {"n", w.steps()},
          {"keep", f.log ? "" : "v[e][j] = p;"}});
-  k.add("  const T scale = $scale;\n", {{"scale", softmax_scale(f, "s")}});
+  k.add("  const T scale = $scale;\n", {{"scale", f.log ? "log(s)" : "(T)1 / s"}});
   w.open(true);
   w.coordinates();
   k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) y[j] = tg_cvt<$s>(", vars);
