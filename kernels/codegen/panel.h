@@ -46,10 +46,11 @@ class PanelWriter : public AccessWriter {
  public:
   PanelWriter(Kernel& kernel, const PanelForm& form, const PanelPlan& plan);
 
-  /// Declares kx, ry, live and the columns' coordinates; loads what all rows of the axis share. Sets grid, threads and cluster. Arrays are called a<t> for the
-  /// inputs, b<t> for the other tensors up to `end`.
-  /// backwards: the last panels first, which the caches may still hold.
-  void begin(int end, bool backwards = false);
+  /// Declares kx, ry, live and the columns' coordinates. Sets grid, threads and cluster. `out`: the first output; backwards: the last panels first, which the
+  /// caches may still hold. Arrays are called a<t> for the inputs, b<t> for other tensors.
+  void begin(int out, bool backwards = false);
+  /// Loads those of the tensors from..to-1 that do not change along the axis (of the inputs, begin does).
+  void hold(int from, int to);
   /// Reads the panel into a<t>[keep][vec].
   void load_panel();
   /// Opens a loop over this thread's accesses e; the body runs for those inside the panel, with their coordinates.
@@ -57,6 +58,8 @@ class PanelWriter : public AccessWriter {
   void close() { kernel_.add("    }\n  }\n"); }
   /// Element j of access e of the inputs.
   std::vector<std::string> elements() const;
+  /// Makes the compiler forget what it knows of short elements: it would keep their conversions in registers that the panel needs.
+  void forget();
   /// Statistics per thread: each of `columns() / statistics()` neighbouring columns.
   int statistics() const { return plan_.vec / share_; }
   /// Merges part[statistics()] of type `type` over the axis, as far as the cluster reaches, and over the columns of a group, into shared memory.

@@ -14,6 +14,22 @@ constexpr int kWords = 32;  // of registers per thread that hold a panel
 constexpr int kLongestCluster = 8;
 constexpr int kPartBytes = 72 << 10;  // of shared memory for statistics
 
+const char* kForget = R"(
+template <int V, class S> TGF void tgc_forget(S (&v)[V]) {
+#ifndef TG_EMULATE
+  if constexpr (sizeof(S) < 4 && V * sizeof(S) % 4 == 0) {
+    union U { S s[V]; unsigned w[V * sizeof(S) / 4]; TGF_U U() {} } u;
+#pragma unroll
+    for (int i = 0; i < V; ++i) u.s[i] = v[i];
+#pragma unroll
+    for (int i = 0; i < (int)(V * sizeof(S) / 4); ++i) asm volatile("" : "+r"(u.w[i]));
+#pragma unroll
+    for (int i = 0; i < V; ++i) v[i] = u.s[i];
+  }
+#endif
+}
+)";
+
 /// Blocks of one cluster read each other's shared memory. Needs compute capability 9.0.
 const char* kCluster = R"(
 #ifndef TG_EMULATE
@@ -176,7 +192,7 @@ double panel_slowdown(const PanelForm& form, const PanelPlan& plan, const Target
 PanelWriter::PanelWriter(Kernel& kernel, const PanelForm& form, const PanelPlan& plan)
     : AccessWriter(kernel, form.rows, plan.vec, true), form_(form), plan_(plan), share_(static_cast<int>(std::gcd(int64_t{plan.vec}, form.group))) {}
 
-void PanelWriter::begin(int end, bool backwards) {
+void PanelWriter::begin(int out, bool backwards) {
   const int width = plan_.tx * plan_.vec, threads = plan_.tx * plan_.ty, words = plan_.keep * plan_.vec;
   std::vector<Dim> blocks = rows_.outer.size;
   blocks.back() = ceildiv(blocks.back(), width);
@@ -186,11 +202,12 @@ void PanelWriter::begin(int end, bool backwards) {
   kernel_.grid = {numel(blocks) * (plan_.cluster * plan_.split), 1, 1};
   kernel_.shared_bytes = part_bytes_per_block(form_, plan_);
   turned_.assign(rows_.ops.size(), -1);
-  for (int t = end; t < static_cast<int>(rows_.ops.size()); ++t) {
+  for (int t = out; t < static_cast<int>(rows_.ops.size()); ++t) {
     if (!is_turned(rows_, t)) continue;
     turned_[t] = kernel_.shared_bytes;
     kernel_.shared_bytes += turned_bytes(form_, plan_, t);
   }
+  kernel_.define(kForget);
   if (plan_.cluster > 1) kernel_.define(kCluster);
   kernel_.add("  extern __shared__ __align__(16) unsigned char tg_shared[];\n  const int kx = threadIdx.x % $tx, ry = threadIdx.x / $tx;\n",
               {{"tx", std::to_string(plan_.tx)}});
@@ -203,7 +220,11 @@ void PanelWriter::begin(int end, bool backwards) {
               {{"b", oc_.back()}, {"width", std::to_string(width)}, {"v", std::to_string(plan_.vec)}, {"n", kernel_.value(rows_.outer.size.back())}});
   oc_.back() = "column";
   rc_.assign(rows_.inner.size.size(), "0");
-  for (int t = 0; t < end; ++t) {
+  hold(0, form_.inputs);
+}
+
+void PanelWriter::hold(int from, int to) {
+  for (int t = from; t < to; ++t) {
     if (!is_steady(rows_, t)) continue;
     const std::string name = array(t, form_.inputs);
     kernel_.body += declare_text(rows_.ops[t], mode(t), plan_.vec, name) + "  if (live) {\n" + load_into(t, name) + "  }\n";
@@ -232,6 +253,8 @@ void PanelWriter::open() {
   kernel_.add("#pragma unroll\n  for (int e = 0; e < $E; ++e) {\n    const idx r = (idx)(rank * $E + e) * $ty + ry;\n    if (live$inside) {\n",
               {{"E", std::to_string(plan_.keep)}, {"ty", std::to_string(plan_.ty)}, {"inside", full ? "" : " && r < " + kernel_.value(n)}});
   rc_ = split(kernel_, kernel_.body, "r", rows_.inner.size, "d");
+  for (size_t t = 0; t < held_.size(); ++t)
+    if (held_[t] && mode(static_cast<int>(t)) == Mode::vector) kernel_.add("    tgc_forget($n);\n", {{"n", array(static_cast<int>(t), form_.inputs)}});
 }
 
 void PanelWriter::merge(const std::string& type) {
@@ -284,6 +307,13 @@ void PanelWriter::merge(const std::string& type) {
 )",
                 vars);
   kernel_.add("  const $P* const merged = $from;\n", {vars[0], {"from", fold > 1 ? "groups" : "totals"}});
+  forget();
+}
+
+void PanelWriter::forget() {
+  for (int t = 0; t < form_.inputs; ++t)
+    if (!held_[t] && mode(t) == Mode::vector)
+      kernel_.add("#pragma unroll\n  for (int e = 0; e < $E; ++e) tgc_forget(a$t[e]);\n", {{"E", std::to_string(plan_.keep)}, {"t", std::to_string(t)}});
 }
 
 void PanelWriter::take_merged(const std::string& type) {

@@ -30,6 +30,8 @@ class NormWriter {
     w.begin(f_.out);
     w.load_panel();
     panel_statistics(k, w);
+    w.hold(f_.inputs, f_.out);
+    w.merge("Stats");
     w.take_merged("Stats");
     panel_result(k, w);
     return k;
@@ -39,9 +41,10 @@ class NormWriter {
   Kernel panel_parts(const PanelForm& form, const PanelPlan& panel) {
     Kernel k = make("norm_panel_parts");
     PanelWriter w(k, form, panel);
-    w.begin(f_.inputs);
+    w.begin(static_cast<int>(f_.rows.ops.size()));
     w.load_panel();
     panel_statistics(k, w);
+    w.merge("Stats");
     w.put_groups("Stats", workspace_);
     return k;
   }
@@ -56,8 +59,10 @@ class NormWriter {
     Kernel k = make("norm_panel_apply");
     PanelWriter w(k, form, panel);
     w.begin(f_.out, true);
+    w.hold(f_.inputs, f_.out);
     w.take_groups("Stats", workspace_);
     w.load_panel();
+    w.forget();
     panel_result(k, w);
     return k;
   }
@@ -173,10 +178,10 @@ class NormWriter {
       w.close();
     };
     over_group("    n += (T)1; sum += $x;\n");
+    w.forget();
     k.add("    part[w].n = n;\n    part[w].mean = n > 0 ? sum / n : (T)0;\n    T squares = 0;\n");
     over_group("    const T d = $x - part[w].mean; squares += d * d;\n");
     k.add("    part[w].m2 = squares;\n  }\n");
-    w.merge("Stats");
   }
 
   void panel_result(Kernel& k, PanelWriter& w) {

@@ -47,7 +47,7 @@ class PanelSoftmaxWriter {
   Kernel parts() const {
     Kernel k = make("softmax_panel_parts");
     PanelWriter w(k, form_, plan_);
-    w.begin(f_.inputs);
+    w.begin(static_cast<int>(f_.rows.ops.size()));
     w.load_panel();
     statistics(k, w);
     w.put_groups("Online", workspace_);
@@ -64,6 +64,7 @@ class PanelSoftmaxWriter {
     w.begin(f_.inputs, true);
     w.take_groups("Online", workspace_);
     w.load_panel();
+    w.forget();
     result(k, w);
     return k;
   }
@@ -93,6 +94,7 @@ class PanelSoftmaxWriter {
       k.add("    top = tgs_max(top, x);\n");
       w.close();
     }
+    w.forget();
     k.add("    const T shift = tgs_shift(top > TG_NEG_INF ? top : (T)0);\n    T sum = 0;\n");
     w.open();
     emit_softmax_input(k, f_, w.elements());
