@@ -9,10 +9,12 @@ namespace tuyere::mma {
 
 /// "tile=128x256 stages=4 cluster=2 alternate=0". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them in turns
 /// (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which loads
-/// a part for all.
+/// a part for all. `split`: blocks of a cluster that share a tile of the result instead, with a part of k each, and add up their sums through each other's
+/// shared memory; not together with `cluster` or `alternate`.
 struct HopperTile {
   int bm = 128, bn = 256, stages = 4, cluster = 1;
   bool alternate = false;
+  int split = 1;
   /// Warpgroups that multiply.
   int groups() const { return !alternate && bm == 192 ? 3 : 2; }
   int threads() const { return 128 * (1 + groups()); }
@@ -28,7 +30,7 @@ struct HopperLimits {
   bool kmajor = true, gated = false;
   bool take(const HopperTile& tile) const {
     const int part = gated ? tile.bn / 2 : tile.bn / tile.cluster;
-    return part % (kmajor ? 16 : 64) == 0;
+    return part % (kmajor ? 16 : 64) == 0 && (tile.split == 1 || !gated);
   }
 };
 

@@ -15,7 +15,8 @@ constexpr int kScratchRow = 40;                     // floats: 32 columns, fille
 constexpr int kScratch = 4 * 16 * kScratchRow * 4;  // bytes per warpgroup
 
 constexpr const char* kHopperFrame = R"CUDA(
-constexpr int TGH_OUT = TGH_GATED ? TGH_BN / 2 : TGH_BN; /* columns of the result per tile */
+constexpr int TGH_OUT = TGH_GATED ? TGH_BN / 2 : TGH_BN;                  /* columns of the result per tile */
+constexpr int TGH_SUMS = TGH_BN / TGH_SPLIT, TGH_KEPT = TGH_OUT / TGH_SPLIT; /* columns of sums and of the result that this block of the split finishes */
 constexpr int TGH_MI = TGH_ROWS / 64, TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
 constexpr int TGH_SCRATCH_AT = TGH_STAGES * TGH_STAGE_BYTES, TGH_FULL_AT = TGH_SCRATCH_AT + $SCRATCH, TGH_EMPTY_AT = TGH_FULL_AT + TGH_STAGES * 8;
 
@@ -59,7 +60,7 @@ template <int ROWS, bool KMAJOR, bool ALL> TGM_DEV void tgh_load_tile(unsigned t
 TGM_DEV void tgh_exchange(float* acc) {
   const bool odd = threadIdx.x & 1;
 #pragma unroll
-  for (int at = 0; at < TGH_BN / 2; at += 8)
+  for (int at = 0; at < TGH_SUMS / 2; at += 8)
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       float &left = acc[at + e], &right = acc[at + 4 + e];
@@ -74,7 +75,7 @@ template <class OUT> TGM_DEV void tgh_store_fours(float* acc, int row0, OUT out)
   const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2), column = (lane & 1) * 8 + (lane & 2) * 2;
   tgh_exchange(acc);  // all at first: what follows is free of dependences
 #pragma unroll
-  for (int at = 0; at < TGH_OUT / 2; at += 8)
+  for (int at = 0; at < TGH_KEPT / 2; at += 8)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
@@ -89,7 +90,7 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratc
   constexpr int LD = $LD;
   const int warp = ((int)threadIdx.x >> 5) & 3, lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #pragma unroll
-  for (int chunk = 0; chunk < TGH_BN / 32; ++chunk) {
+  for (int chunk = 0; chunk < TGH_SUMS / 32; ++chunk) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const float* d = acc + (chunk * 4 + j) * 4;
@@ -108,8 +109,58 @@ template <class OUT> TGM_DEV void tgh_store(float* acc, float* scratch, int row0
   else tgh_store_ones(acc, scratch, row0, out);
 }
 
+/* The blocks of a split meet before and after their sums are exchanged, in memory that stages are loaded to; and again before more stages are. */
+TGM_DEV void tgh_meet(bool more) {
+  if constexpr (TGH_SPLIT == 1) return;
+  tgh_sync_cluster();
+  tgh_sync_cluster();
+  if (more) tgh_sync_cluster();
+}
+
+/* acc[i][0 ... TGH_SUMS / 2) become the sums over the split of columns part * TGH_SUMS and on, always added in the same order; every block finishes such a part of
+   the columns and gives the others away. */
+TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int part, bool more) {
+  if constexpr (TGH_SPLIT == 1) return;
+  constexpr int OWN = TGH_SUMS / 2, THREADS = 128 * TGH_GROUPS, SLOT = TGH_MI * OWN * 4 * THREADS;
+  const unsigned place = smem + ((unsigned)threadIdx.x - 128u) * 16u;
+#pragma unroll
+  for (int i = 0; i < TGH_MI; ++i)
+#pragma unroll
+    for (int bit = 1; bit < TGH_SPLIT; bit *= 2)
+#pragma unroll
+      for (int e = 0; e < TGH_BN / 2; ++e)
+        if (!(e / OWN & bit)) { /* the columns of block `part ^ p` come to place p */
+          float &low = acc[i][e], &high = acc[i][e + bit * OWN];
+          const float kept = part & bit ? high : low;
+          high = part & bit ? low : high;
+          low = kept;
+        }
+  tgh_sync_cluster();
+#pragma unroll
+  for (int p = 1; p < TGH_SPLIT; ++p)
+#pragma unroll
+    for (int i = 0; i < TGH_MI; ++i)
+#pragma unroll
+      for (int e = 0; e < OWN; e += 4) tgh_store_far(place + (p - 1) * SLOT + (i * OWN + e) * 4 * THREADS, part ^ p, acc[i] + p * OWN + e);
+  tgh_sync_cluster();
+#pragma unroll
+  for (int i = 0; i < TGH_MI; ++i)
+#pragma unroll
+    for (int e = 0; e < OWN; e += 4) {
+      float sum[4] = {acc[i][e], acc[i][e + 1], acc[i][e + 2], acc[i][e + 3]};
+#pragma unroll
+      for (int p = 1; p < TGH_SPLIT; ++p) tgh_add_shared(place + (p - 1) * SLOT + (i * OWN + e) * 4 * THREADS, sum);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) acc[i][e + j] = sum[j];
+    }
+  if (more) {
+    tgh_publish();
+    tgh_sync_cluster();
+  }
+}
+
 /* acc += the products of k_tiles stages. `then` is called as soon as the last is under way. */
-template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, tgh_ring& ring, int k_tiles, THEN then) {
+template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, int part, tgh_ring& ring, int k_tiles, THEN then) {
   const bool signals = ((int)threadIdx.x & 31) == 0;
   unsigned last = 0;
   for (int kt = 0; kt < k_tiles; ++kt) {
@@ -126,14 +177,14 @@ template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsi
     if (kt > 0) {
       tgh_pending<1>();
       if (signals)
-        for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
+        for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, part + c);
     }
     last = smem + TGH_EMPTY_AT + ring.stage * 8;
     ring.next();
   }
   tgh_pending<0>();
   if (signals)
-    for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, c);
+    for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, part + c);
 }
 
 extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN const __grid_constant__ tgh_map map_a, const __grid_constant__ tgh_map map_b$MAP_B2) {
@@ -142,7 +193,9 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   const int size_m = $M, size_n = $N, size_k = $K;
   const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
   const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_OUT - 1) / TGH_OUT) * $BATCHES;
-  const int k_tiles = (size_k + 63) / 64, group = (int)threadIdx.x / 128, rank = tgh_rank(), step = (int)gridDim.x / TGH_CLUSTER;
+  const int group = (int)threadIdx.x / 128, block = tgh_rank(), rank = TGH_SPLIT > 1 ? 0 : block, part = TGH_SPLIT > 1 ? block : 0;
+  const int first = (int)blockIdx.x / (TGH_CLUSTER * TGH_SPLIT), step = (int)gridDim.x / (TGH_CLUSTER * TGH_SPLIT);
+  const int all_k = (size_k + 63) / 64, k_first = all_k * part / TGH_SPLIT, k_tiles = all_k * (part + 1) / TGH_SPLIT - k_first;
   if (threadIdx.x == 0) {
     for (int s = 0; s < TGH_STAGES; ++s) {
       tgh_barrier_init(smem + TGH_FULL_AT + s * 8, 1);
@@ -153,44 +206,47 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   tgh_sync_cluster();
   if (group == 0) {
     tgh_few_registers();
-    if (threadIdx.x == 0) {
+    const bool loads = threadIdx.x == 0;
+    const auto load_b = [&](unsigned to, unsigned full, const tgh_place& at, int kt) {
+      constexpr bool ALL = TGH_CLUSTER > 1;
+      const int k0 = (k_first + kt) * 64;
+      if constexpr (TGH_GATED) {
+        if (!ALL || rank == 0) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES, map_b, full, at.n0, k0, 0);
+        if (!ALL || rank == 1) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + TGH_OUT * 128, $B2, full, at.n0, k0, 0);
+      } else {
+        constexpr int PART = TGH_BN / TGH_CLUSTER;
+        tgh_load_tile<PART, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, k0, $BATCH_B);
+      }
+    };
+    int early = 0; /* stages whose part of b is on its way before the kernels before this one are complete */
+    if (loads) {
       tgh_prefetch(map_a);
       tgh_prefetch(map_b);
       if (TGH_GATED) tgh_prefetch($B2);
-      const auto load_b = [&](unsigned to, unsigned full, const tgh_place& at, int kt) {
-        constexpr bool ALL = TGH_CLUSTER > 1;
-        if constexpr (TGH_GATED) {
-          if (!ALL || rank == 0) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES, map_b, full, at.n0, kt * 64, 0);
-          if (!ALL || rank == 1) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + TGH_OUT * 128, $B2, full, at.n0, kt * 64, 0);
-        } else {
-          constexpr int PART = TGH_BN / TGH_CLUSTER;
-          tgh_load_tile<PART, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, kt * 64, $BATCH_B);
-        }
-      };
-      const int first = (int)blockIdx.x / TGH_CLUSTER;
-      int early = 0; /* stages whose part of b is on its way before the kernels before this one are complete */
       if (TGH_B_EARLY && first < tiles)
         for (const tgh_place at = tgh_find(first, rank, size_m, size_n); early < k_tiles && early < TGH_STAGES; ++early) {
           tgh_expect(smem + TGH_FULL_AT + early * 8, TGH_STAGE_BYTES);
           load_b(smem + early * TGH_STAGE_BYTES, smem + TGH_FULL_AT + early * 8, at, early);
         }
       tgm_grid_wait();
-      tgh_ring ring;
-      for (int id = first; id < tiles; id += step) {
-        const tgh_place at = tgh_find(id, rank, size_m, size_n);
-        for (int kt = 0; kt < k_tiles; ++kt, ring.next()) {
-          const unsigned to = smem + ring.stage * TGH_STAGE_BYTES, full = smem + TGH_FULL_AT + ring.stage * 8;
-          const bool whole = early == 0;
-          if (whole) {
-            tgh_wait(smem + TGH_EMPTY_AT + ring.stage * 8, ring.parity ^ 1u);
-            tgh_expect(full, TGH_STAGE_BYTES);
-          } else {
-            --early;
-          }
-          tgh_load_tile<TGH_BM, TGH_A_KMAJOR, false>(to, map_a, full, at.m0, kt * 64, $BATCH_A);
-          if (whole) load_b(to, full, at, kt);
+    }
+    tgh_ring ring;
+    for (int id = first; id < tiles; id += step) {
+      const tgh_place at = tgh_find(id, rank, size_m, size_n);
+      for (int kt = 0; loads && kt < k_tiles; ++kt, ring.next()) {
+        const unsigned to = smem + ring.stage * TGH_STAGE_BYTES, full = smem + TGH_FULL_AT + ring.stage * 8;
+        const bool whole = early == 0;
+        if (whole) {
+          tgh_wait(smem + TGH_EMPTY_AT + ring.stage * 8, ring.parity ^ 1u);
+          tgh_expect(full, TGH_STAGE_BYTES);
+        } else {
+          --early;
         }
+        tgh_load_tile<TGH_BM, TGH_A_KMAJOR, false>(to, map_a, full, at.m0, (k_first + kt) * 64, $BATCH_A);
+        if (whole) load_b(to, full, at, kt);
       }
+      __syncwarp();
+      tgh_meet(id + step < tiles);
     }
   } else {
     tgh_many_registers();
@@ -198,7 +254,7 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     float* scratch = (float*)(tg_smem + before + TGH_SCRATCH_AT) + (consumer * 4 + (((int)threadIdx.x >> 5) & 3)) * 16 * $LD;
     tgm_grid_wait();
     tgh_ring ring;
-    int id = (int)blockIdx.x / TGH_CLUSTER;
+    int id = first;
     if (TGH_ALTERNATE && consumer) {
       if (id < tiles) tgh_give_turn(0);
       ring.skip(k_tiles);
@@ -206,7 +262,7 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     }
     for (; id < tiles; id += TGH_ALTERNATE ? 2 * step : step) {
       const tgh_place at = tgh_find(id, rank, size_m, size_n);
-      const int b0 = at.batch, row0 = TGH_ALTERNATE ? 0 : consumer * TGH_ROWS;
+      const int n0 = at.n0 + part * TGH_KEPT, b0 = at.batch, row0 = TGH_ALTERNATE ? 0 : consumer * TGH_ROWS;
       (void)b0;
       float acc[TGH_MI][TGH_BN / 2];
 #pragma unroll
@@ -215,22 +271,23 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
         for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
       /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
       if (TGH_ALTERNATE) tgh_await_turn(consumer);
-      tgh_accumulate(acc, smem, consumer, ring, k_tiles, [&] {
+      tgh_accumulate(acc, smem, consumer, part, ring, k_tiles, [&] {
         if (TGH_ALTERNATE && id + step < tiles) tgh_give_turn(1 - consumer);
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
-      if (at.m0 + row0 + TGH_ROWS <= size_m && at.n0 + TGH_OUT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+      tgh_join(acc, smem, part, id + step < tiles);
+      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
           tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
-            const int m = at.m0 + r, n = at.n0 + c;
+            const int m = at.m0 + r, n = n0 + c;
             tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V);
           });
       } else {
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
           tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
-            const int m = at.m0 + r, n = at.n0 + c;
+            const int m = at.m0 + r, n = n0 + c;
             if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
           });
       }
@@ -261,7 +318,7 @@ std::string definitions(const HopperText& text) {
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
   const HopperTile& t = text.tile;
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster) +
-         define("TGH_ALTERNATE", t.alternate) + define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) +
+         define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) + define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) +
          define("TGH_GATED", text.b2.has_value()) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
 }
 
@@ -288,11 +345,12 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
   const Dim tiles = ceildiv(text.m, t.bm * t.cluster) * ceildiv(text.n, text.b2 ? t.bn / 2 : t.bn) * text.batch;
-  const Dim clusters = min(tiles, Dim(multiprocessors(target) / t.cluster));
-  KernelSource source = one_launch("tg_gemm", clusters * Dim(t.cluster), t.threads(), params, target);
+  const int blocks = t.cluster * t.split;  // of a cluster
+  const Dim clusters = min(tiles, Dim(multiprocessors(target) / blocks));
+  KernelSource source = one_launch("tg_gemm", clusters * Dim(blocks), t.threads(), params, target);
   KernelLaunch& launch = source.step.launches[0];
   launch.shared_bytes = t.shared_bytes();
-  launch.cluster = t.cluster;
+  launch.cluster = blocks;
   launch.args.push_back(map_of(text.a, text.m, text.k, text.batch, t.bm));
   for (const Matrix* b : {&text.b, text.b2 ? &*text.b2 : nullptr})
     if (b) launch.args.push_back(map_of(*b, text.n, text.k, text.batch, text.b2 ? t.bn / 2 : t.bn / t.cluster));
@@ -302,13 +360,18 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
 
 Config str(const HopperTile& t) {
   return "tile=" + std::to_string(t.bm) + "x" + std::to_string(t.bn) + " stages=" + std::to_string(t.stages) + " cluster=" + std::to_string(t.cluster) +
-         " alternate=" + std::to_string(t.alternate);
+         " alternate=" + std::to_string(t.alternate) + " split=" + std::to_string(t.split);
 }
 
 HopperTile parse_hopper_tile(const Config& config) {
   const std::vector<int> tile = config_ints(config, "tile");
   INTERNAL_CHECK(tile.size() == 2, "tile of configuration '" << config << "'");
-  return {tile[0], tile[1], config_ints(config, "stages")[0], config_ints(config, "cluster")[0], config_ints(config, "alternate")[0] != 0};
+  return {tile[0],
+          tile[1],
+          config_ints(config, "stages")[0],
+          config_ints(config, "cluster")[0],
+          config_ints(config, "alternate")[0] != 0,
+          config_ints(config, "split")[0]};
 }
 
 Support accepts_hopper(const Matrix& matrix) {
@@ -322,26 +385,31 @@ Support accepts_hopper(const Matrix& matrix) {
 
 double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Target& target) {
   const int sms = multiprocessors(target);
-  const int64_t items = ceil_div(ceil_div(size.m, tile.bm), tile.cluster) * tile.cluster * ceil_div(size.n, tile.bn) * size.batch;
-  const int64_t k_tiles = ceil_div(size.k, kDepth);
+  const int64_t items = ceil_div(ceil_div(size.m, tile.bm), tile.cluster) * tile.cluster * ceil_div(size.n, tile.bn) * size.batch * tile.split;
+  const int64_t k_tiles = ceil_div(ceil_div(size.k, kDepth), tile.split);
   // 0.75 of the peak is what power lets through; a stage comes from L2, where a cluster shares the tile of b.
   const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target)) * (tile.cluster > 1 ? 1.05 : 1.0);
   const double l2 = (tile.bm + tile.bn / double(tile.cluster)) * kRowBytes * sms / (3.0 * copy_rate(target));
-  const double multiply = k_tiles * std::max(math, l2), store = 0.7e-6 * tile.bm * tile.bn / (128 * 128);
+  const double written = 0.7e-6 * tile.bm * tile.bn / (128 * 128);
+  const double exchange = tile.split > 1 ? 1e-6 + 2e-6 * (tile.split - 1) / tile.split * tile.bm * tile.bn / (128 * 256) : 0.0;
+  const double multiply = k_tiles * std::max(math, l2), store = written / tile.split + exchange;
   const double item = tile.alternate ? std::max(multiply, store) : multiply + store;
   return std::max(ceil_div(items, sms) * item + 3e-6, size.bytes / copy_rate(target) + 2e-6);
 }
 
 std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level, const HopperLimits& limits) {
-  const HopperTile tiles[] = {{128, 256, 4, 1, false}, {128, 256, 4, 2, false}, {256, 128, 4, 2, false}, {256, 128, 4, 1, false}, {128, 192, 4, 1, false},
-                              {128, 192, 4, 2, false}, {128, 192, 4, 1, true},  {128, 192, 4, 2, true},  {128, 224, 4, 1, false}, {128, 160, 5, 1, false},
-                              {128, 128, 6, 1, true},  {128, 128, 6, 2, true},  {128, 128, 6, 1, false}, {128, 128, 6, 2, false}, {64, 256, 5, 1, true},
-                              {64, 256, 5, 2, true},   {64, 224, 5, 1, true},   {64, 160, 6, 1, true},   {64, 128, 6, 1, true},   {64, 128, 6, 2, true},
-                              {128, 96, 6, 1, true},   {128, 64, 6, 1, true},   {128, 64, 6, 1, false},  {64, 64, 6, 1, true},    {192, 192, 4, 1, false},
-                              {192, 128, 4, 1, false}, {192, 192, 4, 2, false}, {192, 160, 4, 1, false}, {64, 192, 6, 1, true}};
+  const HopperTile tiles[] = {
+      {128, 256, 4, 1, false},    {128, 256, 4, 2, false},    {256, 128, 4, 2, false},    {256, 128, 4, 1, false},    {128, 192, 4, 1, false},
+      {128, 192, 4, 2, false},    {128, 192, 4, 1, true},     {128, 192, 4, 2, true},     {128, 224, 4, 1, false},    {128, 160, 5, 1, false},
+      {128, 128, 6, 1, true},     {128, 128, 6, 2, true},     {128, 128, 6, 1, false},    {128, 128, 6, 2, false},    {64, 256, 5, 1, true},
+      {64, 256, 5, 2, true},      {64, 224, 5, 1, true},      {64, 160, 6, 1, true},      {64, 128, 6, 1, true},      {64, 128, 6, 2, true},
+      {128, 96, 6, 1, true},      {128, 64, 6, 1, true},      {128, 64, 6, 1, false},     {64, 64, 6, 1, true},       {192, 192, 4, 1, false},
+      {192, 128, 4, 1, false},    {192, 192, 4, 2, false},    {192, 160, 4, 1, false},    {64, 192, 6, 1, true},      {128, 256, 4, 1, false, 4},
+      {128, 256, 4, 1, false, 2}, {256, 128, 4, 1, false, 4}, {256, 128, 4, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 2},
+      {128, 192, 4, 1, false, 2}, {192, 128, 4, 1, false, 2}, {192, 192, 4, 1, false, 2}, {128, 64, 6, 1, false, 2}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
-    if ((t.cluster > 1 && size.m <= t.bm) || !limits.take(t)) continue;
+    if ((t.cluster > 1 && size.m <= t.bm) || (t.split > 1 && size.k < 512 * t.split) || !limits.take(t)) continue;
     all.push_back({estimate_hopper(size, t, target), str(t)});
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

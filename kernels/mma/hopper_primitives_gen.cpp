@@ -43,13 +43,24 @@ TGM_DEV void tgh_many_registers() { asm volatile("setmaxnreg.inc.sync.aligned.u3
 TGM_DEV void tgh_await_turn(int consumer) { asm volatile("barrier.cta.sync %0, 256;" ::"r"(1 + consumer) : "memory"); }
 TGM_DEV void tgh_give_turn(int consumer) { asm volatile("barrier.cta.arrive %0, 256;" ::"r"(1 + consumer) : "memory"); }
 TGM_DEV int tgh_rank() {
-  if constexpr (TGH_CLUSTER == 1) return 0;
+  if constexpr (TGH_CLUSTER * TGH_SPLIT == 1) return 0;
   int rank;
   asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return rank;
 }
+/* Four values to the shared memory of block `rank` of the cluster. */
+TGM_DEV void tgh_store_far(unsigned to, int rank, const float* x) {
+  asm volatile("{\n.reg .b32 far;\nmapa.shared::cluster.u32 far, %0, %1;\nst.shared::cluster.v4.f32 [far], {%2, %3, %4, %5};\n}"
+      ::"r"(to), "r"(rank), "f"(x[0]), "f"(x[1]), "f"(x[2]), "f"(x[3]) : "memory");
+}
+TGM_DEV void tgh_add_shared(unsigned from, float* sum) {
+  float x[4];
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x[0]), "=f"(x[1]), "=f"(x[2]), "=f"(x[3]) : "r"(from) : "memory");
+#pragma unroll
+  for (int i = 0; i < 4; ++i) sum[i] += x[i];
+}
 TGM_DEV void tgh_sync_cluster() {
-  if constexpr (TGH_CLUSTER == 1) __syncthreads();
+  if constexpr (TGH_CLUSTER * TGH_SPLIT == 1) __syncthreads();
   else asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 #endif

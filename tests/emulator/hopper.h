@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The functions of kernels/mma's Hopper primitives, for clusters of one block. Copies and products happen at once; waits let the other threads run.
+// The functions of kernels/mma's Hopper primitives. Copies and products happen at once; waits let the other threads run.
 // Part of tests/emulator/device.h, which comes before it.
 #pragma once
 
@@ -11,27 +11,43 @@ struct alignas(64) tgh_map {
 struct emu_arrivals {  // in shared memory, as a barrier of eight bytes
   unsigned short expected, missing, phase, started;
 };
-inline std::vector<int> emu_bytes;  // still to come, by address / 8
+inline int tgh_rank() { return emu::self->member; }
+/// Runs `f` as a thread of block `rank` of the cluster would.
+template <class F>
+void emu_as_block(int rank, F f) {
+  const int own = tgh_rank();
+  emu::self->member = rank, emu::shared_base = emu::blocks[rank].shared;
+  f();
+  emu::self->member = own, emu::shared_base = emu::blocks[own].shared;
+}
+inline std::vector<int> emu_still_to_come;  // bytes, by block and address / 8
+inline int& emu_bytes(unsigned bar) {
+  const size_t words = emu::shared_size / 8 + 1;
+  emu_still_to_come.resize(words * emu::blocks.size());
+  return emu_still_to_come[tgh_rank() * words + bar / 8];
+}
 inline emu_arrivals* emu_at(unsigned bar) { return reinterpret_cast<emu_arrivals*>(emu::shared_at(bar, 8)); }
 inline void emu_settle(unsigned bar) {
   emu_arrivals* b = emu_at(bar);
-  if (b->missing == 0 && emu_bytes[bar / 8] == 0) b->missing = b->expected, b->phase ^= 1;
+  if (b->missing == 0 && emu_bytes(bar) == 0) b->missing = b->expected, b->phase ^= 1;
 }
 inline void tgh_barrier_init(unsigned bar, int count) {
   *emu_at(bar) = {(unsigned short)count, (unsigned short)count, 0, 1};
-  emu_bytes.resize(emu::shared_size / 8 + 1);
-  emu_bytes[bar / 8] = 0;
+  emu_bytes(bar) = 0;
 }
 inline void tgh_barriers_visible() {}
-inline void tgh_arrive(unsigned bar, int) {
+inline void emu_arrive(unsigned bar) {
   emu_arrivals* b = emu_at(bar);
   if (b->missing == 0) emu::fail("one arrival too many at a barrier");  // what a GPU answers with a launch failure
   --b->missing;
   emu_settle(bar);
 }
+inline void tgh_arrive(unsigned bar, int rank) {
+  emu_as_block(rank, [&] { emu_arrive(bar); });
+}
 inline void tgh_expect(unsigned bar, int bytes) {
-  emu_bytes[bar / 8] += bytes;
-  tgh_arrive(bar, 0);
+  emu_bytes(bar) += bytes;
+  emu_arrive(bar);
 }
 inline void tgh_wait(unsigned bar, unsigned parity) {
   while (emu_at(bar)->phase == (parity & 1)) emu::yield();
@@ -48,10 +64,12 @@ inline void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int 
       else
         memset(at, 0, 2);
     }
-  emu_bytes[bar / 8] -= map.box[0] * map.box[1] * 2;
+  emu_bytes(bar) -= map.box[0] * map.box[1] * 2;
   emu_settle(bar);
 }
-inline void tgh_load_all(unsigned, const tgh_map&, unsigned, int, int, int) { emu::fail("clusters are not emulated"); }
+inline void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
+  for (size_t rank = 0; rank < emu::blocks.size(); ++rank) emu_as_block(int(rank), [&] { tgh_load(to, map, bar, c0, c1, c2); });
+}
 inline void tgh_prefetch(const tgh_map&) {}
 inline void tgh_publish() {}
 inline void tgh_fence() {}
@@ -60,14 +78,21 @@ template <int N>
 void tgh_pending() {}
 inline void tgh_few_registers() {}
 inline void tgh_many_registers() {}
-inline emu::Barrier emu_turns[2];
-inline void tgh_await_turn(int consumer) { emu::wait(emu_turns[consumer], 256); }
+inline emu::Barrier emu_turns[8][2];  // by block
+inline void tgh_await_turn(int consumer) { emu::wait(emu_turns[tgh_rank()][consumer], 256); }
 inline void tgh_give_turn(int consumer) {
-  emu::Barrier& b = emu_turns[consumer];
+  emu::Barrier& b = emu_turns[tgh_rank()][consumer];
   if (++b.arrived >= 256) b.arrived = 0, ++b.generation;
 }
-inline int tgh_rank() { return 0; }
-inline void tgh_sync_cluster() { __syncthreads(); }
+inline void tgh_store_far(unsigned to, int rank, const float* x) {
+  emu_as_block(rank, [&] { memcpy(emu::shared_at(to, 16), x, 16); });
+}
+inline void tgh_add_shared(unsigned from, float* sum) {
+  float x[4];
+  memcpy(x, emu::shared_at(from, 16), 16);
+  for (int i = 0; i < 4; ++i) sum[i] += x[i];
+}
+inline void tgh_sync_cluster() { emu::wait(emu::cluster_barrier, emu::alive); }
 /// Row (or column) r and value k of a tile that a descriptor describes.
 inline unsigned emu_tile_bits(unsigned long long descriptor, bool kmajor, int r, int k) {
   const unsigned start = unsigned(descriptor & 0x3fff) << 4, next = unsigned(descriptor >> 16 & 0x3fff) << 4, eight = unsigned(descriptor >> 32 & 0x3fff) << 4;
