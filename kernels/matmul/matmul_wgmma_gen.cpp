@@ -8,14 +8,21 @@
 namespace tuyere {
 namespace {
 
-/// Values per thread and store: 4 where every output takes them in one access, else neighbouring threads write neighbouring values.
-int store_width(const matmul::View& v) {
+/// Whether every output takes `width` values in one access of at most 16 bytes.
+bool takes_width(const matmul::View& v, int width) {
   for (const mma::EpilogueTensor& t : v.outs) {
-    if (!t.strides.back().is_const(1) || t.alignment % std::min(16, 4 * mma::size_of(t.dtype)) != 0) return 1;
+    const int bytes = width * mma::size_of(t.dtype);
+    if (!t.strides.back().is_const(1) || t.alignment % std::min(16, bytes) != 0 || (width > 4 && bytes > 16)) return false;
     for (size_t c = 0; c + 1 < t.strides.size(); ++c)
-      if (!mma::divisible(t.strides[c], 4)) return 1;
+      if (!mma::divisible(t.strides[c], width)) return false;
   }
-  return 4;
+  return true;
+}
+
+/// Values per thread and store of tiles of `columns`: with one, neighbouring threads write neighbouring values.
+int store_width(const matmul::View& v, int columns) {
+  if (columns % 32 == 0 && takes_width(v, 8)) return 8;
+  return takes_width(v, 4) ? 4 : 1;
 }
 
 }  // namespace
@@ -29,7 +36,8 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   text.a = v.a, text.b = v.b, text.b2 = v.b2;
   text.b_constant = problem.in[1].constant && (!v.b2 || problem.in[2].constant);
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
-  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, store_width(v)), params);
+  text.width = store_width(v, tile.bn / (v.b2 ? 2 : tile.split));
+  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params);
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }
@@ -83,7 +91,7 @@ class HopperGatedMatMul final : public HopperProduct {
     if (!possible) return possible;
     const matmul::View v = matmul::view(p);
     REQUIRE(v.b.k_major() == v.b2->k_major(), "one matrix has contiguous rows, the other contiguous columns");
-    REQUIRE(store_width(v) == 4, "results of two products are stored four at a time, which do not align");
+    REQUIRE(takes_width(v, 4), "results of two products are stored four at a time, which do not align");
     return Support::yes();
   }
 };

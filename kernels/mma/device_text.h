@@ -15,7 +15,8 @@ const char* tile_text();
 const char* mma_core_text();
 /// The same main loop in FFMA arithmetic (f32, IEEE).
 const char* simt_core_text();
-/// Memory barriers of a cluster, loads of the tensor memory accelerator, descriptors and fences of warpgroup products; needs TGH_CLUSTER, TGH_SPLIT and TGH_GROUPS.
+/// Memory barriers of a cluster, loads of the tensor memory accelerator, descriptors and fences of warpgroup products; needs TGH_CLUSTER, TGH_SPLIT and
+/// TGH_GROUPS.
 const char* hopper_primitives_text();
 /// The warpgroup instruction for 64 rows and `columns` columns: name(float* d, a, b) with descriptors of matrices in shared memory; a may also be the fragments
 /// of mma.sync in registers.

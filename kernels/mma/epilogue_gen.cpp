@@ -77,9 +77,9 @@ struct Printer {
       const EpilogueTensor& t = e.outs[k];
       std::string n = std::to_string(k), p = params.pointer(t.position, t.dtype, true);
       if (full && access(e, t) == Access::vector)
-        code += "    tg_store<TGM_V>(" + p + " + o" + n + ", r" + n + ");\n";
+        code += "    if (keep) tg_store<TGM_V>(" + p + " + o" + n + ", r" + n + ");\n";
       else
-        code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " " + p + "[o" + n +
+        code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? " if (keep)" : " if (e < count)") + " " + p + "[o" + n +
                 " + (TGM_IDX)e * (TGM_IDX)" + stride(t) + "] = r" + n + "[e];\n";
     }
   }
@@ -95,7 +95,7 @@ std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::st
   std::string& code = printer.code;
   code = "#define TGM_V " + std::to_string(e.width) + "\nTGM_DEV void " + name + "(TG_PARAMS";
   for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
-  code += std::string(", const ") + storage_ctype(e.acc) + "* x, int count) {\n";
+  code += std::string(", const ") + storage_ctype(e.acc) + "* x, int count, bool keep = true) {\n";
   for (size_t k = 0; k < e.extras.size(); ++k) code += "  TGM_IDX i" + std::to_string(k) + " = " + offset_of(e, e.extras[k], params) + ";\n";
   for (size_t k = 0; k < e.outs.size(); ++k) code += "  TGM_IDX o" + std::to_string(k) + " = " + offset_of(e, e.outs[k], params) + ";\n";
   code += "  if (count >= TGM_V) {\n";

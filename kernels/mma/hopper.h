@@ -48,7 +48,8 @@ struct HopperText {
   std::optional<Matrix> b2;  // of a second product, whose values the epilogue gets after those of the first
   bool b_constant = false;   // nothing before the kernel writes b
   Dim m, n, k, batch;
-  std::string epilogue;      // text of tgm_epilogue for one or four columns
+  std::string epilogue;      // text of tgm_epilogue
+  int width = 1;             // its columns: one, four or eight
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };
 /// Kernel "tg_gemm" with at most a block per multiprocessor.

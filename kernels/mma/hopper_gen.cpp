@@ -56,31 +56,38 @@ template <int ROWS, bool KMAJOR, bool ALL> TGM_DEV void tgh_load_tile(unsigned t
   }
 }
 
-/* Neighbouring threads exchange pairs of two adjacent groups of eight columns, so that a thread has four consecutive columns: of the left group, or of the right. */
-TGM_DEV void tgh_exchange(float* acc) {
-  const bool odd = threadIdx.x & 1;
+/* Threads `other` lanes away exchange values: of every two adjacent parts of SIZE values the lower lane gets both its own first part and the other's, the upper lane
+   both second parts, in the order of columns. */
+template <int SIZE> TGM_DEV void tgh_exchange(float* acc, int other) {
+  const bool upper = threadIdx.x & other;
 #pragma unroll
-  for (int at = 0; at < TGH_SUMS / 2; at += 8)
+  for (int at = 0; at < TGH_SUMS / 2; at += 2 * SIZE)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      float &left = acc[at + e], &right = acc[at + 4 + e];
-      const float other = __shfl_xor_sync(0xffffffffu, odd ? left : right, 1);
-      left = odd ? other : left;
-      right = odd ? right : other;
+    for (int e = 0; e < SIZE; ++e) {
+      float &low = acc[at + e], &high = acc[at + SIZE + e];
+      const float got = __shfl_xor_sync(0xffffffffu, upper ? low : high, other);
+      low = upper ? got : low;
+      high = upper ? high : got;
     }
 }
 
-/* Hands 64 rows of accumulators to `out`, four consecutive columns at a time; of both products when there are two. */
-template <class OUT> TGM_DEV void tgh_store_fours(float* acc, int row0, OUT out) {
-  const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2), column = (lane & 1) * 8 + (lane & 2) * 2;
-  tgh_exchange(acc);  // all at first: what follows is free of dependences
+/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. */
+template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) {
+  constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
+  const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2);
+  const int column = TGM_V == 8 ? (lane & 3) * 8 : (lane & 1) * 8 + (lane & 2) * 2;
+  tgh_exchange<4>(acc, 1);  // all at first: what follows is free of dependences
+  if constexpr (TGM_V == 8) tgh_exchange<8>(acc, 2);
 #pragma unroll
-  for (int at = 0; at < TGH_KEPT / 2; at += 8)
+  for (int at = 0; at < TGH_KEPT / 2; at += TGM_V * 2)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
-      const float *left = acc + at + half * 2, *right = left + 4;
-      const float x[8] = {left[0], left[1], right[0], right[1], left[SECOND], left[SECOND + 1], right[SECOND], right[SECOND + 1]};
+      float x[TGM_V * 2];
+#pragma unroll
+      for (int j = 0; j < TGM_V; ++j) {
+        const int from = at + j / 4 * 8 + j % 4 / 2 * 4 + j % 2 + half * 2;
+        x[j] = acc[from], x[TGM_V + j] = acc[SECOND + from];
+      }
       out(row + half * 8, at * 2 + column, x);
     }
 }
@@ -105,7 +112,7 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratc
 }
 
 template <class OUT> TGM_DEV void tgh_store(float* acc, float* scratch, int row0, OUT out) {
-  if constexpr (TGM_V == 4) tgh_store_fours(acc, row0, out);
+  if constexpr (TGM_V > 1) tgh_store_wide(acc, row0, out);
   else tgh_store_ones(acc, scratch, row0, out);
 }
 
@@ -162,16 +169,17 @@ TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int part, bool mo
 /* acc += the products of k_tiles stages. `then` is called as soon as the last is under way. */
 template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, int part, tgh_ring& ring, int k_tiles, THEN then) {
   const bool signals = ((int)threadIdx.x & 31) == 0;
+  const unsigned long long first_a = tgh_descriptor(smem + (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS * 128), 8192), first_b = tgh_descriptor(smem + TGH_A_BYTES, 8192);
   unsigned last = 0;
   for (int kt = 0; kt < k_tiles; ++kt) {
     tgh_wait(smem + TGH_FULL_AT + ring.stage * 8, ring.parity);
-    const unsigned a = smem + ring.stage * TGH_STAGE_BYTES + (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS * 128), b = smem + ring.stage * TGH_STAGE_BYTES + TGH_A_BYTES;
+    const unsigned long long a = tgh_ahead(first_a, ring.stage * TGH_STAGE_BYTES), b = tgh_ahead(first_b, ring.stage * TGH_STAGE_BYTES);
     tgh_fence();
 #pragma unroll
     for (int ks = 0; ks < 4; ++ks)
 #pragma unroll
       for (int i = 0; i < TGH_MI; ++i)
-        tgh_multiply(acc[i], tgh_descriptor(a + i * 8192 + ks * (TGH_A_KMAJOR ? 32 : 2048), 8192), tgh_descriptor(b + ks * (TGH_B_KMAJOR ? 32 : 2048), 8192));
+        tgh_multiply(acc[i], tgh_ahead(a, i * 8192 + ks * (TGH_A_KMAJOR ? 32 : 2048)), tgh_ahead(b, ks * (TGH_B_KMAJOR ? 32 : 2048)));
     tgh_commit();
     if (kt + 1 == k_tiles) then();
     if (kt > 0) {
@@ -193,7 +201,7 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   const int size_m = $M, size_n = $N, size_k = $K;
   const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
   const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_OUT - 1) / TGH_OUT) * $BATCHES;
-  const int group = (int)threadIdx.x / 128, block = tgh_rank(), rank = TGH_SPLIT > 1 ? 0 : block, part = TGH_SPLIT > 1 ? block : 0;
+  const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0), block = tgh_rank(), rank = TGH_SPLIT > 1 ? 0 : block, part = TGH_SPLIT > 1 ? block : 0;
   const int first = (int)blockIdx.x / (TGH_CLUSTER * TGH_SPLIT), step = (int)gridDim.x / (TGH_CLUSTER * TGH_SPLIT);
   const int all_k = (size_k + 63) / 64, k_first = all_k * part / TGH_SPLIT, k_tiles = all_k * (part + 1) / TGH_SPLIT - k_first;
   if (threadIdx.x == 0) {
@@ -287,8 +295,14 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
           tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
-            const int m = at.m0 + r, n = n0 + c;
-            if (m < size_m && n < size_n) tgm_epilogue(TG_ARGS, $COORDS, x, size_n % TGM_V == 0 ? TGM_V : size_n - n);
+            const bool inside = at.m0 + r < size_m && n0 + c < size_n;
+            if constexpr (TGH_WHOLE) {  // outside, what the last row or columns take is loaded and dropped: loads that wait for no branch overlap
+              const int m = at.m0 + r < size_m ? at.m0 + r : size_m - 1, n = n0 + c < size_n ? n0 + c : size_n - TGM_V;
+              tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V, inside);
+            } else if (inside) {
+              const int m = at.m0 + r, n = n0 + c;
+              tgm_epilogue(TG_ARGS, $COORDS, x, size_n - n);
+            }
           });
       }
     }
@@ -319,7 +333,8 @@ std::string definitions(const HopperText& text) {
   const HopperTile& t = text.tile;
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster) +
          define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) + define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) +
-         define("TGH_GATED", text.b2.has_value()) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
+         define("TGH_GATED", text.b2.has_value()) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) +
+         define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace

@@ -68,6 +68,10 @@ TGM_DEV void tgh_sync_cluster() {
 TGM_DEV unsigned long long tgh_descriptor(unsigned at, unsigned next) {
   return (unsigned long long)((at & 0x3ffffu) >> 4) | (unsigned long long)(next >> 4) << 16 | (unsigned long long)(1024 >> 4) << 32 | 1ull << 62;
 }
+/* `bytes` further, within shared memory. */
+TGM_DEV unsigned long long tgh_ahead(unsigned long long descriptor, int bytes) {
+  return (descriptor & ~0xffffffffull) | ((unsigned)descriptor + ((unsigned)bytes >> 4));
+}
 )CUDA";
 }
 

@@ -54,7 +54,8 @@ struct Epilogue {
   int width = 8;
   bool aligned = true;  // the first value's coordinate is a multiple of width
 };
-/// Text of `void tgm_epilogue(TG_PARAMS, int c0, ..., const ACC* x, int count)`; count <= width values are stored.
+/// Text of `void tgm_epilogue(TG_PARAMS, int c0, ..., const ACC* x, int count, bool keep = true)`; count <= width values are stored, or none if count is width
+/// and `keep` false.
 std::string emit_epilogue(const Epilogue& epilogue, KernelParams& params, const std::string& name = "tgm_epilogue");
 /// Width for 16-byte stores to every output.
 int epilogue_width(const std::vector<EpilogueTensor>& outs);
