@@ -21,7 +21,7 @@ namespace tuyere::emulator {
 
 /// Host source of a CUDA source: dynamic shared memory becomes a pointer, every kernel gets an entry point.
 inline std::string host_source(const std::string& source, const CudaStep& step) {
-  std::string text = std::regex_replace(source, std::regex("extern __shared__[^;]*?([A-Za-z_0-9]+)\\[\\];"), "unsigned char* $1 = emu::here->shared;");
+  std::string text = std::regex_replace(source, std::regex("extern __shared__[^;]*?([A-Za-z_0-9]+)\\[\\];"), "unsigned char* $1 = emu::shared_base;");
   // The one line of inline assembly in the prelude of pointwise programs.
   text = std::regex_replace(text, std::regex("asm\\(\"\\{ \\.reg \\.b16 h;[^;]*;[^;]*; \\}\"[^;]*;"), "r = emu::f16_value(emu::f16_bits((float)a));");
   if (source.find("struct tg_half") != std::string::npos)
