@@ -414,17 +414,16 @@ double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Targe
 
 std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level, const HopperLimits& limits) {
   const HopperTile tiles[] = {
-      {128, 256, 4, 1, false},    {128, 256, 4, 2, false},    {256, 128, 4, 2, false},    {256, 128, 4, 1, false},    {128, 192, 4, 1, false},
-      {128, 192, 4, 2, false},    {128, 192, 4, 1, true},     {128, 192, 4, 2, true},     {128, 224, 4, 1, false},    {128, 160, 5, 1, false},
-      {128, 128, 6, 1, true},     {128, 128, 6, 2, true},     {128, 128, 6, 1, false},    {128, 128, 6, 2, false},    {64, 256, 5, 1, true},
-      {64, 256, 5, 2, true},      {64, 224, 5, 1, true},      {64, 160, 6, 1, true},      {64, 128, 6, 1, true},      {64, 128, 6, 2, true},
-      {128, 96, 6, 1, true},      {128, 64, 6, 1, true},      {128, 64, 6, 1, false},     {64, 64, 6, 1, true},       {192, 192, 4, 1, false},
-      {192, 128, 4, 1, false},    {192, 192, 4, 2, false},    {192, 160, 4, 1, false},    {64, 192, 6, 1, true},      {128, 256, 4, 1, false, 4},
-      {128, 256, 4, 1, false, 2}, {256, 128, 4, 1, false, 4}, {256, 128, 4, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 2},
-      {128, 192, 4, 1, false, 2}, {192, 128, 4, 1, false, 2}, {192, 192, 4, 1, false, 2}, {128, 64, 6, 1, false, 2}};
+      {128, 256, 4, 1, false},    {128, 256, 4, 2, false},    {256, 128, 4, 2, false},    {256, 128, 4, 1, false},   {128, 192, 4, 1, false},
+      {128, 192, 4, 2, false},    {128, 192, 4, 1, true},     {128, 192, 4, 2, true},     {128, 224, 4, 1, false},   {128, 160, 5, 1, false},
+      {128, 128, 6, 1, true},     {128, 128, 6, 2, true},     {128, 128, 6, 1, false},    {128, 128, 6, 2, false},   {64, 256, 5, 1, true},
+      {64, 256, 5, 2, true},      {64, 224, 5, 1, true},      {64, 160, 6, 1, true},      {64, 128, 6, 1, true},     {64, 128, 6, 2, true},
+      {128, 96, 6, 1, true},      {128, 64, 6, 1, true},      {128, 64, 6, 1, false},     {64, 64, 6, 1, true},      {192, 192, 4, 1, false},
+      {192, 128, 4, 1, false},    {192, 192, 4, 2, false},    {192, 160, 4, 1, false},    {64, 192, 6, 1, true},     {128, 256, 4, 1, false, 4},
+      {128, 128, 6, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 8}, {128, 64, 6, 1, false, 2}, {128, 64, 6, 1, false, 4}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
-    if ((t.cluster > 1 && size.m <= t.bm) || (t.split > 1 && size.k < 512 * t.split) || !limits.take(t)) continue;
+    if ((t.cluster > 1 && size.m <= t.bm) || (t.split > 1 && size.k < 256 * t.split) || !limits.take(t)) continue;
     all.push_back({estimate_hopper(size, t, target), str(t)});
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

@@ -107,6 +107,9 @@ std::vector<MatMulCase> matmul_cases() {
                  "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=2"});
   all.push_back({"wgmma_split_in_four", product(op(false, false), {dense(B, "[140,520]"), dense(B, "[520,328]")}, {dense(B, "[140,328]")}),
                  "wgmma tile=128x256 stages=3 cluster=1 alternate=0 split=4"});
+  all.push_back({"wgmma_split_in_eight",
+                 product(op(false, true, gelu), {dense(H, "[70,720]"), dense(H, "[200,720]"), dense(H, "[200]")}, {dense(H, "[70,200]")}),
+                 "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=8"});
   all.push_back({"wgmma_split_odd_columns", product(op(false, true), {dense(H, "[66,320]"), dense(H, "[131,320]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=256x64 stages=2 cluster=1 alternate=0 split=2"});
   all.push_back({"wgmma_cluster", product(op(false, true, gelu), {dense(H, "[330,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[330,136]")}),
