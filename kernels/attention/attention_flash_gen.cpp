@@ -90,8 +90,8 @@ std::string instructions(const View& v, const FlashShape& shape) {
   const std::string type = v.type == DType::F16 ? "f16" : "bf16";
   mma::WgmmaText values{"tga_values", static_cast<int>((v.value_depth + 15) / 16 * 16), type};
   values.b_kmajor = false, values.a_in_registers = true;
-  return std::string("#define TGH_CLUSTER 1\n#define TGH_SPLIT 1\n#define TGH_GROUPS 2\n") + mma::hopper_primitives_text() + mma::wgmma_text({"tga_scores", shape.keys, type}) +
-         mma::wgmma_text(values);
+  return std::string("#define TGH_CLUSTER 1\n#define TGH_SPLIT 1\n#define TGH_GROUPS 2\n") + mma::hopper_primitives_text() +
+         mma::wgmma_text({"tga_scores", shape.keys, type}) + mma::wgmma_text(values);
 }
 
 Dim flash_grid(const View& v, const FlashShape& shape) {
