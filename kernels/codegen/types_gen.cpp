@@ -212,6 +212,14 @@ template <class A> TGF A tg_shfl_xor(const A& a, int mask) {
   for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = __shfl_xor_sync(0xffffffffu, u.w[i], mask);
   return u.a;
 }
+// The value of a lane.
+template <class A> TGF A tg_shfl(const A& a, int lane) {
+  tg_words<A> u;
+  u.a = a;
+#pragma unroll
+  for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = __shfl_sync(0xffffffffu, u.w[i], lane);
+  return u.a;
+}
 // The value of lane - delta, own value for the lowest lanes.
 template <class A> TGF A tg_shfl_up(const A& a, int delta) {
   tg_words<A> u;

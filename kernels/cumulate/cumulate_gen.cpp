@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cumulate/cumulate_gen.h"
 
+#include <algorithm>
+
 #include "kernels/codegen/map.h"
 #include "kernels/codegen/types.h"
 
@@ -35,6 +37,16 @@ Lines lines_of(const Problem& p) {
   lines.identity = op.kind == CumKind::sum ? "0" : "1";
   return lines;
 }
+
+/// The lines, of the input and the output, as rows.
+Rows rows_of(const Problem& p) {
+  const Lines lines = lines_of(p);
+  Rows rows{lines.space, Space{{lines.length}, {{lines.in_stride}, {lines.out_stride}}}, {operand(p.in[0], 0), operand(p.out[0], 1)}};
+  drop_unit_dims(rows.inner);
+  return rows;
+}
+
+constexpr int kValues = 32;  // per thread and round
 
 bool wide(const Problem& p) {
   const Space all = make_space(p.in[0].shape, {p.in[0].strides, p.out[0].strides});
@@ -78,46 +90,90 @@ Kernel cumulate_line_kernel(const Problem& p, const Target& target) {
   return k;
 }
 
-Kernel cumulate_block_kernel(const Problem& p) {
+bool is_dense_cumulate(const Problem& p) {
   const Lines lines = lines_of(p);
-  Kernel k("cumulate_block", wide(p));
-  k.threads = 256;
-  k.grid[0] = numel(lines.space.size);
-  const auto coords = split(k, k.body, "(idx)blockIdx.x", lines.space.size, "c");
-  k.add(R"(  __shared__ $A warps[8];
-  $A carry = $one;
-  const int lane = threadIdx.x & 31, warp = threadIdx.x >> 5;
-  for (idx base = 0; base < $n; base += 1024) {
-    const idx r = base + threadIdx.x * 4;
-    $A v[4];
+  return lines.in_stride.is_const(1) && lines.out_stride.is_const(1);
+}
+
+RowPlan cumulate_group_plan(const Problem& p, const Target& target) {
+  const auto [count, length] = cumulate_extent(p);
+  RowPlan plan;
+  plan.vec = row_vector(rows_of(p), 1, false);
+  plan.keep = std::max(kValues / plan.vec, 1);
+  plan.ty = 32;
+  if (count < int64_t{32} * std::max(target.multiprocessors, 1))
+    while (plan.ty < 256 && length > int64_t{plan.ty} * plan.vec) plan.ty *= 2;
+  plan.tx = plan.ty > 32 ? 1 : count >= int64_t{16} * target.multiprocessors ? 4 : 1;
+  plan.keep = static_cast<int>(std::clamp<int64_t>((length + int64_t{plan.ty} * plan.vec - 1) / (int64_t{plan.ty} * plan.vec), 1, plan.keep));
+  return plan;
+}
+
+Kernel cumulate_group_kernel(const Problem& p, const RowPlan& plan) {
+  const Rows rows = rows_of(p);
+  const Lines lines = lines_of(p);
+  Kernel k("cumulate_group", wide(p));
+  RowWriter w(k, rows, plan);
+  const int warps = plan.ty / 32;
+  const Vars vars = {{"A", lines.accumulator},
+                     {"op", lines.combine},
+                     {"one", lines.identity},
+                     {"n", w.steps()},
+                     {"E", std::to_string(plan.keep)},
+                     {"V", std::to_string(plan.vec)},
+                     {"ty", std::to_string(plan.ty)},
+                     {"warps", std::to_string(warps)},
+                     {"s", storage_ctype(p.out[0].dtype)}};
+  const char* each = "#pragma unroll\n  for (int e = 0; e < $E; ++e) {\n    const idx r = first + e * $ty + ry;\n    if (live && r < $n) {\n";
+  w.begin();
+  if (warps > 1) k.add("  __shared__ $A sums[$E][$warps];\n  const int warp = threadIdx.x >> 5;\n", vars);
+  k.add("  const int lane = threadIdx.x & 31;\n  $A carry = $one;\n  for (idx first = 0; first < $n; first += $E * $ty) {\n", vars);
+  k.body += declare_text(rows.ops[0], w.mode(0), plan.vec, "a", "[" + std::to_string(plan.keep) + "]");
+  k.add("    $A v[$E][$V], before[$E];\n", vars);
+  k.add(each, vars);
+  w.coordinates();
+  k.body += w.load_into(0, "a[e]");
+  k.add("    }\n  }\n");
+  k.add(R"(#pragma unroll
+  for (int e = 0; e < $E; ++e) {
+    const bool inside = live && first + e * $ty + ry < $n;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) v[j] = r + j < $n ? tg_cvt<$A>(($in)[$io + (r + j) * $is]) : ($A)$one;
+    for (int j = 0; j < $V; ++j) v[e][j] = inside ? tg_cvt<$A>($a) : ($A)$one;
 #pragma unroll
-    for (int j = 1; j < 4; ++j) v[j] = v[j - 1] $op v[j];
-    $A sum = v[3];
+    for (int j = 1; j < $V; ++j) v[e][j] = v[e][j - 1] $op v[e][j];
+    $A sum = v[e][$V - 1];
 #pragma unroll
     for (int d = 1; d < 32; d *= 2) {
       const $A lower = tg_shfl_up(sum, d);
       if (lane >= d) sum = lower $op sum;
     }
-    if (lane == 31) warps[warp] = sum;
-    $A before = tg_shfl_up(sum, 1);
-    if (lane == 0) before = $one;
-    __syncthreads();
+    before[e] = tg_shfl_up(sum, 1);
+    if (lane == 0) before[e] = $one;
+)",
+        {vars[0], vars[1], vars[2], vars[3], vars[4], vars[5], vars[6], {"a", element("a[e]", w.mode(0))}});
+  if (warps > 1)
+    k.add(R"(    if (lane == 31) sums[e][warp] = sum;
+  }
+  __syncthreads();
+#pragma unroll
+  for (int e = 0; e < $E; ++e) {
     $A total = carry;
 #pragma unroll
-    for (int w = 0; w < 8; ++w) {
-      if (w == warp) before = total $op before;
-      total = total $op warps[w];
+    for (int w = 0; w < $warps; ++w) {
+      if (w == warp) before[e] = total $op before[e];
+      total = total $op sums[e][w];
     }
     carry = total;
-    __syncthreads();
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (r + j < $n) ($out)[$oo + (r + j) * $os] = tg_cvt<$s>(before $op v[j]);
   }
+  __syncthreads();
 )",
-        line_vars(k, p, lines, coords));
+          vars);
+  else
+    k.add("    before[e] = carry $op before[e];\n    carry = carry $op tg_shfl(sum, 31);\n  }\n", vars);
+  k.add(each, vars);
+  w.coordinates();
+  k.add("    $s y[$V];\n#pragma unroll\n    for (int j = 0; j < $V; ++j) y[j] = tg_cvt<$s>(before[e] $op v[e][j]);\n", vars);
+  k.body += w.store(1, "y");
+  k.add("    }\n  }\n  }\n");
   return k;
 }
 
