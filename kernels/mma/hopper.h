@@ -7,10 +7,10 @@
 
 namespace tuyere::mma {
 
-/// "tile=128x256 stages=4 cluster=2 alternate=0". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them in turns
-/// (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which loads
-/// a part for all. `split`: blocks of a cluster that share a tile of the result instead, with a part of k each, and add up their sums through each other's
-/// shared memory; not together with `cluster` or `alternate`.
+/// "tile=128x256 stages=4 cluster=2 alternate=0 split=1". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them in
+/// turns (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which
+/// loads a part for all. `split`: so many such groups of blocks share tiles of the result, with a part of k each, and add up their sums through each other's
+/// shared memory; not in turns.
 struct HopperTile {
   int bm = 128, bn = 256, stages = 4, cluster = 1;
   bool alternate = false;

@@ -51,7 +51,7 @@ template <int ROWS, bool KMAJOR, bool ALL> TGM_DEV void tgh_load_tile(unsigned t
 #pragma unroll
   for (int r = 0; r < ROWS; r += KMAJOR ? ROWS : 64) {
     const int c0 = KMAJOR ? k0 : row0 + r, c1 = KMAJOR ? row0 : k0;
-    if constexpr (ALL) tgh_load_all(to + (unsigned)r * 128u, map, bar, c0, c1, batch);
+    if constexpr (ALL) tgh_load_all(to + (unsigned)r * 128u, map, bar, c0, c1, batch, tgh_rank() / TGH_CLUSTER * TGH_CLUSTER, TGH_CLUSTER);
     else tgh_load(to + (unsigned)r * 128u, map, bar, c0, c1, batch);
   }
 }
@@ -126,7 +126,7 @@ TGM_DEV void tgh_meet(bool more) {
 
 /* acc[i][0 ... TGH_SUMS / 2) become the sums over the split of columns part * TGH_SUMS and on, always added in the same order; every block finishes such a part of
    the columns and gives the others away. */
-TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int part, bool more) {
+TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int rank, int part, bool more) {
   if constexpr (TGH_SPLIT == 1) return;
   constexpr int OWN = TGH_SUMS / 2, THREADS = 128 * TGH_GROUPS, SLOT = TGH_MI * OWN * 4 * THREADS;
   const unsigned place = smem + ((unsigned)threadIdx.x - 128u) * 16u;
@@ -148,7 +148,7 @@ TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int part, bool mo
 #pragma unroll
     for (int i = 0; i < TGH_MI; ++i)
 #pragma unroll
-      for (int e = 0; e < OWN; e += 4) tgh_store_far(place + (p - 1) * SLOT + (i * OWN + e) * 4 * THREADS, part ^ p, acc[i] + p * OWN + e);
+      for (int e = 0; e < OWN; e += 4) tgh_store_far(place + (p - 1) * SLOT + (i * OWN + e) * 4 * THREADS, (part ^ p) * TGH_CLUSTER + rank, acc[i] + p * OWN + e);
   tgh_sync_cluster();
 #pragma unroll
   for (int i = 0; i < TGH_MI; ++i)
@@ -167,7 +167,7 @@ TGM_DEV void tgh_join(float (*acc)[TGH_BN / 2], unsigned smem, int part, bool mo
 }
 
 /* acc += the products of k_tiles stages. `then` is called as soon as the last is under way. */
-template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, int part, tgh_ring& ring, int k_tiles, THEN then) {
+template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsigned smem, int consumer, int first_block, tgh_ring& ring, int k_tiles, THEN then) {
   const bool signals = ((int)threadIdx.x & 31) == 0;
   const unsigned long long first_a = tgh_descriptor(smem + (TGH_ALTERNATE ? 0 : consumer * TGH_ROWS * 128), 8192), first_b = tgh_descriptor(smem + TGH_A_BYTES, 8192);
   unsigned last = 0;
@@ -185,14 +185,14 @@ template <class THEN> TGM_DEV void tgh_accumulate(float (*acc)[TGH_BN / 2], unsi
     if (kt > 0) {
       tgh_pending<1>();
       if (signals)
-        for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, part + c);
+        for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, first_block + c);
     }
     last = smem + TGH_EMPTY_AT + ring.stage * 8;
     ring.next();
   }
   tgh_pending<0>();
   if (signals)
-    for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, part + c);
+    for (int c = 0; c < TGH_CLUSTER; ++c) tgh_arrive(last, first_block + c);
 }
 
 extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN const __grid_constant__ tgh_map map_a, const __grid_constant__ tgh_map map_b$MAP_B2) {
@@ -201,7 +201,7 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   const int size_m = $M, size_n = $N, size_k = $K;
   const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
   const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_OUT - 1) / TGH_OUT) * $BATCHES;
-  const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0), block = tgh_rank(), rank = TGH_SPLIT > 1 ? 0 : block, part = TGH_SPLIT > 1 ? block : 0;
+  const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0), block = tgh_rank(), rank = block % TGH_CLUSTER, part = block / TGH_CLUSTER;
   const int first = (int)blockIdx.x / (TGH_CLUSTER * TGH_SPLIT), step = (int)gridDim.x / (TGH_CLUSTER * TGH_SPLIT);
   const int all_k = (size_k + 63) / 64, k_first = all_k * part / TGH_SPLIT, k_tiles = all_k * (part + 1) / TGH_SPLIT - k_first;
   if (threadIdx.x == 0) {
@@ -279,11 +279,11 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
         for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
       /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
       if (TGH_ALTERNATE) tgh_await_turn(consumer);
-      tgh_accumulate(acc, smem, consumer, part, ring, k_tiles, [&] {
+      tgh_accumulate(acc, smem, consumer, part * TGH_CLUSTER, ring, k_tiles, [&] {
         if (TGH_ALTERNATE && id + step < tiles) tgh_give_turn(1 - consumer);
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
-      tgh_join(acc, smem, part, id + step < tiles);
+      tgh_join(acc, smem, rank, part, id + step < tiles);
       if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
@@ -420,7 +420,8 @@ std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, i
       {64, 256, 5, 2, true},      {64, 224, 5, 1, true},      {64, 160, 6, 1, true},      {64, 128, 6, 1, true},     {64, 128, 6, 2, true},
       {128, 96, 6, 1, true},      {128, 64, 6, 1, true},      {128, 64, 6, 1, false},     {64, 64, 6, 1, true},      {192, 192, 4, 1, false},
       {192, 128, 4, 1, false},    {192, 192, 4, 2, false},    {192, 160, 4, 1, false},    {64, 192, 6, 1, true},     {128, 256, 4, 1, false, 4},
-      {128, 128, 6, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 8}, {128, 64, 6, 1, false, 2}, {128, 64, 6, 1, false, 4}};
+      {128, 128, 6, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 8}, {128, 64, 6, 1, false, 2}, {128, 64, 6, 1, false, 4},
+      {128, 128, 6, 2, false, 2}, {128, 192, 4, 2, false, 2}, {128, 256, 4, 2, false, 2}, {128, 64, 6, 2, false, 2}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
     if ((t.cluster > 1 && size.m <= t.bm) || (t.split > 1 && size.k < 256 * t.split) || !limits.take(t)) continue;

@@ -25,10 +25,10 @@ TGM_DEV void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5}], [%2];"
       ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2) : "memory");
 }
-/* Into the same place of all blocks of the cluster. */
-TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
+/* Into the same place of `count` blocks of the cluster from `first`. */
+TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2, int first, int count) {
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;"
-      ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2), "h"((unsigned short)((1 << TGH_CLUSTER) - 1)) : "memory");
+      ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2), "h"((unsigned short)(((1 << count) - 1) << first)) : "memory");
 }
 TGM_DEV void tgh_prefetch(const tgh_map& map) { asm volatile("prefetch.tensormap [%0];" ::"l"((unsigned long long)&map) : "memory"); }
 /* What this thread wrote to shared memory is seen by warpgroup instructions after the next barrier. */

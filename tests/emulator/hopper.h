@@ -67,8 +67,8 @@ inline void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int 
   emu_bytes(bar) -= map.box[0] * map.box[1] * 2;
   emu_settle(bar);
 }
-inline void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2) {
-  for (size_t rank = 0; rank < emu::blocks.size(); ++rank) emu_as_block(int(rank), [&] { tgh_load(to, map, bar, c0, c1, c2); });
+inline void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2, int first, int count) {
+  for (int rank = first; rank < first + count; ++rank) emu_as_block(rank, [&] { tgh_load(to, map, bar, c0, c1, c2); });
 }
 inline void tgh_prefetch(const tgh_map&) {}
 inline void tgh_publish() {}

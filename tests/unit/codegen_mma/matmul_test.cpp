@@ -107,6 +107,9 @@ std::vector<MatMulCase> matmul_cases() {
                  "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=2"});
   all.push_back({"wgmma_split_in_four", product(op(false, false), {dense(B, "[140,520]"), dense(B, "[520,328]")}, {dense(B, "[140,328]")}),
                  "wgmma tile=128x256 stages=3 cluster=1 alternate=0 split=4"});
+  all.push_back({"wgmma_split_of_clusters",
+                 product(op(false, true, gelu), {dense(H, "[400,456]"), dense(H, "[392,456]"), dense(H, "[392]")}, {dense(H, "[400,392]")}),
+                 "wgmma tile=128x128 stages=2 cluster=2 alternate=0 split=2"});
   all.push_back({"wgmma_split_in_eight",
                  product(op(false, true, gelu), {dense(H, "[70,720]"), dense(H, "[200,720]"), dense(H, "[200]")}, {dense(H, "[70,200]")}),
                  "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=8"});
@@ -140,7 +143,7 @@ mma::KernelSource generate_plain(const MatMulCase& c) {
   if (config.rfind("stream", 0) == 0) return matmul::stream_source(c.problem, kHopper, mma::parse_stream(config.substr(7)));
   if (config.rfind("wgmma", 0) == 0) {
     Target small = kHopper;
-    small.multiprocessors = std::max(2, mma::config_ints(config, "split")[0]);  // several tiles per block
+    small.multiprocessors = std::max(2, mma::config_ints(config, "split")[0] * mma::config_ints(config, "cluster")[0]);  // several tiles per block
     return matmul::wgmma_source(c.problem, small, mma::parse_hopper_tile(config.substr(6)));
   }
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
