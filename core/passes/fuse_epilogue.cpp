@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
 // For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper may also be
-// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls.
-// See tests/unit/passes/fuse.cpp
+// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls. fuse_formulas comes after all other fusions: an f32 product on the
+// CPU takes whatever formula is left behind it (the mask of a ReLU's gradient), as its kernels finish their results by any program. See
+// tests/unit/passes/fuse.cpp
 #include <algorithm>
 #include <set>
 
@@ -65,7 +66,13 @@ bool joins_one_tensor(const Network& net, const Composed& c, const TensorType& o
   return joined == 1;
 }
 
-bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& context) {
+/// Whether this is a product whose kernels finish by any program what they have just written, and loses nothing by it.
+bool is_cpu_product(const Network& net, const Layer& layer, const Pointwise& after, int body, const PassContext& context) {
+  return std::holds_alternative<MatMul>(layer.op) && !context.target.is_cuda() && net.type(layer.outputs[0], body).dtype == DType::F32 &&
+         after.types[0] == DType::F32;
+}
+
+bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& context, bool formulas) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
   if (own < 0 || layer.outputs.size() != 1) return false;
@@ -75,6 +82,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   const Layer& after = net.bodies[body].layers[next];
   const auto* pointwise = std::get_if<Pointwise>(&after.op);
   if (!pointwise || pointwise->types.size() != 1 || net.type(after.outputs[0], body).shape != net.type(main, body).shape) return false;
+  if (formulas && !is_cpu_product(net, layer, *pointwise, body, context)) return false;
   for (TensorId input : after.inputs)
     if (input != main && depends_on(net, input, id, body)) return false;
 
@@ -88,7 +96,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   }
   Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
-  const bool joins = is_hopper_product(net, layer, body, context) && joins_one_tensor(net, c, net.type(main, body), body);
+  const bool joins = formulas || (is_hopper_product(net, layer, body, context) && joins_one_tensor(net, c, net.type(main, body), body));
   if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
   if (c.inputs.size() > 8) return false;
   *epilogue_of(op) = c.program;
@@ -103,9 +111,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   return true;
 }
 
-}  // namespace
-
-bool fuse_epilogue(Network& net, const PassContext& context) {
+bool fuse_all(Network& net, const PassContext& context, bool formulas) {
   bool any = false;
   for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
     for (bool changed = true; changed; any |= changed) {
@@ -115,11 +121,16 @@ bool fuse_epilogue(Network& net, const PassContext& context) {
         if (net.bodies[body].layers[id].dead) continue;
         const TensorId out = net.bodies[body].layers[id].outputs[0];
         if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
-        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body, context);
+        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body, context, formulas);
       }
     }
   }
   return any;
 }
+
+}  // namespace
+
+bool fuse_epilogue(Network& net, const PassContext& context) { return fuse_all(net, context, false); }
+bool fuse_formulas(Network& net, const PassContext& context) { return fuse_all(net, context, true); }
 
 }  // namespace tuyere

@@ -3,7 +3,7 @@
 //   1 / (1 + exp(-x)) => sigmoid(x)        x * sigmoid(x) => silu(x)        x * tanh(softplus(x)) => mish(x)
 //   0.5 * x * (1 + erf(x / sqrt 2)) => gelu_erf(x)        0.5 * x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) => gelu_tanh(x)
 //   relu6(x + 3) / 6 => hardsigmoid(x)     x * relu6(x + 3) / 6 => hardswish(x)       where(x > t, x, softplus(x)), t >= 15 => softplus(x)
-// Runs after pointwise layers are fused, so that a formula is one program. Literal tensors of one element become numbers first.
+// Runs after pointwise layers are fused, so that a formula is one program. Literals of one element and fills become numbers first.
 // See tests/unit/passes/match_activation.cpp
 #include <algorithm>
 #include <cmath>
@@ -185,7 +185,23 @@ class ProgramMatcher {
   Program& program_;
 };
 
-/// One-element literals become immediates, while another input still gives the shape.
+/// The number that a tensor is full of, where a program can hold it: of a literal of one element, or of a fill.
+std::optional<double> number_of(const Network& net, TensorId id, int body) {
+  constexpr double kExact = 9007199254740992.0;
+  const DType type = net.type(id, body).dtype;
+  std::optional<double> number;
+  const Layer* producer = net.producer(id, body);
+  if (const auto* fill = producer ? std::get_if<Fill>(&producer->op) : nullptr; fill && !fill->use_dim && (compute_type(type) == type || fill->value == 0)) {
+    number = fill->value;
+  } else if (const int constant = net.tensor(id, body).constant;
+             constant >= 0 && !net.constants[constant].param && numel(net.type(id, body).shape).is_const(1)) {
+    const std::vector<double> values = net.constant_values(id, body);
+    if (values.size() == 1) number = values[0];
+  }
+  return number && std::abs(*number) <= kExact ? number : std::nullopt;
+}
+
+/// Such tensors become immediates, while another input still gives the shape.
 bool take_numbers(Network& net, LayerId id, int body) {
   const Layer& layer = net.bodies[body].layers[id];
   Pointwise op = std::get<Pointwise>(layer.op);
@@ -193,13 +209,11 @@ bool take_numbers(Network& net, LayerId id, int body) {
   const Shape shape = net.type(layer.outputs[0], body).shape;
   bool changed = false;
   for (size_t k = inputs.size(); k-- > 0;) {
-    const int constant = net.tensor(inputs[k], body).constant;
-    if (constant < 0 || net.constants[constant].param || !numel(net.type(inputs[k], body).shape).is_const(1)) continue;
-    const std::vector<double> values = net.constant_values(inputs[k], body);
+    const std::optional<double> value = number_of(net, inputs[k], body);
     const bool another = std::any_of(inputs.begin(), inputs.end(), [&](TensorId in) { return in != inputs[k] && net.type(in, body).shape == shape; });
-    if (values.size() != 1 || !another || std::abs(values[0]) > 9007199254740992.0) continue;
+    if (!value || !another) continue;
     Program number;
-    number.outputs = {static_cast<int16_t>(number.constant(values[0], op.program.inputs[k]))};
+    number.outputs = {static_cast<int16_t>(number.constant(*value, op.program.inputs[k]))};
     op.program = compose(op.program, static_cast<int>(k), number);
     inputs.erase(inputs.begin() + static_cast<std::ptrdiff_t>(k));
     changed = true;

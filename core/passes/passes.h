@@ -18,6 +18,7 @@ bool sink_views(Network& net, const PassContext& context);        // pointwise a
 bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
 bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up
 bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise after conv, matmul, reduce, norm
+bool fuse_formulas(Network& net, const PassContext& context);     // any pointwise after f32 products on the CPU
 bool fuse_pointwise(Network& net, const PassContext& context);    // pointwise chains
 bool fuse_results(Network& net, const PassContext& context);      // pointwise with a pointwise reader, both results kept
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm

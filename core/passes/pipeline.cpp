@@ -45,6 +45,8 @@ const std::vector<Pass>& pipeline() {
       {"fuse_gates", fuse_gates},
       // Last of the fusions: the others and the paddings look for producers with one result.
       {"fuse_results", fuse_results},
+      // What is still behind a product alone, no other layer takes.
+      {"fuse_formulas", fuse_formulas},
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
       {"block_channels", block_channels, Phase::laid_out},

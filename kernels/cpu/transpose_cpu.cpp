@@ -34,6 +34,40 @@ HWY_INLINE void transpose_square(const T* in, int64_t in_stride, T* out, int64_t
 #endif
 }
 
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3
+#define TUYERE_WIDE_TRANSPOSE 1
+/// Block k of 16 bytes is at from + k * step.
+template <class D>
+HWY_INLINE hn::Vec<D> load_blocks(D d, const hn::TFromD<D>* from, int64_t step) {
+  if constexpr (hn::MaxLanes(D()) * sizeof(hn::TFromD<D>) == 16) {
+    return hn::LoadU(d, from);
+  } else {
+    const hn::Half<D> half;
+    constexpr int64_t kBlocks = hn::MaxLanes(D()) * sizeof(hn::TFromD<D>) / 32;
+    return hn::Combine(d, load_blocks(half, from + kBlocks * step, step), load_blocks(half, from, step));
+  }
+}
+
+/// The same of as many rows as a whole vector has lanes, and 16 bytes of columns: a square in each block of the vectors.
+template <class T>
+HWY_INLINE void transpose_wide(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
+  constexpr int kSize = 16 / sizeof(T);
+  const hn::ScalableTag<T> d;
+  hn::Vec<decltype(d)> a[kSize], b[kSize];
+  for (int r = 0; r < kSize; ++r) a[r] = load_blocks(d, in + r * in_stride, kSize * in_stride);
+  for (int stage = 1; stage < kSize; stage *= 2) {
+    for (int r = 0; r < kSize / 2; ++r) {
+      b[2 * r] = hn::InterleaveLower(d, a[r], a[r + kSize / 2]);
+      b[2 * r + 1] = hn::InterleaveUpper(d, a[r], a[r + kSize / 2]);
+    }
+    for (int r = 0; r < kSize; ++r) a[r] = b[r];
+  }
+  for (int r = 0; r < kSize; ++r) hn::StoreU(a[r], d, out + r * out_stride);
+}
+#else
+#define TUYERE_WIDE_TRANSPOSE 0
+#endif
+
 /// out[c, r] = in[r, c]; neighbours lie along c in `in` and along r in `out`. Goes by whole cache lines on both sides.
 template <class T>
 void transpose_block(const T* in, int64_t in_stride, T* out, int64_t out_stride, int64_t rows, int64_t cols) {
@@ -43,7 +77,12 @@ void transpose_block(const T* in, int64_t in_stride, T* out, int64_t out_stride,
     for (int64_t r0 = 0; r0 < rows; r0 += kLine) {
       const int64_t r1 = HWY_MIN(rows, r0 + kLine), whole_r = r0 + (r1 - r0) / kSize * kSize, whole_c = c0 + (c1 - c0) / kSize * kSize;
       for (int64_t c = c0; c < whole_c; c += kSize) {
-        for (int64_t r = r0; r < whole_r; r += kSize) transpose_square(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+        int64_t r = r0;
+#if TUYERE_WIDE_TRANSPOSE
+        constexpr auto kWide = static_cast<int64_t>(hn::MaxLanes(hn::ScalableTag<T>()));
+        for (; r + kWide <= whole_r; r += kWide) transpose_wide(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
+#endif
+        for (; r < whole_r; r += kSize) transpose_square(in + r * in_stride + c, in_stride, out + c * out_stride + r, out_stride);
       }
       for (int64_t r = whole_r; r < r1; ++r) {
         for (int64_t c = c0; c < whole_c; ++c) out[c * out_stride + r] = in[r * in_stride + c];
@@ -65,6 +104,7 @@ TUYERE_TRANSPOSE(uint32_t)
 TUYERE_TRANSPOSE(uint64_t)
 TUYERE_TRANSPOSE(float)
 #undef TUYERE_TRANSPOSE
+#undef TUYERE_WIDE_TRANSPOSE
 
 }  // namespace tuyere::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

@@ -153,10 +153,14 @@ class BlockedMatMul {
   void pack_panel(const void* data, int64_t offset, int64_t column, float* to) const {
     const int64_t count = std::min(kPanel, columns_ - column), row = b_.strides[b_.rank - 2], step = b_.strides[b_.rank - 1];
     offset += column * step;
-    if (b_.dtype == DType::F32) (count == kPanel ? whole_panel_ : last_panel_).run(to, static_cast<const float*>(data) + offset);
+    const int64_t padded = padded_columns(count);
+    if (b_.dtype == DType::F32) {
+      (count == kPanel ? whole_panel_ : last_panel_).run(to, static_cast<const float*>(data) + offset);
+      if (padded == count) return;
+    }
     for (int64_t k = 0; k < depth_; ++k, to += kPanel) {
       for (int64_t c = 0; b_.dtype != DType::F32 && c < count; ++c) to[c] = static_cast<float>(load_as_double(b_.dtype, data, offset + k * row + c * step));
-      std::fill(to + count, to + padded_columns(count), 0.0f);
+      std::fill(to + count, to + padded, 0.0f);
     }
   }
 

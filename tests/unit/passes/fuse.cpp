@@ -37,6 +37,17 @@ TEST(FuseEpilogue, ProductsOnHopperTakeTheirGate) {
                    on_cuda());
 }
 
+TEST(FuseFormulas, ProductsOnTheCpuTakeAnyFormula) {
+  const std::string inputs = "x = input f32[n,8]\nr = input f32[n,4]\nw = param f32[8,4]\n",
+                    pair = "program={where(le(i0:f32, 0:f32), 0:f32, i1:f32)} types=[f32]";
+  const std::string masked = inputs + "a = matmul(x, w)\ny = pointwise(r, a) " + pair + "\nreturn y\n";
+  expect_pass(fuse_formulas, masked,
+              inputs + "y = matmul(x, w, r) epilogue={i0:f32, i1:f32 -> v2 = 0:f32; v3 = le(i1, v2); v4 = where(v3, v2, i0); v4}\nreturn y");
+  expect_unchanged(fuse_formulas, masked, on_cuda());
+  expect_unchanged(fuse_formulas, inputs + "a = matmul(x, w)\ny = pointwise(r, a) " + pair + "\nreturn y, a\n");
+  expect_unchanged(fuse_formulas, "x = input bf16[n,8]\nr = input bf16[n,4]\nw = param bf16[8,4]\na = matmul(x, w) type=bf16\ny = mul(r, a)\nreturn y\n");
+}
+
 TEST(FuseEpilogue, ASecondReaderOrACircleStays) {
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,4]\na = matmul(x, w)\ny = relu(a)\nreturn y, a\n");
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\ns = softmax(a)\ny = add(a, s)\nreturn y\n");

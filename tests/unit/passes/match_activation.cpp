@@ -51,6 +51,12 @@ TEST(MatchActivation, HardOnes) {
   expect_call("t = literal f32[] 3\ns = literal f32[] 6\na = add(x, t)\nr = relu(a)\nc = min(r, s)\ny = div(c, s)\nreturn y", "hardsigmoid");
 }
 
+TEST(MatchActivation, FillsBecomeNumbers) {
+  expect_pass(match_activation, "x = input f32[n]\nc = input bool[n]\nz = fill() value=0.5\ny = where(c, z, x)\nreturn y",
+              "x = input f32[n]\nc = input bool[n]\ny = pointwise(c, x) program={where(i0:bool, 0.5:f32, i1:f32)} types=[f32]\nreturn y");
+  expect_unchanged(match_activation, "c = input bool[n]\nz = fill() type=bf16 shape=[n] value=0.1\nx = input bf16[n]\ny = where(c, z, x)\nreturn y\n");
+}
+
 TEST(MatchActivation, OthersStay) { expect_unchanged(match_activation, "x = input f32[n]\nu = input f32[n]\ns = sigmoid(x)\ny = mul(u, s)\nreturn y\n"); }
 
 }  // namespace
