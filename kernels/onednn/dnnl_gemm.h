@@ -31,9 +31,14 @@ struct DnnlRequest {
   DnnlCreate create;
   bool bias_only = false;     // of an epilogue the library may take a bias alone
   bool pack_weights = false;  // the library chooses how weights lie also when they are not constant: they are packed at each run
-  int64_t parts = 1;          // of a sum of f32 products over x's last and w's last but one dim: added up one by one, then together, which is more exact
+  int sum_x = 0, sum_w = 0;   // the dims of x and w that products are added up along
+  bool dense_parts = false;   // the library takes parts of x from dense memory only: they are copied there
+  int64_t parts = 1;          // of them, for f32: added up one by one, then together, which is more exact
   bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one
 };
+
+/// out = x w, over the last two dims of all, which have one rank; batch dims of x and w may have size 1.
+DnnlRequest onednn_product(const View& x, const View& w, const View& out, std::vector<View> extras, const Program& epilogue);
 
 class DnnlGemm {
  public:
@@ -57,13 +62,19 @@ class DnnlGemm {
   struct Part {
     int64_t start, size;  // of the dim that is summed over; the last one applies the epilogue
     DnnlPrimitiveDesc desc;
+    DnnlPrimitiveDesc pack = nullptr;  // of weights that are packed at each run
+    int64_t pack_offset = 0;           // of the packed weights in the workspace
   };
+  bool find_attempt(const CpuProblem& p, bool reference);
   std::vector<Attempt> attempts(const CpuProblem& p) const;
   bool try_attempt(const Attempt& attempt, const CpuProblem& p);
   std::vector<Part> split(bool f32) const;
-  bool describe_part(Part& part, const Attempt& attempt, const View& x, const View& out);
+  bool describe_part(Part& part, const Attempt& attempt, const View& out);
   DnnlAttr make_attr(bool fused, bool adds);
-  void plan_pack();
+  void plan_pack(Part& part);
+  View part_of_weights(const Part& part) const;
+  View part_of_image(const Part& part) const;
+  bool copies_parts() const { return request_.dense_parts && parts_.size() > 1; }
   int64_t scratch_bytes() const;
   DnnlPrimitiveDesc first_implementation(const std::function<dnnl_status_t(dnnl_primitive_desc_t*)>& create) const;
   Stage book(const View& v, DType type, bool channels_last, bool blocks = false);
@@ -76,8 +87,7 @@ class DnnlGemm {
   std::vector<Part> parts_;
   Attempt chosen_{};
   Stage x_stage_, w_stage_, out_stage_;
-  DnnlPrimitiveDesc pack_;   // of weights that are packed at each run
-  int64_t pack_offset_ = 0;  // of the packed weights in the workspace
+  int64_t part_offset_ = 0;  // of the copied part of x
   int64_t workspace_ = 0;
 };
 

@@ -111,13 +111,20 @@ DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::mov
     }
   }
   if (request_.bias_only && (residual_ >= 0 || !activation_.empty())) simple_ = false;
-  bool found = false;
-  const std::vector<Attempt> all = attempts(p);
-  for (const Attempt& a : all) {
-    if ((found = try_attempt(a, p) && implementation(parts_.back().desc.get()).find("ref") == std::string::npos)) break;
+  bool found = find_attempt(p, false);
+  if (!found && request_.parts > 1) {
+    request_.parts = 1;
+    found = find_attempt(p, false);
   }
-  for (size_t i = 0; !found && i < all.size(); ++i) found = try_attempt(all[i], p);
-  USER_CHECK(found, "oneDNN does not implement this " << name(p.op));
+  USER_CHECK(found || find_attempt(p, true), "oneDNN does not implement this " << name(p.op));
+}
+
+// reference: the library's slow code will do.
+bool DnnlGemm::find_attempt(const CpuProblem& p, bool reference) {
+  const std::vector<Attempt> all = attempts(p);
+  return std::any_of(all.begin(), all.end(), [&](const Attempt& a) {
+    return try_attempt(a, p) && (reference || implementation(parts_.back().desc.get()).find("ref") == std::string::npos);
+  });
 }
 
 std::vector<DnnlGemm::Attempt> DnnlGemm::attempts(const CpuProblem&) const {
@@ -179,16 +186,26 @@ DnnlPrimitiveDesc DnnlGemm::first_implementation(const std::function<dnnl_status
   return generated ? std::move(desc) : make();
 }
 
-void DnnlGemm::plan_pack() {
-  pack_ = nullptr;
+// As it lies in x.
+View DnnlGemm::part_of_image(const Part& part) const {
+  const View& x = x_stage_.used() ? x_stage_.view : request_.x;
+  return parts_.size() > 1 ? narrow(x, request_.sum_x, part.size) : x;
+}
+
+View DnnlGemm::part_of_weights(const Part& part) const {
+  const View& w = w_stage_.used() ? w_stage_.view : request_.w;
+  return parts_.size() > 1 ? narrow(w, request_.sum_w, part.size) : w;
+}
+
+void DnnlGemm::plan_pack(Part& part) {
   if (constant_weights_ || !request_.pack_weights) return;
-  const DnnlDesc from = desc_of(w_stage_.used() ? w_stage_.view : request_.w);
-  const auto to = dnnl().primitive_desc_query_md(parts_.back().desc.get(), dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
+  const DnnlDesc from = desc_of(part_of_weights(part));
+  const auto to = dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_exec_arg_md, DNNL_ARG_WEIGHTS);
   if (dnnl().memory_desc_equal(from.get(), to)) return;
   dnnl_primitive_desc_t pack = nullptr;
   dnnl_check(dnnl().reorder_primitive_desc_create(&pack, from.get(), dnnl().cpu, to, dnnl().cpu, nullptr), "reorder_primitive_desc_create");
-  pack_.reset(pack);
-  pack_offset_ = workspace_;
+  part.pack.reset(pack);
+  part.pack_offset = workspace_;
   workspace_ += aligned(static_cast<int64_t>(dnnl().memory_desc_get_size(to)));
 }
 
@@ -203,14 +220,14 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
   const DType out_type = a.fused ? r.out.dtype : DType::F32;
   // Without post-ops an f32 output is finished in place; the epilogue or the conversion needs other memory otherwise.
   if (a.staged == Staged::both || out_type != r.out.dtype) out_stage_ = book(r.out, out_type, r.channels_last, r.out_blocks);
-  const View& x = x_stage_.used() ? x_stage_.view : r.x;
   const View& out = out_stage_.used() ? out_stage_.view : r.out;
-  parts_ = split(a.type == DType::F32 && out.dtype == DType::F32);
+  parts_ = split(a.type == DType::F32 && out.dtype == DType::F32);  // the first part is the longest
+  if (copies_parts()) part_offset_ = book(part_of_image(parts_[0]), a.type, r.channels_last).offset;
   for (Part& part : parts_) {
-    if (!describe_part(part, a, x, out)) return false;
+    if (!describe_part(part, a, out)) return false;
   }
   chosen_ = a;
-  plan_pack();
+  for (Part& part : parts_) plan_pack(part);
   workspace_ += aligned(scratch_bytes());
   return true;
 }
@@ -218,21 +235,20 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
 std::vector<DnnlGemm::Part> DnnlGemm::split(bool f32) const {
   constexpr int64_t kVector = 16;
   std::vector<Part> parts;
-  const int64_t whole = request_.x.shape[request_.x.rank - 1];
+  const int64_t whole = request_.x.shape[request_.sum_x];
   if (!f32 || request_.parts <= 1) {
-    parts.push_back({0, whole, nullptr});
+    parts.push_back({.start = 0, .size = whole});
     return parts;
   }
   const int64_t size = (whole + request_.parts * kVector - 1) / (request_.parts * kVector) * kVector;
-  for (int64_t start = 0; start < whole; start += size) parts.push_back({start, std::min(size, whole - start), nullptr});
+  for (int64_t start = 0; start < whole; start += size) parts.push_back({.start = start, .size = std::min(size, whole - start)});
   return parts;
 }
 
-bool DnnlGemm::describe_part(Part& part, const Attempt& a, const View& whole_x, const View& out) {
+bool DnnlGemm::describe_part(Part& part, const Attempt& a, const View& out) {
   const DnnlRequest& r = request_;
-  const bool last = &part == &parts_.back(), split = parts_.size() > 1;
-  const auto cut = [&](const View& v, int d) { return split ? narrow(v, d, part.size) : v; };
-  const View x = cut(whole_x, whole_x.rank - 1), w = cut(w_stage_.used() ? w_stage_.view : r.w, r.w.rank - 2);
+  const bool last = &part == &parts_.back();
+  const View image = part_of_image(part), x = copies_parts() ? dense_view(image, a.type, r.channels_last, false) : image, w = part_of_weights(part);
   const DnnlDesc x_desc = desc_of(x, r.x_blocks), out_desc = desc_of(out, r.out_blocks);
   if (!x_desc || !out_desc) return false;
   const DnnlDesc w_desc = constant_weights_ || r.pack_weights ? make_desc(a.type, dims_of(w), {}) : desc_of(w);
@@ -307,20 +323,27 @@ struct DnnlCall {
   }
 };
 
+// A part of the sums, after what copies its piece of x and packs its weights.
+struct DnnlPart {
+  std::optional<TileStep> copy;
+  std::optional<DnnlCall> pack;
+  DnnlCall call;
+};
+
 class DnnlExecutable final : public Executable {
  public:
   std::vector<TileStep> before, after;
-  std::optional<DnnlCall> pack;  // of the weights
-  std::vector<DnnlCall> calls;   // one for each part of the sums
+  std::vector<DnnlPart> parts;  // of the sums
   std::vector<std::shared_ptr<void>> keep;
   DnnlStream stream = make_stream();
 
   Status run(void* const* ptr, void*) noexcept override {
     for (const TileStep& s : before) s.run(ptr);
-    if (pack) {
-      TRY(pack->run(ptr, stream.get()));
+    for (const DnnlPart& part : parts) {
+      if (part.copy) part.copy->run(ptr);
+      if (part.pack) TRY(part.pack->run(ptr, stream.get()));
+      TRY(part.call.run(ptr, stream.get()));
     }
-    for (const DnnlCall& call : calls) TRY(call.run(ptr, stream.get()));
     for (const TileStep& s : after) s.run(ptr);
     return Status::ok();
   }
@@ -344,7 +367,8 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
   if (w_stage_.used()) e->before.push_back(tile_step({}, {w_stage_.view, r.w}, {{ws, w_stage_.offset}, {1, 0}}));
   const int64_t scratch_at = workspace_ - aligned(scratch_bytes());
   for (Part& part : parts_) {
-    DnnlCall& call = e->calls.emplace_back();
+    DnnlPart& made = e->parts.emplace_back();
+    DnnlCall& call = made.call;
     std::vector<DnnlArg>& args = call.args;
     const auto md = [&](int id) { return dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_exec_arg_md, id); };
     const auto add = [&](int id, int slot, int64_t offset) { args.push_back({id, make_memory(md(id)), slot, offset}); };
@@ -352,21 +376,29 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
       add(id, stage.used() ? ws : slot, (stage.used() ? stage.offset : 0) + offset);
     };
     const auto start = [&](const View& v, int d) { return part.start == 0 ? 0 : bytes_of(v.dtype, part.start * v.strides[d]); };
-    add_operand(DNNL_ARG_SRC, x_stage_, 0, start(x_stage_.used() ? x_stage_.view : r.x, r.x.rank - 1));
+    const View image = part_of_image(part);
+    const int64_t x_start = start(image, r.sum_x);
+    if (copies_parts()) {
+      const std::pair<int, int64_t> from = x_stage_.used() ? std::pair{ws, x_stage_.offset + x_start} : std::pair{0, x_start};
+      made.copy = tile_step({}, {dense_view(image, chosen_.type, r.channels_last, false), image}, {{ws, part_offset_}, from});
+      add(DNNL_ARG_SRC, ws, part_offset_);
+    } else {
+      add_operand(DNNL_ARG_SRC, x_stage_, 0, x_start);
+    }
     const View& w = w_stage_.used() ? w_stage_.view : r.w;
-    const int64_t w_start = start(w, w.rank - 2);
+    const int64_t w_start = start(w, r.sum_w);
     if (constant_weights_) {
       const auto target = md(DNNL_ARG_WEIGHTS);
-      e->keep.push_back(pack_weights(parts_.size() > 1 ? narrow(r.w, r.w.rank - 2, part.size) : r.w, w_start, target, p));
+      e->keep.push_back(pack_weights(part_of_weights(part), w_start, target, p));
       args.push_back({DNNL_ARG_WEIGHTS, make_memory(target, e->keep.back().get()), -1, 0});
-    } else if (pack_) {
+    } else if (part.pack) {
       const bool staged = w_stage_.used();
-      e->pack.emplace();
-      e->pack->args.push_back({DNNL_ARG_FROM, make_memory(desc_of(w).get()), staged ? ws : 1, staged ? w_stage_.offset : 0});
-      e->pack->args.push_back({DNNL_ARG_TO, make_memory(md(DNNL_ARG_WEIGHTS)), ws, pack_offset_});
-      e->pack->desc = std::move(pack_);
-      e->pack->finish();
-      add(DNNL_ARG_WEIGHTS, ws, pack_offset_);
+      DnnlCall& pack = made.pack.emplace();
+      pack.args.push_back({DNNL_ARG_FROM, make_memory(desc_of(part_of_weights(part)).get()), staged ? ws : 1, (staged ? w_stage_.offset : 0) + w_start});
+      pack.args.push_back({DNNL_ARG_TO, make_memory(md(DNNL_ARG_WEIGHTS)), ws, part.pack_offset});
+      pack.desc = std::move(part.pack);
+      pack.finish();
+      add(DNNL_ARG_WEIGHTS, ws, part.pack_offset);
     } else {
       add_operand(DNNL_ARG_WEIGHTS, w_stage_, 1, w_start);
     }

@@ -79,6 +79,19 @@ void tidy_images(DnnlRequest& r) {
   for (View& v : r.extras) tidy_conv(v, r.single_inside);
 }
 
+// With channels innermost the library adds the products of an f32 sum up in one chain, over images in blocks it begins anew with every block of channels, as
+// eager's convolutions do. Parts of a sum read and write the output, so they are as long as twice the bound on errors of eager allows.
+int64_t parts_of_conv(const DnnlRequest& r, const Conv& op) {
+  constexpr int64_t kShortSum = 288;
+  const View& x = r.x;
+  if (op.groups > 1 || r.x_blocks || r.out_blocks || x.dtype != DType::F32 || r.w.dtype != DType::F32 || r.out.dtype != DType::F32 || x.strides[1] != 1)
+    return 1;
+  int64_t sum = r.w.shape[1];
+  for (int d = 2; d < r.w.rank; ++d) sum *= r.w.shape[d];
+  for (int64_t stride : op.stride) sum /= op.transposed ? stride : 1;
+  return (sum + kShortSum - 1) / kShortSum;
+}
+
 DnnlRequest conv_request(const CpuProblem& p) {
   const auto& op = attrs<Conv>(p);
   DnnlRequest r;
@@ -97,6 +110,9 @@ DnnlRequest conv_request(const CpuProblem& p) {
   r.pack_weights = true;
   r.avoid_brgemm = p.config == "jit";
   r.bias_dims = {-1};
+  r.sum_x = r.sum_w = 1;
+  r.parts = parts_of_conv(r, op);
+  r.dense_parts = true;
   // With a residual the library's strided ones take 30 times as long.
   r.bias_only = op.transposed && std::any_of(op.stride.begin(), op.stride.end(), [](int64_t s) { return s > 1; });
   const Geometry g = geometry(op, r.x, r.w, r.out);
@@ -109,15 +125,48 @@ DnnlRequest conv_request(const CpuProblem& p) {
   return r;
 }
 
+View channels_last(const View& v) {
+  View r = v;
+  for (int d = 1; d < v.rank; ++d) {
+    const int from = d + 1 < v.rank ? d + 1 : 1;
+    r.shape[d] = v.shape[from];
+    r.strides[d] = v.strides[from];
+  }
+  return r;
+}
+
+// A convolution with windows of one pixel as the product that it is, where sums are worth parts: those of a product are read where they lie.
+std::optional<DnnlRequest> as_product(const DnnlRequest& conv, const Conv& op) {
+  const auto all = [](const auto& sizes, int64_t value) { return std::all_of(sizes.begin(), sizes.end(), [&](int64_t s) { return s == value; }); };
+  if (conv.parts == 1 || !all(op.stride, 1) || !all(op.pad_before, 0) || !all(op.pad_after, 0)) return std::nullopt;
+  View w = conv.w;
+  for (int d = 2; d < w.rank; ++d)
+    if (w.shape[d] != 1) return std::nullopt;
+  w.shape.fill(1);
+  w.strides.fill(0);
+  const int inner = w.rank - 1;
+  w.shape[inner - 1] = conv.w.shape[1], w.strides[inner - 1] = conv.w.strides[1];
+  w.shape[inner] = conv.w.shape[0], w.strides[inner] = conv.w.strides[0];
+  std::vector<View> extras;
+  for (const View& v : conv.extras) extras.push_back(channels_last(v));
+  return onednn_product(channels_last(conv.x), w, channels_last(conv.out), std::move(extras), op.epilogue);
+}
+
+DnnlRequest library_request(const CpuProblem& p) {
+  DnnlRequest request = conv_request(p);
+  const auto product = as_product(request, attrs<Conv>(p));
+  return product ? *product : std::move(request);
+}
+
 bool is_empty_conv(const CpuProblem& p) { return p.args.out[0].numel() == 0 || p.args.in[0].numel() == 0; }
 
 }  // namespace
 
-int64_t workspace_onednn_conv(const CpuProblem& p) { return is_empty_conv(p) ? 0 : DnnlGemm(conv_request(p), p).workspace_bytes(); }
+int64_t workspace_onednn_conv(const CpuProblem& p) { return is_empty_conv(p) ? 0 : DnnlGemm(library_request(p), p).workspace_bytes(); }
 
 std::unique_ptr<Executable> prepare_onednn_conv(const CpuProblem& p) {
   if (is_empty_conv(p)) return prepare_kernel("reference.conv", p);
-  return DnnlGemm(conv_request(p), p).prepare(p);
+  return DnnlGemm(library_request(p), p).prepare(p);
 }
 
 }  // namespace tuyere::cpu

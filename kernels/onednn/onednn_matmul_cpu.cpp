@@ -90,22 +90,10 @@ int64_t parts_of_sum(const View& x, const View& out) {
 
 DnnlRequest matmul_request(const CpuProblem& p) {
   const auto& op = attrs<MatMul>(p);
-  DnnlRequest r;
-  r.out = View(p.args.out[0]);
-  r.x = operand(p.args.in[0], op.trans_a, r.out.rank);
-  r.w = operand(p.args.in[1], op.trans_b, r.out.rank);
-  for (int k = 2; k < p.inputs(); ++k) r.extras.push_back(View(p.args.in[k]).broadcast_to(r.out));
-  r.epilogue = op.epilogue;
-  collapse(r);
-  for (View* v : {&r.x, &r.w, &r.out}) tidy_matrix(*v);
-  r.parts = parts_of_sum(r.x, r.out);
-  r.channel = r.out.rank - 1;
-  r.bias_dims.assign(r.out.rank, 1);
-  r.bias_dims.back() = -1;
-  r.create = [](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
-                const_dnnl_memory_desc_t out,
-                const_dnnl_primitive_attr_t attr) { return dnnl().matmul_primitive_desc_create(desc, dnnl().cpu, x, w, bias, out, attr); };
-  return r;
+  const View out(p.args.out[0]);
+  std::vector<View> extras;
+  for (int k = 2; k < p.inputs(); ++k) extras.push_back(View(p.args.in[k]).broadcast_to(out));
+  return onednn_product(operand(p.args.in[0], op.trans_a, out.rank), operand(p.args.in[1], op.trans_b, out.rank), out, std::move(extras), op.epilogue);
 }
 
 // A few rows against a large matrix take as long as memory when the matrix is walked as a whole, and up to twice as long in parts. Eager is then up to four
@@ -119,6 +107,23 @@ bool streams(const DnnlRequest& r) {
 bool is_empty_matmul(const CpuProblem& p) { return p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0; }
 
 }  // namespace
+
+DnnlRequest onednn_product(const View& x, const View& w, const View& out, std::vector<View> extras, const Program& epilogue) {
+  DnnlRequest r;
+  r.x = x, r.w = w, r.out = out, r.extras = std::move(extras), r.epilogue = epilogue;
+  collapse(r);
+  for (View* v : {&r.x, &r.w, &r.out}) tidy_matrix(*v);
+  r.sum_x = r.x.rank - 1;
+  r.sum_w = r.w.rank - 2;
+  r.parts = parts_of_sum(r.x, r.out);
+  r.channel = r.out.rank - 1;
+  r.bias_dims.assign(r.out.rank, 1);
+  r.bias_dims.back() = -1;
+  r.create = [](dnnl_primitive_desc_t* desc, const_dnnl_memory_desc_t x, const_dnnl_memory_desc_t w, const_dnnl_memory_desc_t bias,
+                const_dnnl_memory_desc_t out,
+                const_dnnl_primitive_attr_t attr) { return dnnl().matmul_primitive_desc_create(desc, dnnl().cpu, x, w, bias, out, attr); };
+  return r;
+}
 
 int64_t workspace_onednn_matmul(const CpuProblem& p) {
   if (is_empty_matmul(p)) return 0;
