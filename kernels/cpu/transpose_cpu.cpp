@@ -11,7 +11,23 @@ HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// out[c, r] = in[r, c] of a square that fills 16-byte vectors: each stage interleaves the halves of the list of rows.
+#if HWY_TARGET != HWY_SCALAR
+/// Transposes the square in each block of 16 bytes of the vectors: each stage interleaves the halves of the list of rows.
+template <class D>
+HWY_INLINE void transpose_registers(D d, hn::Vec<D>* a) {
+  constexpr int kSize = 16 / sizeof(hn::TFromD<D>);
+  hn::Vec<D> b[kSize];
+  for (int stage = 1; stage < kSize; stage *= 2) {
+    for (int r = 0; r < kSize / 2; ++r) {
+      b[2 * r] = hn::InterleaveLower(d, a[r], a[r + kSize / 2]);
+      b[2 * r + 1] = hn::InterleaveUpper(d, a[r], a[r + kSize / 2]);
+    }
+    for (int r = 0; r < kSize; ++r) a[r] = b[r];
+  }
+}
+#endif
+
+/// out[c, r] = in[r, c] of a square that fills 16-byte vectors.
 template <class T>
 HWY_INLINE void transpose_square(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
   constexpr int kSize = 16 / sizeof(T);
@@ -21,15 +37,9 @@ HWY_INLINE void transpose_square(const T* in, int64_t in_stride, T* out, int64_t
   }
 #else
   const hn::Full128<T> d;
-  hn::Vec<decltype(d)> a[kSize], b[kSize];
+  hn::Vec<decltype(d)> a[kSize];
   for (int r = 0; r < kSize; ++r) a[r] = hn::LoadU(d, in + r * in_stride);
-  for (int stage = 1; stage < kSize; stage *= 2) {
-    for (int r = 0; r < kSize / 2; ++r) {
-      b[2 * r] = hn::InterleaveLower(d, a[r], a[r + kSize / 2]);
-      b[2 * r + 1] = hn::InterleaveUpper(d, a[r], a[r + kSize / 2]);
-    }
-    for (int r = 0; r < kSize; ++r) a[r] = b[r];
-  }
+  transpose_registers(d, a);
   for (int r = 0; r < kSize; ++r) hn::StoreU(a[r], d, out + r * out_stride);
 #endif
 }
@@ -53,15 +63,9 @@ template <class T>
 HWY_INLINE void transpose_wide(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
   constexpr int kSize = 16 / sizeof(T);
   const hn::ScalableTag<T> d;
-  hn::Vec<decltype(d)> a[kSize], b[kSize];
+  hn::Vec<decltype(d)> a[kSize];
   for (int r = 0; r < kSize; ++r) a[r] = load_blocks(d, in + r * in_stride, kSize * in_stride);
-  for (int stage = 1; stage < kSize; stage *= 2) {
-    for (int r = 0; r < kSize / 2; ++r) {
-      b[2 * r] = hn::InterleaveLower(d, a[r], a[r + kSize / 2]);
-      b[2 * r + 1] = hn::InterleaveUpper(d, a[r], a[r + kSize / 2]);
-    }
-    for (int r = 0; r < kSize; ++r) a[r] = b[r];
-  }
+  transpose_registers(d, a);
   for (int r = 0; r < kSize; ++r) hn::StoreU(a[r], d, out + r * out_stride);
 }
 #else
