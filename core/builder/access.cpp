@@ -33,6 +33,7 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
   if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
+  if (std::holds_alternative<ExpandedDepthwise>(op)) return slot < 3 ? Access::image : Access::any;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
   if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;
@@ -63,9 +64,10 @@ bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& st
 }
 
 bool writes_slices(const Op& op) {
-  return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, Pool, AdaptivePool, Attention, AttentionGradient, Concat, Pad, Flip, Gather, Resize>(op);
+  return is_any_of<Pointwise, Reduce, Softmax, Norm, MatMul, Conv, ExpandedDepthwise, Pool, AdaptivePool, Attention, AttentionGradient, Concat, Pad, Flip,
+                   Gather, Resize>(op);
 }
 
-bool keeps_order(const Op& op) { return is_any_of<Conv, Pool, AdaptivePool, PoolGradient, Resize>(op); }
+bool keeps_order(const Op& op) { return is_any_of<Conv, ExpandedDepthwise, Pool, AdaptivePool, PoolGradient, Resize>(op); }
 
 }  // namespace tuyere

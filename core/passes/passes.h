@@ -32,5 +32,6 @@ bool pad_matmuls(Network& net, const PassContext& context);       // results who
 bool fuse_gates(Network& net, const PassContext& context);        // on Hopper: both products of a gated unit in one
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
+bool fuse_expansions(Network& net, const PassContext& context);   // on the CPU: depthwise convolutions with the expansion before them
 
 }  // namespace tuyere

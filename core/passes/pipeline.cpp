@@ -50,6 +50,8 @@ const std::vector<Pass>& pipeline() {
       // From here on layouts mean something: copies between memory orders are identity layers, which simplify keeps apart by layout only.
       {"layout", layout, Phase::laid_out},
       {"block_channels", block_channels, Phase::laid_out},
+      // Last: no other pass knows its operator.
+      {"fuse_expansions", fuse_expansions, Phase::laid_out},
   };
   return passes;
 }

@@ -4,6 +4,8 @@
 // concatenation need not know them. Ranks tell the forms apart: the attribute lists, complete and as long as the spatial dims, are the measure.
 #pragma once
 #include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include "kernels/api/ops.h"
 
@@ -17,5 +19,22 @@ inline size_t conv_spatial(const Conv& op, size_t weight_rank) {
 }
 /// Whether a tensor of this rank has its channels in blocks.
 inline bool in_blocks(size_t rank, size_t spatial) { return rank == spatial + 3; }
+
+/// The two convolutions of an ExpandedDepthwise; `type`: of the image between them, which has `channels` channels. The first one reads the inputs 0, 1 and
+/// `expansion_extras` from 3 on, the other one the image, input 2 and the rest.
+inline size_t expansion_extras(const ExpandedDepthwise& op) { return op.expansion.inputs.empty() ? 0 : op.expansion.inputs.size() - 1; }
+inline Conv expansion_of(const ExpandedDepthwise& op, DType type) {
+  const std::vector<int64_t> ones(op.stride.size(), 1), zeros(op.stride.size(), 0);
+  return {.stride = ones, .pad_before = zeros, .pad_after = zeros, .dilation = ones, .type = type, .epilogue = op.expansion};
+}
+inline Conv window_of(const ExpandedDepthwise& op, int64_t channels) {
+  return {.stride = op.stride,
+          .pad_before = op.pad_before,
+          .pad_after = op.pad_after,
+          .dilation = op.dilation,
+          .groups = channels,
+          .type = op.type,
+          .epilogue = op.epilogue};
+}
 
 }  // namespace tuyere

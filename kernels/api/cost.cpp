@@ -61,6 +61,18 @@ struct Flops {
     double per_point = 2.0 * static_cast<double>(product(w)) / static_cast<double>(std::max<int64_t>(rows, 1));
     return (op.transposed ? in0 : out0) * per_point + out0 * steps(op.epilogue);
   }
+  double operator()(const ExpandedDepthwise& op) const {
+    if (p.in.size() < 3 || p.in[2].shape.empty()) return 0;
+    const std::vector<int64_t> x = p.dims(p.in[0]), w = p.dims(p.in[1]), v = p.dims(p.in[2]);
+    const bool blocks = in_blocks(w.size(), op.stride.size());
+    const double rows = static_cast<double>(w.front() * (blocks ? w.back() : 1)), channels = static_cast<double>(w[1]);
+    double pixels = static_cast<double>(x.front()), taps = 1;
+    for (size_t d = 0; d < op.stride.size(); ++d) {
+      pixels *= static_cast<double>(x[2 + d]);
+      taps *= static_cast<double>(v[2 + d]);
+    }
+    return pixels * rows * (2 * channels + steps(op.expansion)) + out0 * (2 * taps + steps(op.epilogue));
+  }
   double operator()(const ConvWeightGradient& op) const {
     if (p.in.size() < 2 || p.in[1].shape.size() < 2) return 0;
     return 2 * in0 * static_cast<double>(product(op.kernel)) * static_cast<double>(p.dims(p.in[1])[1]) / static_cast<double>(op.groups);

@@ -141,6 +141,19 @@ struct Conv {
                 field("output_padding", &Conv::output_padding), field("tf32", &Conv::tf32), field("type", &Conv::type), field("epilogue", &Conv::epilogue))
 };
 
+/// epilogue(convolution(h, v), extra...) of an image h = expansion(convolution(x, w), extra...): pixels get more channels, then a depthwise window runs over
+/// them. w, of one pixel, moves by one without padding; v has a row for each channel of h. x, w and v are as Conv's, channels in blocks or not; the lists,
+/// complete, are the window's, and h is zero around its border. Inputs: x, w, v, then the expansion's beyond input 0, broadcast against h, then the
+/// epilogue's beyond input 0. h has the type of x, but is not rounded to it.
+struct ExpandedDepthwise {
+  std::vector<int64_t> stride, pad_before, pad_after, dilation;
+  DType type = DType::F32;
+  Program expansion, epilogue;
+  TUYERE_FIELDS(ExpandedDepthwise, field("stride", &ExpandedDepthwise::stride), field("pad_before", &ExpandedDepthwise::pad_before),
+                field("pad_after", &ExpandedDepthwise::pad_after), field("dilation", &ExpandedDepthwise::dilation), field("type", &ExpandedDepthwise::type),
+                field("expansion", &ExpandedDepthwise::expansion), field("epilogue", &ExpandedDepthwise::epilogue))
+};
+
 /// Gradient of a convolution's weight. Inputs: dy [N,O,out...], x [N,C,spatial...]; output: dw [O,C/groups,kernel...], the sum over n and positions of
 /// dy[n,o,p...] * x[n,c,p * stride - pad_before + k * dilation]. f16/bf16/f32 accumulate in f32.
 struct ConvWeightGradient {

@@ -28,16 +28,10 @@ class DirectConv {
         lanes_(conv_functions().lanes),
         spatial_(static_cast<int>(op_.stride.size())),
         x_(View(p.args.in[0]), spatial_),
-        out_(View(p.args.out[0]), spatial_) {
-    const View out(p.args.out[0]), w(p.args.in[1]);
+        out_(View(p.args.out[0]), spatial_),
+        window_(op_, View(p.args.in[1])) {
+    const View out(p.args.out[0]);
     for (int k = 2; k < p.inputs(); ++k) extras_.emplace_back(View(p.args.in[k]).broadcast_to(out), spatial_);
-    for (int d = 0; d < spatial_; ++d) {
-      const auto to = static_cast<size_t>(kSpace - spatial_ + d), from = static_cast<size_t>(d);
-      window_.kernel[to] = w.shape[2 + d];
-      window_.stride[to] = op_.stride[from];
-      window_.before[to] = op_.pad_before[from];
-      window_.dilation[to] = op_.dilation[from];
-    }
     group_in_ = x_.channels / op_.groups;
     group_out_ = out_.channels / op_.groups;
     depthwise_ = group_in_ == 1 && group_out_ == 1 && op_.groups > 1;
@@ -194,7 +188,7 @@ class DirectConv {
       pieces_.push_back({segments_.size(), static_cast<size_t>(window_.taps()), 1, 0});
       add_segments(0, {reach_[1] * reach_[2] * row.channels, reach_[2] * row.channels, row.channels}, {});
     } else if (!shared) {
-      used_ = op_.groups == 1 ? used_channels(w) : last;
+      used_ = op_.groups == 1 ? w.used_channels(x_, out_.channels) : last;
       add_pieces(first, used_);
     }
     if (!shared) row.pieces_end = pieces_.size();
@@ -229,21 +223,6 @@ class DirectConv {
       piece.count = segments_.size() - piece.first;
       pieces_.push_back(piece);
     }
-  }
-
-  /// Channels that fill up the last block have no weights, and need no work.
-  int64_t used_channels(const Weights& w) const {
-    const auto zero = [&](int64_t channel) {
-      for (int64_t row = 0; row < out_.channels; ++row) {
-        for (size_t tap = 0; tap < w.taps(); ++tap) {
-          if (w.at(row, channel, tap) != 0) return false;
-        }
-      }
-      return true;
-    };
-    int64_t used = x_.channels;
-    while (x_.channels > x_.block && used > x_.channels - x_.block + 1 && zero(used - 1)) --used;
-    return used;
   }
 
   std::shared_ptr<void> pack(const Weights& w) const {
@@ -381,6 +360,8 @@ int64_t workspace_direct(const CpuProblem& p) { return conv_runs_reference(p) ? 
 void add_conv_kernels(CpuKernelTable& table) {
   table.push_back({"own.conv.direct", prepare_direct, workspace_direct});
   add_winograd_kernels(table);
+  add_expanded_lines_kernels(table);
+  add_expanded_apart_kernels(table);
 }
 
 }  // namespace tuyere::cpu

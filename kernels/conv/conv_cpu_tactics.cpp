@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <utility>
 
 #include "kernels/api/conv_blocks.h"
 #include "kernels/conv/conv_tactics.h"
@@ -66,6 +67,53 @@ Support weight_gradient_supports(const Problem& p) {
   return Support::yes();
 }
 
+/// The two convolutions as problems of their own, with a dense image between them.
+std::pair<Problem, Problem> apart(const Problem& p) {
+  const auto& op = std::get<ExpandedDepthwise>(p.op);
+  const Shape& w = p.in[1].shape;
+  const bool blocks = in_blocks(w.size(), op.stride.size());
+  Shape shape = w;
+  shape[0] = p.in[0].shape[0];
+  shape[1] = w[0];
+  for (size_t d = 0; d < op.stride.size(); ++d) shape[2 + d] = p.in[0].shape[2 + d];
+  const TensorDesc image = desc(p.in[0].dtype, shape);
+  const auto rest = p.in.begin() + 3 + static_cast<std::ptrdiff_t>(expansion_extras(op));
+  Problem first{expansion_of(op, image.dtype), {p.in[0], p.in[1]}, {image}, p.hints, p.deterministic};
+  first.in.insert(first.in.end(), p.in.begin() + 3, rest);
+  Problem second{window_of(op, w[0].value() * (blocks ? w.back().value() : 1)), {image, p.in[2]}, p.out, p.hints, p.deterministic};
+  second.in.insert(second.in.end(), rest, p.in.end());
+  return {first, second};
+}
+
+Support apart_supports(const Problem& p) {
+  REQUIRE(std::holds_alternative<ExpandedDepthwise>(p.op), kOtherOperator);
+  const auto [first, second] = apart(p);
+  const Support expands = direct_supports(first);
+  return expands ? direct_supports(second) : expands;
+}
+
+/// With the library for at least one of the two.
+Support library_apart_supports(const Problem& p) {
+  const Support own = apart_supports(p);
+  if (!own) return own;
+  const auto [first, second] = apart(p);
+  const Support expands = library_supports(first);
+  return expands ? library_supports(second) : expands;
+}
+std::vector<Config> library_apart_configs(const Problem&) { return {"onednn.conv onednn.conv", "own.conv.direct onednn.conv", "onednn.conv own.conv.direct"}; }
+std::vector<Config> apart_configs(const Problem&) { return {"own.conv.direct own.conv.direct"}; }
+
+Support lines_supports(const Problem& p) {
+  const Support parts = apart_supports(p);
+  if (!parts) return parts;
+  const size_t spatial = std::get<ExpandedDepthwise>(p.op).stride.size();
+  REQUIRE(spatial <= 2, "one or two spatial dims");
+  REQUIRE(p.in[0].dtype == DType::F32, "pixels are read where they lie, in f32");
+  const size_t channel = in_blocks(static_cast<size_t>(p.in[0].rank()), spatial) ? spatial + 2 : 1;
+  REQUIRE(p.in[0].strides[channel].is_const(1) || p.in[0].shape[channel].is_const(1), "channels do not lie side by side");
+  return Support::yes();
+}
+
 }  // namespace
 
 void add_conv_cpu_tactics(TacticList& list) {
@@ -75,6 +123,13 @@ void add_conv_cpu_tactics(TacticList& list) {
   add_reference_tactic<Conv>(list, "reference.conv");
   add_cpu_tactic(list, {"onednn.conv_weight_gradient", weight_gradient_supports, 1.5, true});
   add_reference_tactic<ConvWeightGradient>(list, "reference.conv_weight_gradient");
+}
+
+void add_expanded_depthwise_cpu_tactics(TacticList& list) {
+  add_cpu_tactic(list, {"own.expanded_depthwise.lines", lines_supports, 1.3, true});
+  add_cpu_tactic(list, {"onednn.expanded_depthwise.apart", library_apart_supports, 1.5, true, library_apart_configs});
+  add_cpu_tactic(list, {"own.expanded_depthwise.apart", apart_supports, 1.6, true, apart_configs});
+  add_cpu_tactic(list, {"reference.expanded_depthwise", is_op<ExpandedDepthwise>, 200, true});
 }
 
 }  // namespace tuyere

@@ -19,9 +19,9 @@ struct ConvSums {
 /// The sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
 class ConvEpilogue {
  public:
-  /// extras: the inputs behind the weight.
-  ConvEpilogue(Program program, const Image& out, std::vector<Image> extras, int64_t lanes, int threads)
-      : lanes_(lanes), out_(out), extras_(std::move(extras)) {
+  /// extras: the program's inputs beyond input 0, from operand `first` on; the output is the operand behind them.
+  ConvEpilogue(Program program, const Image& out, std::vector<Image> extras, int64_t lanes, int threads, size_t first = 2)
+      : lanes_(lanes), out_(out), extras_(std::move(extras)), first_(first) {
     program = take_bias(std::move(program));
     std::vector<DType> in{DType::F32};
     for (size_t k : operands_) in.push_back(extras_[k].dtype);
@@ -33,7 +33,7 @@ class ConvEpilogue {
   const float* starts(void* const* ptr, int64_t channel, int64_t channels, float* to) const {
     if (bias_ < 0) return nullptr;
     const Image& bias = extras_[static_cast<size_t>(bias_)];
-    for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<const float*>(ptr[2 + bias_])[bias.at(0, channel + c)];
+    for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<const float*>(ptr[first_ + static_cast<size_t>(bias_)])[bias.at(0, channel + c)];
     return to;
   }
 
@@ -85,8 +85,8 @@ class ConvEpilogue {
                 int64_t channels) const {
     std::array<Patch, TileLoop::kMaxOperands> in;
     in[0] = {from, lanes_, 1};
-    for (size_t k = 0; k < operands_.size(); ++k) in[k + 1] = patch(extras_[operands_[k]], ptr[2 + operands_[k]], n, channel, at, p);
-    const Patch out = patch(out_, ptr[2 + extras_.size()], n, channel, at, p);
+    for (size_t k = 0; k < operands_.size(); ++k) in[k + 1] = patch(extras_[operands_[k]], ptr[first_ + operands_[k]], n, channel, at, p);
+    const Patch out = patch(out_, ptr[first_ + extras_.size()], n, channel, at, p);
     program_->run(in.data(), &out, pixels, channels, scratch_->of(thread));
   }
 
@@ -98,6 +98,7 @@ class ConvEpilogue {
   int64_t lanes_;
   Image out_;
   std::vector<Image> extras_;
+  size_t first_;
   int bias_ = -1;                 // of the extras
   std::vector<size_t> operands_;  // extras that the rest of the epilogue reads
   std::unique_ptr<TileProgram> program_;

@@ -45,6 +45,18 @@ struct Image {
 
 struct Window {
   Space kernel{1, 1, 1}, stride{1, 1, 1}, before{}, dilation{1, 1, 1};
+
+  /// Of a convolution whose lists are complete, and its weight.
+  Window(const Conv& op, const View& w) {
+    const auto spatial = op.stride.size();
+    for (size_t d = 0; d < spatial; ++d) {
+      const size_t to = kSpace - spatial + d;
+      kernel[to] = w.shape[2 + d];
+      stride[to] = op.stride[d];
+      before[to] = op.pad_before[d];
+      dilation[to] = op.dilation[d];
+    }
+  }
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
   bool moves(size_t d) const { return kernel[d] != 1 || stride[d] != 1 || before[d] != 0; }
 };
@@ -52,7 +64,7 @@ struct Window {
 /// The weight where it lies: plain, or with rows in blocks.
 class Weights {
  public:
-  Weights(const CpuProblem& p, int spatial) : view_(p.args.in[1]), data_(p.args.constants[1]) {
+  Weights(const CpuProblem& p, int spatial, size_t input = 1) : view_(p.args.in[input]), data_(p.args.constants[input]) {
     const bool in_block = in_blocks(static_cast<size_t>(view_.rank), static_cast<size_t>(spatial));
     block_ = in_block ? view_.shape[view_.rank - 1] : 1;
     row_ = in_block ? view_.strides[view_.rank - 1] : 0;
@@ -66,6 +78,20 @@ class Weights {
     return view_.dtype == DType::F32 ? static_cast<const float*>(data_)[offset] : static_cast<float>(load_as_double(view_.dtype, data_, offset));
   }
   size_t taps() const { return taps_.size(); }
+  /// Of the channels of an image that is not grouped: those that fill up its last block have no weights, and need no work.
+  int64_t used_channels(const Image& x, int64_t rows) const {
+    const auto zero = [&](int64_t channel) {
+      for (int64_t row = 0; row < rows; ++row) {
+        for (size_t tap = 0; tap < taps(); ++tap) {
+          if (at(row, channel, tap) != 0) return false;
+        }
+      }
+      return true;
+    };
+    int64_t used = x.channels;
+    while (x.channels > x.block && used > x.channels - x.block + 1 && zero(used - 1)) --used;
+    return used;
+  }
   std::string describe() const {
     std::string text(name(view_.dtype));
     for (int d = 0; d < view_.rank; ++d) text += "," + std::to_string(view_.shape[d]) + ":" + std::to_string(view_.strides[d]);

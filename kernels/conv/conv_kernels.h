@@ -4,9 +4,12 @@
 
 namespace tuyere::cpu {
 
-/// Adds own.conv.direct and own.conv.winograd.
+/// Adds own.conv.direct, own.conv.winograd and the kernels of ExpandedDepthwise.
 void add_conv_kernels(CpuKernelTable& table);
 void add_winograd_kernels(CpuKernelTable& table);
+void add_expanded_lines_kernels(CpuKernelTable& table);
+void add_expanded_apart_kernels(CpuKernelTable& table);
+void add_expanded_depthwise_references(CpuKernelTable& table);
 
 /// Kernels that pack the weight leave the rest to the reference: weights that are not known, nothing to compute.
 inline bool conv_runs_reference(const CpuProblem& p) {

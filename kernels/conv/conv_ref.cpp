@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/api/conv_blocks.h"
+#include "kernels/conv/conv_kernels.h"
 #include "kernels/cpu/reference.h"
 
 namespace tuyere::cpu {
@@ -102,6 +103,7 @@ std::unique_ptr<Executable> prepare_weight_gradient(const CpuProblem& p) { retur
 void add_conv_references(CpuKernelTable& table) {
   table.push_back({"reference.conv", prepare_conv});
   table.push_back({"reference.conv_weight_gradient", prepare_weight_gradient});
+  add_expanded_depthwise_references(table);
 }
 
 }  // namespace tuyere::cpu

@@ -6,6 +6,7 @@
 namespace tuyere {
 
 void add_conv_cpu_tactics(TacticList& list);
+void add_expanded_depthwise_cpu_tactics(TacticList& list);
 void add_conv_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

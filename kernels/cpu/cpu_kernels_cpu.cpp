@@ -48,12 +48,23 @@ std::shared_ptr<void> packed_constant(const CpuProblem& p, size_t k, const std::
   return named ? p.args.store->packed(p.args.constant_keys[k] + layout, make) : make();
 }
 
-std::unique_ptr<Executable> prepare_kernel(std::string_view name, const CpuProblem& p) {
+namespace {
+
+const CpuKernel& kernel_named(std::string_view name) {
   static const CpuKernelTable table = cpu_kernels();
   for (const CpuKernel& k : table) {
-    if (k.name == name) return k.prepare(p);
+    if (k.name == name) return k;
   }
   INTERNAL_CHECK(false, "no CPU kernel '" << name << "'");
+}
+
+}  // namespace
+
+std::unique_ptr<Executable> prepare_kernel(std::string_view name, const CpuProblem& p) { return kernel_named(name).prepare(p); }
+
+int64_t kernel_workspace(std::string_view name, const CpuProblem& p) {
+  const CpuKernel& kernel = kernel_named(name);
+  return kernel.workspace ? kernel.workspace(p) : 0;
 }
 
 }  // namespace tuyere::cpu

@@ -28,6 +28,8 @@ TUYERE_MAP_FUNCTION(tanh, tanh_v)
 TUYERE_MAP_FUNCTION(erf, erf_v)
 TUYERE_MAP_FUNCTION(sigmoid, sigmoid_v)
 TUYERE_MAP_FUNCTION(silu, silu_v)
+TUYERE_MAP_FUNCTION(hardsigmoid, hardsigmoid_v)
+TUYERE_MAP_FUNCTION(hardswish, hardswish_v)
 TUYERE_MAP_FUNCTION(gelu_erf, gelu_erf_v)
 TUYERE_MAP_FUNCTION(gelu_tanh, gelu_tanh_v)
 TUYERE_MAP_FUNCTION(log, log_v)
@@ -92,6 +94,23 @@ void where_f32(const void* pa, const void* pb, const void* pc, void* out, int64_
   for (int64_t i = 0; i < n; ++i) r[i] = a[i] ? b[i] : c[i];
 }
 
+/// NaN in any of the three gives NaN.
+void map_clamp(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto *a = static_cast<const float*>(pa), *b = static_cast<const float*>(pb), *c = static_cast<const float*>(pc);
+  const auto clamp = [d](auto x, auto low, auto high) HWY_ATTR {
+    const auto nan = hn::Or(hn::IsNaN(x), hn::Or(hn::IsNaN(low), hn::IsNaN(high)));
+    return hn::IfThenElse(nan, hn::NaN(d), hn::Min(hn::Max(x, low), high));
+  };
+  auto* r = static_cast<float*>(out);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(clamp(hn::LoadU(d, a + i), hn::LoadU(d, b + i), hn::LoadU(d, c + i)), d, r + i);
+  if (i == n) return;
+  const auto tail = [&](const float* p) HWY_ATTR { return load_tail(d, p + i, n - i, 0.0f); };
+  store_tail(d, clamp(tail(a), tail(b), tail(c)), r + i, n - i);
+}
+
 #if HWY_TARGET != HWY_SCALAR
 // Vectors with a special value or a result out of the normal range go through libm.
 void map_pow(const void* pa, const void* pb, const void*, void* out, int64_t n) {
@@ -125,6 +144,12 @@ TileFn function(Fn fn) {
       return map_sigmoid;
     case Fn::silu:
       return map_silu;
+    case Fn::hardsigmoid:
+      return map_hardsigmoid;
+    case Fn::hardswish:
+      return map_hardswish;
+    case Fn::clamp:
+      return map_clamp;
     case Fn::gelu_erf:
       return map_gelu_erf;
     case Fn::gelu_tanh:

@@ -110,7 +110,6 @@ HWY_INLINE V log1p_v(D d, V x) {
   const V edge = hn::IfThenElse(hn::Eq(x, hn::Set(d, -1.0f)), hn::Neg(hn::Inf(d)), hn::IfThenElse(hn::Eq(x, hn::Inf(d)), x, hn::NaN(d)));
   return hn::IfThenElse(hn::And(hn::Gt(x, hn::Set(d, -1.0f)), hn::Lt(x, hn::Inf(d))), r, edge);
 }
-#endif
 
 template <class D, class V>
 HWY_INLINE V sigmoid_v(D d, V x) {
@@ -122,6 +121,21 @@ template <class D, class V>
 HWY_INLINE V silu_v(D d, V x) {
   // 1/(1+e^-x) underflows to 0 for -inf, where x * 0 would be NaN as in PyTorch.
   return hn::Mul(x, sigmoid_v(d, x));
+}
+#endif
+
+/// x / 6 + 1/2 within 0 and 1, of numbers.
+template <class D, class V>
+HWY_INLINE V hard_gate(D d, V x) {
+  return hn::Min(hn::Max(hn::MulAdd(x, hn::Set(d, 1.0f / 6), hn::Set(d, 0.5f)), hn::Zero(d)), hn::Set(d, 1.0f));
+}
+template <class D, class V>
+HWY_INLINE V hardsigmoid_v(D d, V x) {
+  return hn::IfThenElse(hn::IsNaN(x), x, hard_gate(d, x));
+}
+template <class D, class V>
+HWY_INLINE V hardswish_v(D d, V x) {
+  return hn::Mul(x, hard_gate(d, x));
 }
 
 template <class D, class V>

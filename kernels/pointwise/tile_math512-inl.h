@@ -77,11 +77,26 @@ HWY_INLINE hn::Vec<Df> exp_negative(Df d, hn::Vec<Df> x) {
   return hn::Vec<Df>{_mm512_maskz_scalef_ps(kept, hn::Add(p, hn::Set(d, 1.0f)).raw, n.raw)};
 }
 
-/// e^x of x within +-87.
-HWY_INLINE hn::Vec<Df> exp_clamped(Df d, hn::Vec<Df> x) {
-  hn::Vec<Df> n;
-  const auto p = exp_reduced(d, hn::Max(hn::Set(d, -87.0f), hn::Min(hn::Set(d, 87.0f), x)), &n);
-  return scale_by_power(hn::Add(p, hn::Set(d, 1.0f)), n);
+/// 2^(k/16)
+alignas(64) constexpr float kRoots[16] = {1.0f,        1.04427373f, 1.09050775f, 1.13878858f, 1.18920708f, 1.24185777f, 1.29683959f, 1.35425556f,
+                                          1.41421354f, 1.47682619f, 1.54221082f, 1.61049032f, 1.68179286f, 1.75625217f, 1.8340081f,  1.91520655f};
+
+/// e^-x of x within +-87, for any number. With n = -x / ln 2 rounded to sixteenths and e^-x = 2^n * e^-r, |r| <= ln(2) / 32, a cubic is enough. The
+/// sixteenths are the last bits of a sum with a large number, which picks the root; what is above them goes to the exponent.
+HWY_INLINE hn::Vec<Df> exp_negated(Df d, hn::Vec<Df> x) {
+  using V = hn::Vec<Df>;
+  const V clamped{_mm512_range_ps(x.raw, _mm512_set1_ps(87.0f), 2)};  // the smaller size, the sign of x
+  const V large = hn::Set(d, 786432.0f);                              // 1.5 * 2^19
+  const V sum = hn::NegMulAdd(clamped, hn::Set(d, 1.44269504f), large), n = hn::Sub(sum, large);
+  V r = hn::MulAdd(n, hn::Set(d, 0.693145752f), clamped);
+  r = hn::MulAdd(n, hn::Set(d, 1.42860677e-6f), r);
+  const V q = hn::NegMulAdd(r, hn::Set(d, 1.66666667e-1f), hn::Set(d, 0.500016212f));
+  const V p = hn::MulSub(hn::Mul(r, r), q, r);  // e^-r - 1
+  const __m512i bits = _mm512_castps_si512(sum.raw);
+  const V root{_mm512_permutexvar_ps(bits, _mm512_load_ps(kRoots))};
+  const __m512i exponent = _mm512_slli_epi32(_mm512_srai_epi32(bits, 4), 23);
+  const V scale{_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(root.raw), exponent))};
+  return hn::MulAdd(scale, p, scale);
 }
 
 /// 1 / v for normal v, by an estimate of 14 bits and a correction, which doubles them.
@@ -90,6 +105,14 @@ HWY_INLINE hn::Vec<Df> reciprocal(Df d, hn::Vec<Df> v) {
   const hn::Vec<Df> r{_mm512_rcp14_ps(v.raw)};
   return hn::MulAdd(r, hn::NegMulAdd(v, r, one), r);
 }
+
+/// Of numbers; results below the normal range are zero.
+HWY_INLINE hn::Vec<Df> sigmoid_of_numbers(Df d, hn::Vec<Df> x) {
+  const auto r = reciprocal(d, hn::Add(hn::Set(d, 1.0f), exp_negated(d, x)));
+  return hn::Vec<Df>{_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.raw, _mm512_set1_ps(-87.0f), _CMP_NLT_UQ), r.raw)};
+}
+HWY_INLINE hn::Vec<Df> sigmoid_v(Df d, hn::Vec<Df> x) { return hn::IfThenElse(hn::IsNaN(x), x, sigmoid_of_numbers(d, x)); }
+HWY_INLINE hn::Vec<Df> silu_v(Df d, hn::Vec<Df> x) { return hn::Mul(x, sigmoid_of_numbers(d, x)); }
 
 /// x = 2^e * (1 + f), f in [-0.25, 0.5); zero and infinity keep their infinite exponents.
 HWY_INLINE hn::Vec<Df> log_parts(Df d, hn::Vec<Df> x, hn::Vec<Df>* e) {

@@ -49,6 +49,7 @@ struct CudaLists {
     add_cudnn_conv_tactics(list);
     add_conv_cuda_tactics(list);
   }
+  void operator()(const ExpandedDepthwise&) {}  // formed on CPU targets
   void operator()(const Attention&) {
     add_cudnn_attention_tactics(list);
     add_attention_cuda_tactics(list);

@@ -59,6 +59,28 @@ Types infer_one(const Conv& op, Inputs in) {
   return {plain(op.type, std::move(out))};
 }
 
+Types infer_one(const ExpandedDepthwise& op, Inputs in) {
+  const size_t spatial = op.stride.size(), extras = expansion_extras(op);
+  Check(in).inputs(3 + extras + epilogue_inputs(op.epilogue)).same_dtype(3);
+  USER_CHECK(spatial > 0, "stride is empty");
+  for (const auto* list : {&op.pad_before, &op.pad_after, &op.dilation})
+    USER_CHECK(list->size() == spatial, "a list has " << list->size() << " entries for " << spatial << " spatial dimensions");
+  const Shape &w = in[1].shape, &v = in[2].shape;
+  const bool blocks = in_blocks(w.size(), spatial);
+  USER_CHECK(blocks || w.size() == spatial + 2, "the weight " << str(w) << " does not go with " << spatial << " spatial dimensions");
+  USER_CHECK(v.size() == w.size(), "the weights " << str(w) << " and " << str(v) << " differ in rank");
+  for (size_t k = 0; k < spatial; ++k) USER_CHECK(may_equal(w[2 + k], 1), "the expansion's weight " << str(w) << " has more than one pixel");
+  const Dim rows = blocks ? w[0] * w.back() : w[0];
+  USER_CHECK(rows.is_const(), "the weight has " << rows << " rows, which is not known");
+  check_same_shape({v.front(), v.back()}, {w.front(), blocks ? w.back() : v.back()}, "the rows of the window's weight");
+  std::vector<TensorType> first{in[0], in[1]}, second{TensorType{}, in[2]};
+  const auto rest = in.begin() + 3 + static_cast<std::ptrdiff_t>(extras);
+  first.insert(first.end(), in.begin() + 3, rest);
+  second.insert(second.end(), rest, in.end());
+  second[0] = infer_one(expansion_of(op, in[0].dtype), first)[0];
+  return infer_one(window_of(op, rows.value()), second);
+}
+
 Types infer_one(const ConvWeightGradient& op, Inputs in) {
   Check(in).inputs(2).same_dtype().rank_at_least(3).same_rank(0, 1);
   const Shape &dy = in[0].shape, &x = in[1].shape;

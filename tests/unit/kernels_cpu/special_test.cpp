@@ -29,6 +29,7 @@ double ulps(double actual, double exact) {
 TEST(Tile, TranscendentalFunctionsAreAccurate) {
   std::vector<double> x;
   for (double v = -12; v <= 12; v += 0.00613) x.push_back(static_cast<float>(v));
+  for (double v = 12; v < 86; v *= 1.0023) x.insert(x.end(), {static_cast<float>(v), static_cast<float>(-v)});
   const std::vector<std::pair<std::string, double (*)(double)>> functions{
       {"exp", [](double v) { return std::exp(v); }},
       {"tanh", [](double v) { return std::tanh(v); }},
@@ -92,6 +93,11 @@ TEST(Tile, SpecialValuesFollowLibm) {
       {"sin", [](double v) { return std::sin(v); }},
       {"relu", [](double v) { return std::isnan(v) ? v : std::max(v, 0.0); }},
       {"sigmoid", [](double v) { return v < -80 ? 0 : 1 / (1 + std::exp(-v)); }},
+      {"silu", [](double v) { return v == -kInf ? kNan
+                                     : v < -80  ? 0
+                                                : v / (1 + std::exp(-v)); }},
+      {"hardsigmoid", [](double v) { return std::isnan(v) ? v : std::min(std::max(v / 6 + 0.5, 0.0), 1.0); }},
+      {"hardswish", [](double v) { return v * std::min(std::max(v / 6 + 0.5, 0.0), 1.0); }},
   };
   for (const auto& [name, exact] : functions) {
     const std::vector<double> y = pointwise(name, x);
@@ -100,6 +106,19 @@ TEST(Tile, SpecialValuesFollowLibm) {
       EXPECT_TRUE(same(y[i], e) || (std::fabs(e) < 1e-37 && std::fabs(y[i]) < 1e-37)) << name << "(" << x[i] << ") = " << y[i] << ", expected " << e;
     }
   }
+}
+
+TEST(Tile, ClampPropagatesNan) {
+  const std::vector<std::vector<double>> in{{1, -1, kNan, 1, 1, -kInf, kInf, 9, 5}, {0, 0, 0, kNan, 0, -kInf, 0, 3, 3}, {2, 2, 2, 2, kNan, 2, kInf, 4, 2}};
+  const auto y = run_tactic(find_tactic("own.pointwise.tile"),
+                            parse_problem("pointwise program={clamp(i0:f32, i1:f32, i2:f32)} types=[f32] | f32[9], f32[9], f32[9] -> f32[9]"), {}, &in)[0];
+  for (size_t k : {2, 3, 4}) EXPECT_TRUE(std::isnan(y[k])) << k;
+  EXPECT_EQ(y[0], 1);
+  EXPECT_EQ(y[1], 0);
+  EXPECT_EQ(y[5], -kInf);
+  EXPECT_EQ(y[6], kInf);
+  EXPECT_EQ(y[7], 4);
+  EXPECT_EQ(y[8], 2);
 }
 
 TEST(Tile, SoftmaxOfMinusInfinityIsNan) {
