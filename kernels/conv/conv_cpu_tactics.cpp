@@ -87,6 +87,7 @@ std::pair<Problem, Problem> apart(const Problem& p) {
 
 Support apart_supports(const Problem& p) {
   REQUIRE(std::holds_alternative<ExpandedDepthwise>(p.op), kOtherOperator);
+  REQUIRE(p.in[0].dtype == DType::F32, "the image between the two would be rounded");
   const auto [first, second] = apart(p);
   const Support expands = direct_supports(first);
   return expands ? direct_supports(second) : expands;
@@ -108,7 +109,6 @@ Support lines_supports(const Problem& p) {
   if (!parts) return parts;
   const size_t spatial = std::get<ExpandedDepthwise>(p.op).stride.size();
   REQUIRE(spatial <= 2, "one or two spatial dims");
-  REQUIRE(p.in[0].dtype == DType::F32, "pixels are read where they lie, in f32");
   const size_t channel = in_blocks(static_cast<size_t>(p.in[0].rank()), spatial) ? spatial + 2 : 1;
   REQUIRE(p.in[0].strides[channel].is_const(1) || p.in[0].shape[channel].is_const(1), "channels do not lie side by side");
   return Support::yes();

@@ -222,6 +222,41 @@ const char* const kConv[] = {
 };
 INSTANTIATE_TEST_SUITE_P(Conv, Candidates, ::testing::ValuesIn(kConv));
 
+const char* const kExpandedDepthwise[] = {
+    // A channel for each lane; several rows of them, channels of x without weights, strips of lines, long sums.
+    "expanded_depthwise " GEOMETRY2
+    "expansion={silu(add(i0:f32, i1:f32))} epilogue={relu(add(i0:f32, i1:f32))} | f32[1,1,9,11,16], "
+    "const f32[2,16,1,1,16]{256,1,1,1,16}, const f32[2,1,3,3,16]{144,9,3,1,9}, const f32[1,2,1,1,16], const f32[1,2,1,1,16] -> f32[1,2,9,11,16]",
+    "expanded_depthwise " STRIDED2
+    "expansion={hardswish(add(i0:f32, i1:f32))} epilogue={hardswish(add(i0:f32, i1:f32))} | f32[3,2,57,70,16], "
+    "const f32[5,32,1,1,16]{512,1,1,1,32}, const f32[5,1,3,3,16]{144,9,3,1,9}, const f32[1,5,1,1,16], const f32[1,5,1,1,16] -> f32[3,5,29,35,16]",
+    "expanded_depthwise stride=[2,1] pad_before=[2,1] pad_after=[1,3] dilation=[1,1] epilogue={clamp(i0:f32, 0:f32, 1:f32)} | f32[2,9,8,13,16], "
+    "const f32[3,144,1,1,16]{2304,1,1,1,144}, const f32[3,1,5,5,16]{400,25,5,1,25} -> f32[2,3,4,13,16]",
+    "expanded_depthwise " GEOMETRY2 "| f32[1,1,130,200,16], const f32[1,16,1,1,16]{256,1,1,1,16}, const f32[1,1,3,3,16]{144,9,3,1,9} -> f32[1,1,130,200,16]",
+    // Borders that are cut off, gaps between taps and windows, one dim, operands that are images.
+    "expanded_depthwise stride=[3,3] pad_before=[-1,-2] pad_after=[0,-1] dilation=[1,1] expansion={relu(add(i0:f32, i1:f32))} | f32[2,1,14,15,16], "
+    "const f32[1,16,1,1,16]{256,1,1,1,16}, const f32[1,1,2,2,16]{64,4,2,1,4}, f32[2,1,14,15,16] -> f32[2,1,4,4,16]",
+    "expanded_depthwise stride=[1,2] pad_before=[2,2] pad_after=[2,4] dilation=[2,3] epilogue={mul(i0:f32, sigmoid(i1:f32))} | f32[2,2,9,12,8], "
+    "const f32[3,16,1,1,8]{128,1,1,1,16}, const f32[3,1,3,3,8]{72,9,3,1,9}, f32[2,1,9,6,1] -> f32[2,3,9,6,8]",
+    "expanded_depthwise stride=[1] pad_before=[1] pad_after=[1] dilation=[1] expansion={tanh(i0:f32)} | f32[2,1,30,16], const f32[2,16,1,16]{256,1,1,16}, "
+    "const f32[2,1,3,16]{48,3,1,3} -> f32[2,2,30,16]",
+    // Other forms: channels-last and row-major images, odd channels and blocks, weights that are not known, symbols, nothing.
+    "expanded_depthwise " GEOMETRY2
+    "expansion={relu(add(i0:f32, i1:f32))} | f32[2,13,9,11]{1287,1,143,13}, const f32[21,13,1,1], const f32[21,1,3,3], "
+    "f32[21,1,1] -> f32[2,21,9,11]{2079,1,231,21}",
+    "expanded_depthwise " GEOMETRY2 "| f32[2,100,5,6]{3000,1,600,100}, const f32[40,100,1,1], const f32[40,1,3,3] -> f32[2,40,5,6]",
+    "expanded_depthwise " GEOMETRY2 "| f32[2,13,9,11], const f32[21,13,1,1], const f32[21,1,3,3] -> f32[2,21,9,11]",
+    "expanded_depthwise " GEOMETRY2
+    "epilogue={add(i0:f32, i1:f32)} | f32[2,3,9,11,5], const f32[3,15,1,1,7]{105,1,1,1,15}, const f32[3,1,3,3,7]{63,9,3,1,9}, "
+    "f32[2,3,9,11,7] -> f32[2,3,9,11,7]",
+    "expanded_depthwise " GEOMETRY2 "| f32[2,1,9,11,16], f32[2,16,1,1,16], f32[2,1,3,3,16] -> f32[2,2,9,11,16]",
+    "expanded_depthwise " GEOMETRY2
+    "expansion={silu(i0:f32)} | f32[n,1,s,s,16], const f32[2,16,1,1,16]{256,1,1,1,16}, const f32[2,1,3,3,16]{144,9,3,1,9} -> "
+    "f32[n,2,s,s,16] | n=2 s=10",
+    "expanded_depthwise " GEOMETRY2 "| f32[0,1,9,11,16], const f32[2,16,1,1,16], const f32[2,1,3,3,16] -> f32[0,2,9,11,16]",
+};
+INSTANTIATE_TEST_SUITE_P(ExpandedDepthwise, Candidates, ::testing::ValuesIn(kExpandedDepthwise));
+
 const char* const kLayout[] = {
     "reshape shape=[12,5] | f32[3,4,5] -> f32[12,5]",
     "reshape shape=[5,12] | f16[3,4,5]{1,15,3} -> f16[5,12]",
