@@ -3,6 +3,7 @@
 #pragma once
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "kernels/conv/conv_image.h"
@@ -14,6 +15,12 @@ namespace tuyere::cpu {
 struct ConvSums {
   const float* data;
   int64_t vector, line;
+};
+
+/// A function of a number: none of it is the identity. Its bounds, of clamp.
+struct SumsFunction {
+  std::optional<Fn> fn;
+  float low = 0, high = 0;
 };
 
 /// The sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
@@ -37,6 +44,9 @@ class ConvEpilogue {
     return to;
   }
 
+  /// What becomes of the sums, where that is one function of them alone.
+  const std::optional<SumsFunction>& function() const { return function_; }
+
   /// Writes `lines` lines of `width` pixels from pixel `at` of image n on, of the channels [channel, channel + channels).
   void run(void* const* ptr, int thread, int64_t n, Space at, int64_t lines, int64_t width, int64_t channel, int64_t channels, const ConvSums& sums) const {
     const auto dense = [](const Image& image) { return image.joins(1); };
@@ -58,7 +68,8 @@ class ConvEpilogue {
   Program take_bias(Program program) {
     std::vector<bool> is_bias{false};
     for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
-    const auto simple = match_simple_epilogue(program, is_bias);
+    const auto simple = program.empty() ? SimpleEpilogue{} : match_simple_epilogue(program, is_bias);
+    if (simple && simple->residual < 0) function_ = {simple->act, static_cast<float>(simple->act_alpha), static_cast<float>(simple->act_beta)};
     if (!simple || simple->bias <= 0) {
       for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
       return program;
@@ -99,7 +110,8 @@ class ConvEpilogue {
   Image out_;
   std::vector<Image> extras_;
   size_t first_;
-  int bias_ = -1;                 // of the extras
+  int bias_ = -1;  // of the extras
+  std::optional<SumsFunction> function_;
   std::vector<size_t> operands_;  // extras that the rest of the epilogue reads
   std::unique_ptr<TileProgram> program_;
   std::unique_ptr<TileScratch> scratch_;

@@ -5,6 +5,9 @@
 
 namespace tuyere::cpu {
 
+/// What becomes of finished sums on their way to memory.
+enum class ConvEnd : uint8_t { none, relu, clamp, hardswish };
+
 /// A piece of the sums of `pixels` neighbouring outputs and some vectors of output channels.
 struct ConvTile {
   const float* x;
@@ -17,6 +20,8 @@ struct ConvTile {
   const float* start;       // what the sums begin with, [vectors * lanes]; null: they go on from what they hold
   const float* ahead;       // dense: memory that is needed soon is fetched from here,
   int64_t ahead_step;       // so many floats for every input channel of the piece; 0: there is none to fetch
+  ConvEnd end = ConvEnd::none;
+  float low = 0, high = 0;  // of clamp
 };
 
 struct ConvFunctions {

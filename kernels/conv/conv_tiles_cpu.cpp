@@ -8,6 +8,8 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "kernels/pointwise/tile_math-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
@@ -15,6 +17,27 @@ using D = hn::ScalableTag<float>;
 
 // Twice as many sums, two vectors of weights and a value of x fit the registers.
 constexpr int kPixels = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 14 : 6;
+
+/// store(f) with the function f of the end: NaN stays NaN.
+template <class F>
+HWY_INLINE void finish_sums(const ConvTile& t, F store) {
+  const D d;
+  switch (t.end) {
+    case ConvEnd::none:
+      return store([](auto x) HWY_ATTR { return x; });
+    case ConvEnd::relu:
+      return store([d](auto x) HWY_ATTR { return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(d)), x); });
+    case ConvEnd::clamp: {
+      const auto low = hn::Set(d, t.low), high = hn::Set(d, t.high);
+      return store([low, high](auto x) HWY_ATTR {
+        const auto above = hn::IfThenElse(hn::Lt(x, low), low, x);
+        return hn::IfThenElse(hn::Gt(above, high), high, above);
+      });
+    }
+    case ConvEnd::hardswish:
+      return store([d](auto x) HWY_ATTR { return hardswish_v(d, x); });
+  }
+}
 
 // Sums stay in registers only when every loop over them is unrolled.
 template <int V, int P>
@@ -50,14 +73,16 @@ void dense_tile(const ConvTile& t) {
       for (int b = 0; b < kBases; ++b) ++x[b];
     }
   }
+  finish_sums(t, [&](auto f) HWY_ATTR {
 #pragma GCC unroll 16
-  for (int v = 0; v < V; ++v) {
+    for (int v = 0; v < V; ++v) {
 #pragma GCC unroll 16
-    for (int p = 0; p < P; ++p) {  // added at the end: short chains of additions are more exact
-      float* to = t.sums + v * t.vector + p * lanes;
-      hn::StoreU(hn::Add(sums[v][p], t.start ? hn::LoadU(d, t.start + v * lanes) : hn::LoadU(d, to)), d, to);
+      for (int p = 0; p < P; ++p) {  // added at the end: short chains of additions are more exact
+        float* to = t.sums + v * t.vector + p * lanes;
+        hn::StoreU(f(hn::Add(sums[v][p], t.start ? hn::LoadU(d, t.start + v * lanes) : hn::LoadU(d, to))), d, to);
+      }
     }
-  }
+  });
 }
 
 template <int P>
@@ -73,8 +98,10 @@ void depthwise_tile(const ConvTile& t) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) sums[p] = hn::MulAdd(hn::LoadU(d, x + p * t.pixel), weights, sums[p]);
   }
+  finish_sums(t, [&](auto f) HWY_ATTR {
 #pragma GCC unroll 16
-  for (int p = 0; p < P; ++p) hn::StoreU(hn::Add(sums[p], hn::LoadU(d, t.start)), d, t.sums + p * lanes);
+    for (int p = 0; p < P; ++p) hn::StoreU(f(hn::Add(sums[p], hn::LoadU(d, t.start))), d, t.sums + p * lanes);
+  });
 }
 
 template <int V, int P>

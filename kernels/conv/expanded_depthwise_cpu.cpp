@@ -4,6 +4,7 @@
 // the image follow each other. Arithmetic is in f32, as that of own.conv.direct.
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "kernels/conv/conv_epilogue.h"
 #include "kernels/conv/conv_kernels.h"
@@ -47,6 +48,34 @@ class ExpandedLines {
   }
 
  private:
+  /// What becomes of finished sums: in registers, by a function over a row of them, or by a whole epilogue.
+  struct End {
+    bool simple = false;
+    ConvEnd end = ConvEnd::none;
+    float low = 0, high = 0;
+    TileFn function = nullptr;
+
+    explicit End(const ConvEpilogue& epilogue) : simple(epilogue.function().has_value()) {
+      if (!simple || !epilogue.function()->fn) return;
+      const SumsFunction& f = *epilogue.function();
+      low = f.low;
+      high = f.high;
+      if (*f.fn == Fn::relu) {
+        end = ConvEnd::relu;
+      } else if (*f.fn == Fn::clamp) {
+        end = ConvEnd::clamp;
+      } else if (*f.fn == Fn::hardswish) {
+        end = ConvEnd::hardswish;
+      } else {
+        function = f32_function(*f.fn);
+      }
+    }
+    void set(ConvTile& tile) const {
+      tile.end = end;
+      tile.low = low;
+      tile.high = high;
+    }
+  };
   /// A run of input channels whose products are added up at once: segments of equal length.
   struct Piece {
     size_t first, count;
@@ -124,6 +153,11 @@ class ExpandedLines {
     line.size = {1, 1, x_.size[2]};
     expansion_ = std::make_unique<ConvEpilogue>(op_.expansion, line, std::move(extras), lanes_, threads_, 0);
     epilogue_ = std::make_unique<ConvEpilogue>(op_.epilogue, out_, std::move(window_extras), lanes_, threads_, 3 + expansion_extras_);
+    window_extras_ = p.args.in.size() - 3 - expansion_extras_;
+    expansion_end_.emplace(*expansion_);
+    window_end_.emplace(*epilogue_);
+    const bool vectors = out_.dtype == DType::F32 && out_.channel == 1 && out_.block % lanes_ == 0 && out_.space[2] == lanes_;
+    window_end_->simple &= vectors && out_.channels % lanes_ == 0;
   }
 
   void plan_weights(const CpuProblem& p) {
@@ -197,8 +231,9 @@ class ExpandedLines {
       for (int64_t i = 0; i < lines; ++i) {
         const int64_t top = (y + i) * window_.stride[1];
         for (made = std::max(made, top); made < top + reach_; ++made) expand_line(ptr, thread, n, made, row);
-        slide(row, top, row.sums + i * width * lanes_);
+        for (int64_t c = 0; c < row.channels; c += lanes_) slide(ptr, row, c, n, y + i, row.sums + c / lanes_ * sums_floats() + i * width * lanes_);
       }
+      if (window_end_->simple) continue;
       epilogue_->run(ptr, thread, n, {0, y, 0}, lines, width, row.first, row.channels, {row.sums, sums_floats(), width * lanes_});
     }
   }
@@ -215,32 +250,29 @@ class ExpandedLines {
     const Parts parts(width, kPartPixels);
     for (int64_t p = 0; p < width; p += parts.part) {
       const int64_t pixels = std::min(parts.part, width - p);
-      multiply(x + p * x_.space[2], row, pixels, parts.tile);
+      const bool simple = expansion_end_->simple;
+      multiply(x + p * x_.space[2], row, pixels, parts.tile, simple ? line + p * lanes_ : row.part, simple ? ring_ : part_floats());
       for (int64_t c = 0; c < row.channels; c += lanes_) {
-        finish(ptr, thread, n, {0, h, p}, pixels, row.first + c, std::min(lanes_, row.channels - c), row.part + c / lanes_ * part_floats(),
-               line + c / lanes_ * ring_);
+        float *to = line + c / lanes_ * ring_, *at = to + p * lanes_;
+        if (!simple) {
+          finish(ptr, thread, n, {0, h, p}, pixels, row.first + c, std::min(lanes_, row.channels - c), row.part + c / lanes_ * part_floats(), to);
+        } else if (expansion_end_->function) {
+          expansion_end_->function(at, nullptr, nullptr, at, pixels * lanes_);
+        }
       }
     }
   }
 
-  /// The expansion's sums of some pixels.
-  void multiply(const float* x, const Row& row, int64_t pixels, int64_t tile_pixels) const {
+  /// The expansion's sums of some pixels, finished if that is simple; `vector`: floats from one vector's to the next one's.
+  void multiply(const float* x, const Row& row, int64_t pixels, int64_t tile_pixels, float* sums, int64_t vector) const {
     for (const Piece& piece : pieces_) {
       const float* w = row.expansion + piece.channel * row_floats();
-      ConvTile tile{nullptr,
-                    x_.space[2],
-                    segments_.data() + piece.first,
-                    static_cast<int64_t>(piece.count),
-                    length_,
-                    w,
-                    nullptr,
-                    part_floats(),
-                    piece.channel == 0 ? row.start : nullptr,
-                    w,
-                    0};
+      const float* start = piece.channel == 0 ? row.start : nullptr;
+      ConvTile tile{nullptr, x_.space[2], segments_.data() + piece.first, static_cast<int64_t>(piece.count), length_, w, nullptr, vector, start, w, 0};
+      if (&piece == &pieces_.back()) expansion_end_->set(tile);
       for (int64_t p = 0; p < pixels; p += tile_pixels) {
         tile.x = x + p * x_.space[2];
-        tile.sums = row.part + p * lanes_;
+        tile.sums = sums + p * lanes_;
         conv_functions().dense(tile, vectors_, std::min(tile_pixels, pixels - p));
       }
     }
@@ -255,20 +287,30 @@ class ExpandedLines {
     expansion_->run(operands.data(), thread, n, at, 1, pixels, channel, channels, {sums, 0, 0});
   }
 
-  /// The window's sums of a line of outputs; its first line of inputs is `top`.
-  void slide(const Row& row, int64_t top, float* sums) const {
-    const int64_t width = out_.size[2], step = Parts(width, kPartPixels).tile;
-    ConvTile tile{nullptr, window_.stride[2] * lanes_, taps_.data() + top % reach_ * window_.taps(), window_.taps(), 1, nullptr, nullptr, 0, nullptr, nullptr,
+  /// The window's sums of a vector of channels of output line y, finished and in the output if that is simple.
+  void slide(void* const* ptr, const Row& row, int64_t channel, int64_t n, int64_t y, float* sums) const {
+    const int64_t width = out_.size[2], step = Parts(width, kPartPixels).tile, top = y * window_.stride[1], v = channel / lanes_;
+    float* out = sums;
+    if (window_end_->simple) out = static_cast<float*>(ptr[3 + expansion_extras_ + window_extras_]) + out_.at(n, row.first + channel) + out_.pixel({0, y, 0});
+    float* to = window_end_->function ? sums : out;
+    ConvTile tile{nullptr,
+                  window_.stride[2] * lanes_,
+                  taps_.data() + top % reach_ * window_.taps(),
+                  window_.taps(),
+                  1,
+                  row.taps + v * window_.taps() * lanes_,
+                  nullptr,
+                  0,
+                  row.window_start + v * lanes_,
+                  nullptr,
                   0};
-    for (int64_t v = 0; v < vectors_; ++v) {
-      tile.w = row.taps + v * window_.taps() * lanes_;
-      tile.start = row.window_start + v * lanes_;
-      for (int64_t p = 0; p < width; p += step) {
-        tile.x = row.ring + v * ring_ + p * window_.stride[2] * lanes_;
-        tile.sums = sums + v * sums_floats() + p * lanes_;
-        conv_functions().depthwise(tile, std::min(step, width - p));
-      }
+    window_end_->set(tile);
+    for (int64_t p = 0; p < width; p += step) {
+      tile.x = row.ring + v * ring_ + p * window_.stride[2] * lanes_;
+      tile.sums = to + p * lanes_;
+      conv_functions().depthwise(tile, std::min(step, width - p));
     }
+    if (out != to) window_end_->function(to, nullptr, nullptr, out, width * lanes_);
   }
 
   ExpandedDepthwise op_;
@@ -280,8 +322,9 @@ class ExpandedLines {
   std::vector<int64_t> taps_;                           // [first line's slot][tap]: where the window's pixels lie in the ring
   int64_t rows_ = 1, lines_ = 1, strips_ = 1, batch_ = 1;
   int threads_ = 1;
-  size_t expansion_extras_ = 0;
+  size_t expansion_extras_ = 0, window_extras_ = 0;
   std::unique_ptr<ConvEpilogue> expansion_, epilogue_;
+  std::optional<End> expansion_end_, window_end_;
   int64_t channels_ = 0, length_ = 1;  // of x that have weights; of a segment
   std::vector<int64_t> segments_;
   std::vector<Piece> pieces_;

@@ -77,12 +77,13 @@ HWY_INLINE hn::Vec<Df> exp_negative(Df d, hn::Vec<Df> x) {
   return hn::Vec<Df>{_mm512_maskz_scalef_ps(kept, hn::Add(p, hn::Set(d, 1.0f)).raw, n.raw)};
 }
 
-/// 2^(k/16)
-alignas(64) constexpr float kRoots[16] = {1.0f,        1.04427373f, 1.09050775f, 1.13878858f, 1.18920708f, 1.24185777f, 1.29683959f, 1.35425556f,
-                                          1.41421354f, 1.47682619f, 1.54221082f, 1.61049032f, 1.68179286f, 1.75625217f, 1.8340081f,  1.91520655f};
+/// The bits of 2^(k/16), less k * 2^19: see exp_negated().
+alignas(64) constexpr int32_t kRoots[16] = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f,
+                                            0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
 
 /// e^-x of x within +-87, for any number. With n = -x / ln 2 rounded to sixteenths and e^-x = 2^n * e^-r, |r| <= ln(2) / 32, a cubic is enough. The
-/// sixteenths are the last bits of a sum with a large number, which picks the root; what is above them goes to the exponent.
+/// sixteenths are the last bits of a sum with a large number, which pick a root; what is above them goes to its exponent by a shift, the sixteenths end up
+/// below the exponent, and the table makes up for them.
 HWY_INLINE hn::Vec<Df> exp_negated(Df d, hn::Vec<Df> x) {
   using V = hn::Vec<Df>;
   const V clamped{_mm512_range_ps(x.raw, _mm512_set1_ps(87.0f), 2)};  // the smaller size, the sign of x
@@ -93,9 +94,8 @@ HWY_INLINE hn::Vec<Df> exp_negated(Df d, hn::Vec<Df> x) {
   const V q = hn::NegMulAdd(r, hn::Set(d, 1.66666667e-1f), hn::Set(d, 0.500016212f));
   const V p = hn::MulSub(hn::Mul(r, r), q, r);  // e^-r - 1
   const __m512i bits = _mm512_castps_si512(sum.raw);
-  const V root{_mm512_permutexvar_ps(bits, _mm512_load_ps(kRoots))};
-  const __m512i exponent = _mm512_slli_epi32(_mm512_srai_epi32(bits, 4), 23);
-  const V scale{_mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(root.raw), exponent))};
+  const __m512i root = _mm512_permutexvar_epi32(bits, _mm512_load_si512(kRoots));
+  const V scale{_mm512_castsi512_ps(_mm512_add_epi32(root, _mm512_slli_epi32(bits, 19)))};
   return hn::MulAdd(scale, p, scale);
 }
 
