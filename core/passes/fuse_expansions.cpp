@@ -13,7 +13,7 @@
 namespace tuyere {
 namespace {
 
-constexpr double kLeastBytes = 256 << 10;  // of the expanded image, at the hint sizes
+constexpr double kLeastBytes = 640 << 10;  // of the expanded image, at the hint sizes: smaller ones stay in the second cache
 
 bool all_are(const std::vector<int64_t>& list, int64_t value) {
   return std::all_of(list.begin(), list.end(), [&](int64_t v) { return v == value; });

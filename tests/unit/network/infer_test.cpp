@@ -135,6 +135,21 @@ TEST(Infer, Conv) {
   EXPECT_EQ(error_of(Conv{.stride = {1}}, {"f32[1,3,8,8]", "f32[8,3,3,3]"}), "error: conv: stride has 1 entries for 2 spatial dimensions");
 }
 
+TEST(Infer, ExpandedDepthwise) {
+  ExpandedDepthwise op{.stride = {2, 1}, .pad_before = {1, 0}, .pad_after = {1, 2}, .dilation = {1, 1}, .type = DType::BF16};
+  EXPECT_EQ(inferred(op, {"f32[n,4,8,9,16]", "f32[6,64,1,1,8]", "f32[6,1,3,3,8]"}), "bf16[n,6,4,9,8]");
+  EXPECT_EQ(inferred(op, {"f32[n,3,h,9]", "f32[7,3,1,1]", "f32[7,1,3,3]"}), "bf16[n,7,(h+1)//2,9]");
+  EXPECT_EQ(error_of(op, {"f32[1,4,8,9,16]", "f32[6,32,1,1,8]", "f32[6,1,3,3,8]"}),
+            "error: expanded_depthwise: the input has 64 channels, the weight [6,32,1,1,8] with groups=1 needs 32");
+  EXPECT_EQ(error_of(op, {"f32[1,3,8,9]", "f32[7,3,1,2]", "f32[7,1,3,3]"}),
+            "error: expanded_depthwise: the expansion's weight [7,3,1,2] has more than one pixel");
+  EXPECT_EQ(error_of(op, {"f32[1,3,8,9]", "f32[7,3,1,1]", "f32[14,1,3,3]"}), "error: expanded_depthwise: the weights [7,3,1,1] and [14,1,3,3] differ in rows");
+  EXPECT_EQ(error_of(op, {"f32[1,3,8,9]", "f32[7,3,1,1]", "f32[7,2,3,3]"}),
+            "error: expanded_depthwise: the input has 7 channels, the weight [7,2,3,3] with groups=7 needs 14");
+  op.dilation.clear();
+  EXPECT_EQ(error_of(op, {"f32[1,3,8,9]", "f32[7,3,1,1]", "f32[7,1,3,3]"}), "error: expanded_depthwise: a list has 0 entries for 2 spatial dimensions");
+}
+
 struct PoolCase {
   int64_t in, kernel, stride, pad, dilation;
   bool ceil;

@@ -62,7 +62,7 @@ TEST(FuseExpansions, SmallImagesStay) {
   const std::string small = "x = input f32[1,5,s,s,16]\nw = param f32[30,80,1,1,16]\nv = param f32[30,1,3,3,16]\nh = conv(x, w) " EXPANDING
                             "\ny = conv(h, v) stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=480\nreturn y";
   PassContext context;
-  context.hints.set("s", 7);
+  context.hints.set("s", 14);
   expect_unchanged(fuse_expansions, small, context);
   context.hints.set("s", 56);
   EXPECT_NE(str(after(fuse_expansions, small, context)).find("expanded_depthwise"), std::string::npos);

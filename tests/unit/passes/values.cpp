@@ -25,16 +25,20 @@ void expect_same_values(const std::string& text, const std::string& precision = 
   }
 }
 
-/// A pass for GPUs, on its own: engines for the CPU of the network before and after it.
-void expect_keeps_values(PassFn pass, const std::string& text, double tolerance) {
+PassContext gpu() {
+  PassContext context;
+  context.target.kind = Target::Kind::Cuda;
+  context.target.sm = 90;
+  return context;
+}
+
+/// A pass on its own: engines for the CPU of the network before and after it.
+void expect_keeps_values(PassFn pass, const std::string& text, double tolerance, const PassContext& context = gpu()) {
   BuilderConfig plain = untimed();
   for (const Pass& each : pipeline()) plain.disabled_passes.emplace_back(each.name);
-  PassContext gpu;
-  gpu.target.kind = Target::Kind::Cuda;
-  gpu.target.sm = 90;
   const Network before = network_of(text);
   Network after = before;
-  ASSERT_TRUE(pass(after, gpu));
+  ASSERT_TRUE(pass(after, context));
   after.compact();
   const auto want = load(build(before, plain).bytes), got = load(build(after, plain).bytes);
   ASSERT_TRUE(want && got);
@@ -130,6 +134,16 @@ TEST(Values, GatesInWeights) {
       "e = conv(m, u) epilogue={relu(i0:f32)}\nf = conv(e, v)\ng = pointwise(f, a) program={mul(i1:f32, sigmoid(i0:f32))} types=[f32]\n"
       "y = conv(g, w, b, r) epilogue={add(add(i0:f32, i1:f32), i2:f32)}\nreturn y\n",
       1e-5);
+}
+
+TEST(Values, Expansions) {
+  const std::string images = "x = input f32[n,1,60,56,16]\nw = param f32[4,16,1,1,16]\na = param f32[1,4,1,1,16]\nv = param f32[4,1,5,5,16]\n";
+  expect_keeps_values(fuse_expansions,
+                      images +
+                          "b = param f32[1,4,1,1,16]\nh = conv(x, w, a) stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] "
+                          "epilogue={silu(add(i0:f32, i1:f32))}\ny = conv(h, v, b) stride=[2,2] pad_before=[2,2] pad_after=[2,2] dilation=[1,1] groups=64 "
+                          "epilogue={hardswish(add(i0:f32, i1:f32))}\nreturn y\n",
+                      1e-4, {});
 }
 
 TEST(Values, JointSiblings) {
