@@ -4,7 +4,6 @@
 // the image follow each other. Arithmetic is in f32, as that of own.conv.direct.
 #include <algorithm>
 #include <numeric>
-#include <optional>
 
 #include "kernels/conv/conv_epilogue.h"
 #include "kernels/conv/conv_kernels.h"
@@ -55,6 +54,7 @@ class ExpandedLines {
     float low = 0, high = 0;
     TileFn function = nullptr;
 
+    End() = default;
     explicit End(const ConvEpilogue& epilogue) : simple(epilogue.function().has_value()) {
       if (!simple || !epilogue.function()->fn) return;
       const SumsFunction& f = *epilogue.function();
@@ -154,10 +154,9 @@ class ExpandedLines {
     expansion_ = std::make_unique<ConvEpilogue>(op_.expansion, line, std::move(extras), lanes_, threads_, 0);
     epilogue_ = std::make_unique<ConvEpilogue>(op_.epilogue, out_, std::move(window_extras), lanes_, threads_, 3 + expansion_extras_);
     window_extras_ = p.args.in.size() - 3 - expansion_extras_;
-    expansion_end_.emplace(*expansion_);
-    window_end_.emplace(*epilogue_);
+    expansion_end_ = End(*expansion_);
     const bool vectors = out_.dtype == DType::F32 && out_.channel == 1 && out_.block % lanes_ == 0 && out_.space[2] == lanes_;
-    window_end_->simple &= vectors && out_.channels % lanes_ == 0;
+    if (vectors && out_.channels % lanes_ == 0) window_end_ = End(*epilogue_);
   }
 
   void plan_weights(const CpuProblem& p) {
@@ -233,7 +232,7 @@ class ExpandedLines {
         for (made = std::max(made, top); made < top + reach_; ++made) expand_line(ptr, thread, n, made, row);
         for (int64_t c = 0; c < row.channels; c += lanes_) slide(ptr, row, c, n, y + i, row.sums + c / lanes_ * sums_floats() + i * width * lanes_);
       }
-      if (window_end_->simple) continue;
+      if (window_end_.simple) continue;
       epilogue_->run(ptr, thread, n, {0, y, 0}, lines, width, row.first, row.channels, {row.sums, sums_floats(), width * lanes_});
     }
   }
@@ -250,14 +249,14 @@ class ExpandedLines {
     const Parts parts(width, kPartPixels);
     for (int64_t p = 0; p < width; p += parts.part) {
       const int64_t pixels = std::min(parts.part, width - p);
-      const bool simple = expansion_end_->simple;
+      const bool simple = expansion_end_.simple;
       multiply(x + p * x_.space[2], row, pixels, parts.tile, simple ? line + p * lanes_ : row.part, simple ? ring_ : part_floats());
       for (int64_t c = 0; c < row.channels; c += lanes_) {
         float *to = line + c / lanes_ * ring_, *at = to + p * lanes_;
         if (!simple) {
           finish(ptr, thread, n, {0, h, p}, pixels, row.first + c, std::min(lanes_, row.channels - c), row.part + c / lanes_ * part_floats(), to);
-        } else if (expansion_end_->function) {
-          expansion_end_->function(at, nullptr, nullptr, at, pixels * lanes_);
+        } else if (expansion_end_.function) {
+          expansion_end_.function(at, nullptr, nullptr, at, pixels * lanes_);
         }
       }
     }
@@ -269,7 +268,7 @@ class ExpandedLines {
       const float* w = row.expansion + piece.channel * row_floats();
       const float* start = piece.channel == 0 ? row.start : nullptr;
       ConvTile tile{nullptr, x_.space[2], segments_.data() + piece.first, static_cast<int64_t>(piece.count), length_, w, nullptr, vector, start, w, 0};
-      if (&piece == &pieces_.back()) expansion_end_->set(tile);
+      if (&piece == &pieces_.back()) expansion_end_.set(tile);
       for (int64_t p = 0; p < pixels; p += tile_pixels) {
         tile.x = x + p * x_.space[2];
         tile.sums = sums + p * lanes_;
@@ -291,8 +290,8 @@ class ExpandedLines {
   void slide(void* const* ptr, const Row& row, int64_t channel, int64_t n, int64_t y, float* sums) const {
     const int64_t width = out_.size[2], step = Parts(width, kPartPixels).tile, top = y * window_.stride[1], v = channel / lanes_;
     float* out = sums;
-    if (window_end_->simple) out = static_cast<float*>(ptr[3 + expansion_extras_ + window_extras_]) + out_.at(n, row.first + channel) + out_.pixel({0, y, 0});
-    float* to = window_end_->function ? sums : out;
+    if (window_end_.simple) out = static_cast<float*>(ptr[3 + expansion_extras_ + window_extras_]) + out_.at(n, row.first + channel) + out_.pixel({0, y, 0});
+    float* to = window_end_.function ? sums : out;
     ConvTile tile{nullptr,
                   window_.stride[2] * lanes_,
                   taps_.data() + top % reach_ * window_.taps(),
@@ -304,13 +303,13 @@ class ExpandedLines {
                   row.window_start + v * lanes_,
                   nullptr,
                   0};
-    window_end_->set(tile);
+    window_end_.set(tile);
     for (int64_t p = 0; p < width; p += step) {
       tile.x = row.ring + v * ring_ + p * window_.stride[2] * lanes_;
       tile.sums = to + p * lanes_;
       conv_functions().depthwise(tile, std::min(step, width - p));
     }
-    if (out != to) window_end_->function(to, nullptr, nullptr, out, width * lanes_);
+    if (out != to) window_end_.function(to, nullptr, nullptr, out, width * lanes_);
   }
 
   ExpandedDepthwise op_;
@@ -324,7 +323,7 @@ class ExpandedLines {
   int threads_ = 1;
   size_t expansion_extras_ = 0, window_extras_ = 0;
   std::unique_ptr<ConvEpilogue> expansion_, epilogue_;
-  std::optional<End> expansion_end_, window_end_;
+  End expansion_end_, window_end_;
   int64_t channels_ = 0, length_ = 1;  // of x that have weights; of a segment
   std::vector<int64_t> segments_;
   std::vector<Piece> pieces_;

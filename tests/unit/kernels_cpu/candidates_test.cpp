@@ -244,7 +244,9 @@ const char* const kExpandedDepthwise[] = {
     "expanded_depthwise " GEOMETRY2
     "expansion={relu(add(i0:f32, i1:f32))} | f32[2,13,9,11]{1287,1,143,13}, const f32[21,13,1,1], const f32[21,1,3,3], "
     "f32[21,1,1] -> f32[2,21,9,11]{2079,1,231,21}",
-    "expanded_depthwise " GEOMETRY2 "| f32[2,100,5,6]{3000,1,600,100}, const f32[40,100,1,1], const f32[40,1,3,3] -> f32[2,40,5,6]",
+    "expanded_depthwise " GEOMETRY2
+    "expansion={hardswish(i0:f32)} epilogue={hardswish(i0:f32)} | f32[2,100,5,6]{3000,1,600,100}, const f32[40,100,1,1], "
+    "const f32[40,1,3,3] -> f32[2,40,5,6]",
     "expanded_depthwise " GEOMETRY2 "| f32[2,13,9,11], const f32[21,13,1,1], const f32[21,1,3,3] -> f32[2,21,9,11]",
     "expanded_depthwise " GEOMETRY2
     "epilogue={add(i0:f32, i1:f32)} | f32[2,3,9,11,5], const f32[3,15,1,1,7]{105,1,1,1,15}, const f32[3,1,3,3,7]{63,9,3,1,9}, "
