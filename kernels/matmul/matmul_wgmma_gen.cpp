@@ -46,7 +46,7 @@ class HopperProduct : public mma::KernelTactic {
  public:
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
     const matmul::View v = matmul::view(p);
-    return mma::hopper_configs(matmul::gemm_size(p, v), target, level, {v.b.k_major(), v.b2.has_value()});
+    return mma::hopper_configs(matmul::gemm_size(p, v), target, level, {v.a.k_major(), v.b.k_major(), v.b2.has_value()});
   }
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     return mma::estimate_hopper(matmul::gemm_size(p, matmul::view(p)), mma::parse_hopper_tile(config), target);

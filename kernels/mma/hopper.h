@@ -7,14 +7,15 @@
 
 namespace tuyere::mma {
 
-/// "tile=128x256 stages=4 cluster=2 alternate=0 split=1". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them in
-/// turns (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b, each of which
-/// loads a part for all. `split`: so many such groups of blocks share tiles of the result, with a part of k each, and add up their sums through each other's
-/// shared memory; not in turns.
+/// "tile=128x256 stages=4 cluster=2x1 alternate=0 split=1". One warpgroup loads, two or three multiply: together an equal part of a tile each, or two of them
+/// in turns (`alternate`) a whole tile each, so that one writes its results while the other multiplies. `cluster`: blocks that share the tile of b (neighbours
+/// in m) or of a (in n; not both), each of which loads a part for all. `split`: so many such groups of blocks share tiles of the result, with a part of k each,
+/// and add up their sums through each other's shared memory; not in turns.
 struct HopperTile {
-  int bm = 128, bn = 256, stages = 4, cluster = 1;
+  int bm = 128, bn = 256, stages = 4, cluster_m = 1, cluster_n = 1;
   bool alternate = false;
   int split = 1;
+  int cluster() const { return cluster_m * cluster_n; }
   /// Warpgroups that multiply.
   int groups() const { return !alternate && bm == 192 ? 3 : 2; }
   int threads() const { return 128 * (1 + groups()); }
@@ -25,12 +26,12 @@ struct HopperTile {
 Config str(const HopperTile& tile);
 HopperTile parse_hopper_tile(const Config& config);
 
-/// What a problem asks of a tile. A load of b's columns is of one operand, and by 64 columns where columns, not k, are contiguous.
+/// What a problem asks of a tile. Loads are of boxes of 64 columns where columns, not k, are contiguous; two products have one matrix each.
 struct HopperLimits {
-  bool kmajor = true, gated = false;
+  bool a_kmajor = true, b_kmajor = true, gated = false;
   bool take(const HopperTile& tile) const {
-    const int part = gated ? tile.bn / 2 : tile.bn / tile.cluster;
-    return part % (kmajor ? 16 : 64) == 0 && (tile.split == 1 || !gated);
+    const int rows = tile.bm / tile.cluster_n, columns = gated ? tile.bn / 2 : tile.bn / tile.cluster_m;
+    return rows % (a_kmajor ? 16 : 64) == 0 && columns % (b_kmajor ? 16 : 64) == 0 && (tile.split == 1 || !gated);
   }
 };
 

@@ -36,14 +36,14 @@ struct tgh_ring {
 
 struct tgh_place { int m0, n0, batch; };
 
-/* Item `id`: tiles go down eight rows of blocks before the next column, so that a wave shares its operands in L2; the blocks of a cluster are neighbours in m. */
+/* Item `id`: tiles go down eight rows of blocks before the next column, so that a wave shares its operands in L2; the blocks of a cluster are neighbours. */
 TGM_DEV tgh_place tgh_find(int id, int rank, int size_m, int size_n) {
-  constexpr int GROUP = 8 / TGH_CLUSTER;
-  const int tiles_m = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER), tiles_n = (size_n + TGH_OUT - 1) / TGH_OUT;
+  constexpr int GROUP = 8 / TGH_CLUSTER_M, ROWS = TGH_BM * TGH_CLUSTER_M, COLUMNS = TGH_OUT * TGH_CLUSTER_N;
+  const int tiles_m = (size_m + ROWS - 1) / ROWS, tiles_n = (size_n + COLUMNS - 1) / COLUMNS;
   const int batch = id / (tiles_m * tiles_n), tile = id % (tiles_m * tiles_n);
   const int group = tile / (GROUP * tiles_n), in_group = tile % (GROUP * tiles_n);
   const int rows = tiles_m - group * GROUP < GROUP ? tiles_m - group * GROUP : GROUP;
-  return {((group * GROUP + in_group % rows) * TGH_CLUSTER + rank) * TGH_BM, in_group / rows * TGH_OUT, batch};
+  return {(group * GROUP + in_group % rows) * ROWS + (TGH_CLUSTER_M > 1 ? rank * TGH_BM : 0), in_group / rows * COLUMNS + (TGH_CLUSTER_N > 1 ? rank * TGH_OUT : 0), batch};
 }
 
 /* Rows row0 and on of an operand and 64 values of k; where rows are along k, by boxes of 64 rows of it. */
@@ -97,16 +97,18 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratc
   constexpr int LD = $LD;
   const int warp = ((int)threadIdx.x >> 5) & 3, lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #pragma unroll
-  for (int chunk = 0; chunk < TGH_SUMS / 32; ++chunk) {
+  for (int chunk = 0; chunk < (TGH_SUMS + 31) / 32; ++chunk) {
+    const int groups = TGH_SUMS / 8 - chunk * 4 < 4 ? TGH_SUMS / 8 - chunk * 4 : 4; /* of eight columns */
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
+    for (int j = 0; j < groups; ++j) {
       const float* d = acc + (chunk * 4 + j) * 4;
       *(float2*)(scratch + g * LD + j * 8 + t * 2) = make_float2(d[0], d[1]);
       *(float2*)(scratch + (g + 8) * LD + j * 8 + t * 2) = make_float2(d[2], d[3]);
     }
     __syncwarp();
 #pragma unroll
-    for (int r = 0; r < 16; ++r) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
+    for (int r = 0; r < 16; ++r)
+      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
     __syncwarp();
   }
 }
@@ -200,7 +202,8 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   tgm_grid_launch_next();
   const int size_m = $M, size_n = $N, size_k = $K;
   const unsigned before = (1024u - (tgm_smem(tg_smem) & 1023u)) & 1023u, smem = tgm_smem(tg_smem) + before;
-  const int tiles = (size_m + TGH_BM * TGH_CLUSTER - 1) / (TGH_BM * TGH_CLUSTER) * ((size_n + TGH_OUT - 1) / TGH_OUT) * $BATCHES;
+  constexpr int ROWS = TGH_BM * TGH_CLUSTER_M, COLUMNS = TGH_OUT * TGH_CLUSTER_N;
+  const int tiles = (size_m + ROWS - 1) / ROWS * ((size_n + COLUMNS - 1) / COLUMNS) * $BATCHES;
   const int group = __shfl_sync(0xffffffffu, (int)threadIdx.x / 128, 0), block = tgh_rank(), rank = block % TGH_CLUSTER, part = block / TGH_CLUSTER;
   const int first = (int)blockIdx.x / (TGH_CLUSTER * TGH_SPLIT), step = (int)gridDim.x / (TGH_CLUSTER * TGH_SPLIT);
   const int all_k = (size_k + 63) / 64, k_first = all_k * part / TGH_SPLIT, k_tiles = all_k * (part + 1) / TGH_SPLIT - k_first;
@@ -216,14 +219,15 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
     tgh_few_registers();
     const bool loads = threadIdx.x == 0;
     const auto load_b = [&](unsigned to, unsigned full, const tgh_place& at, int kt) {
-      constexpr bool ALL = TGH_CLUSTER > 1;
+      constexpr bool ALL = TGH_CLUSTER_M > 1;
       const int k0 = (k_first + kt) * 64;
       if constexpr (TGH_GATED) {
         if (!ALL || rank == 0) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES, map_b, full, at.n0, k0, 0);
         if (!ALL || rank == 1) tgh_load_tile<TGH_OUT, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + TGH_OUT * 128, $B2, full, at.n0, k0, 0);
       } else {
-        constexpr int PART = TGH_BN / TGH_CLUSTER;
-        tgh_load_tile<PART, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + rank * PART * 128, map_b, full, at.n0 + rank * PART, k0, $BATCH_B);
+        constexpr int PART = TGH_BN / TGH_CLUSTER_M;
+        const int from = ALL ? rank * PART : 0;
+        tgh_load_tile<PART, TGH_B_KMAJOR, ALL>(to + TGH_A_BYTES + from * 128, map_b, full, at.n0 + from, k0, $BATCH_B);
       }
     };
     int early = 0; /* stages whose part of b is on its way before the kernels before this one are complete */
@@ -250,7 +254,9 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
         } else {
           --early;
         }
-        tgh_load_tile<TGH_BM, TGH_A_KMAJOR, false>(to, map_a, full, at.m0, (k_first + kt) * 64, $BATCH_A);
+        constexpr int PART = TGH_BM / TGH_CLUSTER_N;
+        const int from = TGH_CLUSTER_N > 1 ? rank * PART : 0;
+        tgh_load_tile<PART, TGH_A_KMAJOR, (TGH_CLUSTER_N > 1)>(to + from * 128, map_a, full, at.m0 + from, (k_first + kt) * 64, $BATCH_A);
         if (whole) load_b(to, full, at, kt);
       }
       __syncwarp();
@@ -331,10 +337,10 @@ KernelArg map_of(const Matrix& matrix, const Dim& rows, const Dim& k, const Dim&
 std::string definitions(const HopperText& text) {
   auto define = [](const char* key, int value) { return std::string("#define ") + key + " " + std::to_string(value) + "\n"; };
   const HopperTile& t = text.tile;
-  return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster) +
-         define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) + define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) +
-         define("TGH_GATED", text.b2.has_value()) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) +
-         define("TGH_B_KMAJOR", text.b.k_major());
+  return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster()) +
+         define("TGH_CLUSTER_M", t.cluster_m) + define("TGH_CLUSTER_N", t.cluster_n) + define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) +
+         define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) + define("TGH_GATED", text.b2.has_value()) +
+         define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace
@@ -359,34 +365,30 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
   const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() +
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
-  const Dim tiles = ceildiv(text.m, t.bm * t.cluster) * ceildiv(text.n, text.b2 ? t.bn / 2 : t.bn) * text.batch;
-  const int blocks = t.cluster * t.split;  // of a cluster
+  const Dim tiles = ceildiv(text.m, t.bm * t.cluster_m) * ceildiv(text.n, (text.b2 ? t.bn / 2 : t.bn) * t.cluster_n) * text.batch;
+  const int blocks = t.cluster() * t.split;  // of a cluster
   const Dim clusters = min(tiles, Dim(multiprocessors(target) / blocks));
   KernelSource source = one_launch("tg_gemm", clusters * Dim(blocks), t.threads(), params, target);
   KernelLaunch& launch = source.step.launches[0];
   launch.shared_bytes = t.shared_bytes();
   launch.cluster = blocks;
-  launch.args.push_back(map_of(text.a, text.m, text.k, text.batch, t.bm));
+  launch.args.push_back(map_of(text.a, text.m, text.k, text.batch, t.bm / t.cluster_n));
   for (const Matrix* b : {&text.b, text.b2 ? &*text.b2 : nullptr})
-    if (b) launch.args.push_back(map_of(*b, text.n, text.k, text.batch, text.b2 ? t.bn / 2 : t.bn / t.cluster));
+    if (b) launch.args.push_back(map_of(*b, text.n, text.k, text.batch, text.b2 ? t.bn / 2 : t.bn / t.cluster_m));
   source.text = assemble(params, wide, body);
   return source;
 }
 
 Config str(const HopperTile& t) {
-  return "tile=" + std::to_string(t.bm) + "x" + std::to_string(t.bn) + " stages=" + std::to_string(t.stages) + " cluster=" + std::to_string(t.cluster) +
-         " alternate=" + std::to_string(t.alternate) + " split=" + std::to_string(t.split);
+  return "tile=" + std::to_string(t.bm) + "x" + std::to_string(t.bn) + " stages=" + std::to_string(t.stages) + " cluster=" + std::to_string(t.cluster_m) + "x" +
+         std::to_string(t.cluster_n) + " alternate=" + std::to_string(t.alternate) + " split=" + std::to_string(t.split);
 }
 
 HopperTile parse_hopper_tile(const Config& config) {
-  const std::vector<int> tile = config_ints(config, "tile");
-  INTERNAL_CHECK(tile.size() == 2, "tile of configuration '" << config << "'");
-  return {tile[0],
-          tile[1],
-          config_ints(config, "stages")[0],
-          config_ints(config, "cluster")[0],
-          config_ints(config, "alternate")[0] != 0,
-          config_ints(config, "split")[0]};
+  const std::vector<int> tile = config_ints(config, "tile"), cluster = config_ints(config, "cluster");
+  INTERNAL_CHECK(tile.size() == 2 && cluster.size() == 2, "configuration '" << config << "'");
+  auto number = [&](const char* key) { return config_ints(config, key)[0]; };
+  return {tile[0], tile[1], number("stages"), cluster[0], cluster[1], number("alternate") != 0, number("split")};
 }
 
 Support accepts_hopper(const Matrix& matrix) {
@@ -400,11 +402,11 @@ Support accepts_hopper(const Matrix& matrix) {
 
 double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Target& target) {
   const int sms = multiprocessors(target);
-  const int64_t items = ceil_div(ceil_div(size.m, tile.bm), tile.cluster) * tile.cluster * ceil_div(size.n, tile.bn) * size.batch * tile.split;
+  const int64_t items = ceil_div(size.m, tile.bm * tile.cluster_m) * ceil_div(size.n, tile.bn * tile.cluster_n) * tile.cluster() * size.batch * tile.split;
   const int64_t k_tiles = ceil_div(ceil_div(size.k, kDepth), tile.split);
-  // 0.75 of the peak is what power lets through; a stage comes from L2, where a cluster shares the tile of b.
-  const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target)) * (tile.cluster > 1 ? 1.05 : 1.0);
-  const double l2 = (tile.bm + tile.bn / double(tile.cluster)) * kRowBytes * sms / (3.0 * copy_rate(target));
+  // 0.75 of the peak is what power lets through; a stage comes from L2, where a cluster shares a tile.
+  const double math = 2.0 * tile.bm * tile.bn * kDepth * sms / (0.75 * tensor_rate(target)) * (tile.cluster() > 1 ? 1.05 : 1.0);
+  const double l2 = (tile.bm / double(tile.cluster_n) + tile.bn / double(tile.cluster_m)) * kRowBytes * sms / (3.0 * copy_rate(target));
   const double written = 0.7e-6 * tile.bm * tile.bn / (128 * 128);
   const double exchange = tile.split > 1 ? 1e-6 + 2e-6 * (tile.split - 1) / tile.split * tile.bm * tile.bn / (128 * 256) : 0.0;
   const double multiply = k_tiles * std::max(math, l2), store = written / tile.split + exchange;
@@ -414,17 +416,18 @@ double estimate_hopper(const GemmSize& size, const HopperTile& tile, const Targe
 
 std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, int level, const HopperLimits& limits) {
   const HopperTile tiles[] = {
-      {128, 256, 4, 1, false},    {128, 256, 4, 2, false},    {256, 128, 4, 2, false},    {256, 128, 4, 1, false},   {128, 192, 4, 1, false},
-      {128, 192, 4, 2, false},    {128, 192, 4, 1, true},     {128, 192, 4, 2, true},     {128, 224, 4, 1, false},   {128, 160, 5, 1, false},
-      {128, 128, 6, 1, true},     {128, 128, 6, 2, true},     {128, 128, 6, 1, false},    {128, 128, 6, 2, false},   {64, 256, 5, 1, true},
-      {64, 256, 5, 2, true},      {64, 224, 5, 1, true},      {64, 160, 6, 1, true},      {64, 128, 6, 1, true},     {64, 128, 6, 2, true},
-      {128, 96, 6, 1, true},      {128, 64, 6, 1, true},      {128, 64, 6, 1, false},     {64, 64, 6, 1, true},      {192, 192, 4, 1, false},
-      {192, 128, 4, 1, false},    {192, 192, 4, 2, false},    {192, 160, 4, 1, false},    {64, 192, 6, 1, true},     {128, 256, 4, 1, false, 4},
-      {128, 128, 6, 1, false, 2}, {128, 128, 6, 1, false, 4}, {128, 128, 6, 1, false, 8}, {128, 64, 6, 1, false, 2}, {128, 64, 6, 1, false, 4},
-      {128, 128, 6, 2, false, 2}, {128, 192, 4, 2, false, 2}, {128, 256, 4, 2, false, 2}, {128, 64, 6, 2, false, 2}};
+      {128, 256, 4, 1, 1, false},    {128, 256, 4, 2, 1, false},    {256, 128, 4, 2, 1, false},    {256, 128, 4, 1, 1, false},   {128, 192, 4, 1, 1, false},
+      {128, 192, 4, 2, 1, false},    {128, 192, 4, 1, 1, true},     {128, 192, 4, 2, 1, true},     {128, 224, 4, 1, 1, false},   {128, 160, 5, 1, 1, false},
+      {128, 128, 6, 1, 1, true},     {128, 128, 6, 2, 1, true},     {128, 128, 6, 1, 1, false},    {128, 128, 6, 2, 1, false},   {64, 256, 5, 1, 1, true},
+      {64, 256, 5, 2, 1, true},      {64, 224, 5, 1, 1, true},      {64, 160, 6, 1, 1, true},      {64, 128, 6, 1, 1, true},     {64, 128, 6, 2, 1, true},
+      {128, 96, 6, 1, 1, true},      {128, 64, 6, 1, 1, true},      {128, 64, 6, 1, 1, false},     {64, 64, 6, 1, 1, true},      {192, 192, 4, 1, 1, false},
+      {192, 128, 4, 1, 1, false},    {192, 192, 4, 2, 1, false},    {192, 160, 4, 1, 1, false},    {64, 192, 6, 1, 1, true},     {128, 256, 4, 1, 1, false, 4},
+      {128, 128, 6, 1, 1, false, 2}, {128, 128, 6, 1, 1, false, 4}, {128, 128, 6, 1, 1, false, 8}, {128, 64, 6, 1, 1, false, 2}, {128, 64, 6, 1, 1, false, 4},
+      {128, 128, 6, 2, 1, false, 2}, {128, 80, 7, 1, 2, false},     {128, 80, 7, 1, 1, false},     {128, 96, 6, 1, 2, false},    {128, 64, 6, 1, 2, false},
+      {128, 128, 6, 1, 2, false, 2}};
   std::vector<std::pair<double, Config>> all;
   for (const HopperTile& t : tiles) {
-    if ((t.cluster > 1 && size.m <= t.bm) || (t.split > 1 && size.k < 256 * t.split) || !limits.take(t)) continue;
+    if ((t.cluster_m > 1 && size.m <= t.bm) || (t.cluster_n > 1 && size.n <= t.bn) || (t.split > 1 && size.k < 256 * t.split) || !limits.take(t)) continue;
     all.push_back({estimate_hopper(size, t, target), str(t)});
   }
   std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });

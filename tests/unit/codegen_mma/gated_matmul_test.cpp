@@ -17,13 +17,13 @@ struct GatedCase {
 std::vector<GatedCase> gated_cases() {
   return {
       {"together", "gated_matmul trans_b=true type=f16 epilogue={mul(silu(i0:f32), i1:f32)} | f16[130,72], f16[104,72], f16[104,72] -> f16[130,104]",
-       "tile=128x128 stages=2 cluster=1 alternate=0 split=1"},
+       "tile=128x128 stages=2 cluster=1x1 alternate=0 split=1"},
       {"n_major_in_turns",
        "gated_matmul type=bf16 epilogue={mul(i1:f32, add(i0:f32, i2:f32))} | bf16[70,64], const bf16[64,136], const bf16[64,136], bf16[136] -> bf16[70,136]",
-       "tile=64x128 stages=3 cluster=1 alternate=1 split=1"},
+       "tile=64x128 stages=3 cluster=1x1 alternate=1 split=1"},
       {"batched",
        "gated_matmul trans_b=true type=f16 epilogue={mul(silu(i0:f32), i1:f32)} | f16[2,65,200], const f16[80,200], const f16[80,200] -> f16[2,65,80]",
-       "tile=192x160 stages=2 cluster=1 alternate=0 split=1"},
+       "tile=192x160 stages=2 cluster=1x1 alternate=0 split=1"},
       {"generic", "gated_matmul type=f16 epilogue={mul(i0:f32, add(i1:f32, i2:f32))} | f16[33,19], f16[19,21], f16[19,21], f16[21] -> f16[33,21]", "generic"},
       {"generic_batched", "gated_matmul trans_b=true type=f32 epilogue={mul(i0:f32, i1:f32)} | f32[2,20,37], f32[35,37], f32[35,37] -> f32[2,20,35]",
        "generic"},

@@ -94,35 +94,42 @@ std::vector<MatMulCase> matmul_cases() {
   all.push_back(
       {"generic_int", product(op(true, false), {dense(DType::I32, "[20,37]"), dense(DType::I32, "[20,7]")}, {dense(DType::I32, "[37,7]")}), "generic"});
   all.push_back({"wgmma_in_turns", product(op(false, true, gelu), {dense(H, "[130,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[130,136]")}),
-                 "wgmma tile=64x128 stages=3 cluster=1 alternate=1 split=1"});
+                 "wgmma tile=64x128 stages=3 cluster=1x1 alternate=1 split=1"});
   all.push_back({"wgmma_together", product(op(false, true, gelu), {dense(B, "[200,136]"), dense(B, "[104,136]"), dense(B, "[104]")}, {dense(B, "[200,104]")}),
-                 "wgmma tile=128x64 stages=2 cluster=1 alternate=0 split=1"});
+                 "wgmma tile=128x64 stages=2 cluster=1x1 alternate=0 split=1"});
   all.push_back({"wgmma_n_major", product(op(false, false), {dense(H, "[2,130,72]"), dense(H, "[2,72,328]")}, {dense(H, "[2,130,328]")}),
-                 "wgmma tile=128x256 stages=2 cluster=1 alternate=0 split=1"});
+                 "wgmma tile=128x256 stages=2 cluster=1x1 alternate=0 split=1"});
   all.push_back({"wgmma_odd_columns", product(op(false, true), {dense(H, "[66,64]"), dense(H, "[131,64]")}, {dense(H, "[66,131]")}),
-                 "wgmma tile=128x128 stages=2 cluster=1 alternate=1 split=1"});
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=1 split=1"});
   all.push_back({"wgmma_three_groups", product(op(false, true, gelu), {dense(H, "[390,72]"), dense(H, "[136,72]"), dense(H, "[136]")}, {dense(H, "[390,136]")}),
-                 "wgmma tile=192x64 stages=2 cluster=1 alternate=0 split=1"});
+                 "wgmma tile=192x64 stages=2 cluster=1x1 alternate=0 split=1"});
   all.push_back({"wgmma_split", product(op(false, true, gelu), {dense(H, "[300,456]"), dense(H, "[392,456]"), dense(H, "[392]")}, {dense(H, "[300,392]")}),
-                 "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=2"});
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=2"});
   all.push_back({"wgmma_split_in_four", product(op(false, false), {dense(B, "[140,520]"), dense(B, "[520,328]")}, {dense(B, "[140,328]")}),
-                 "wgmma tile=128x256 stages=3 cluster=1 alternate=0 split=4"});
+                 "wgmma tile=128x256 stages=3 cluster=1x1 alternate=0 split=4"});
   all.push_back({"wgmma_split_of_clusters",
                  product(op(false, true, gelu), {dense(H, "[400,456]"), dense(H, "[392,456]"), dense(H, "[392]")}, {dense(H, "[400,392]")}),
-                 "wgmma tile=128x128 stages=2 cluster=2 alternate=0 split=2"});
+                 "wgmma tile=128x128 stages=2 cluster=2x1 alternate=0 split=2"});
   all.push_back({"wgmma_split_in_eight",
                  product(op(false, true, gelu), {dense(H, "[70,720]"), dense(H, "[200,720]"), dense(H, "[200]")}, {dense(H, "[70,200]")}),
-                 "wgmma tile=128x128 stages=2 cluster=1 alternate=0 split=8"});
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=8"});
   all.push_back({"wgmma_split_odd_columns", product(op(false, true), {dense(H, "[66,320]"), dense(H, "[131,320]")}, {dense(H, "[66,131]")}),
-                 "wgmma tile=256x64 stages=2 cluster=1 alternate=0 split=2"});
+                 "wgmma tile=256x64 stages=2 cluster=1x1 alternate=0 split=2"});
   all.push_back({"wgmma_cluster", product(op(false, true, gelu), {dense(H, "[330,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[330,136]")}),
-                 "wgmma tile=128x64 stages=2 cluster=2 alternate=0 split=1"});
+                 "wgmma tile=128x64 stages=2 cluster=2x1 alternate=0 split=1"});
+  all.push_back({"wgmma_cluster_of_columns",
+                 product(op(false, true, gelu), {dense(H, "[330,136]"), dense(H, "[328,136]"), dense(H, "[328]")}, {dense(H, "[330,328]")}),
+                 "wgmma tile=192x128 stages=2 cluster=1x2 alternate=0 split=1"});
+  all.push_back({"wgmma_cluster_of_odd_columns", product(op(false, true), {dense(H, "[130,136]"), dense(H, "[171,136]")}, {dense(H, "[130,171]")}),
+                 "wgmma tile=128x80 stages=3 cluster=1x2 alternate=0 split=1"});
+  all.push_back({"wgmma_split_of_clusters_of_columns", product(op(false, true), {dense(H, "[130,456]"), dense(H, "[264,456]")}, {dense(H, "[130,264]")}),
+                 "wgmma tile=128x128 stages=2 cluster=1x2 alternate=0 split=2"});
   all.push_back({"wgmma_cluster_in_turns", product(op(false, true), {dense(H, "[330,136]"), dense(H, "[136,136]")}, {dense(H, "[330,136]")}),
-                 "wgmma tile=64x128 stages=3 cluster=2 alternate=1 split=1"});
+                 "wgmma tile=64x128 stages=3 cluster=2x1 alternate=1 split=1"});
   all.push_back({"wgmma_m_major",
                  product(op(true, false, two), {dense(H, "[72,136]"), dense(H, "[72,64]"), dense(H, "[64]"), dense(H, "[136,64]")},
                          {dense(H, "[136,64]"), dense(F, "[136,64]")}),
-                 "wgmma tile=256x64 stages=2 cluster=1 alternate=0 split=1"});
+                 "wgmma tile=256x64 stages=2 cluster=1x1 alternate=0 split=1"});
   MatMulCase symbolic{"symbolic", product(op(false, true, gelu), {dense(H, "[b,s,64]"), dense(H, "[72,64]"), dense(H, "[72]")}, {dense(H, "[b,s,72]")}),
                       "tile=64x64x32 stages=4 warps=2x2 splitk=2"};
   symbolic.problem.hints.set("b", 3), symbolic.problem.hints.set("s", 11);
@@ -143,7 +150,8 @@ mma::KernelSource generate_plain(const MatMulCase& c) {
   if (config.rfind("stream", 0) == 0) return matmul::stream_source(c.problem, kHopper, mma::parse_stream(config.substr(7)));
   if (config.rfind("wgmma", 0) == 0) {
     Target small = kHopper;
-    small.multiprocessors = std::max(2, mma::config_ints(config, "split")[0] * mma::config_ints(config, "cluster")[0]);  // several tiles per block
+    small.multiprocessors = std::max(
+        2, mma::config_ints(config, "split")[0] * mma::config_ints(config, "cluster")[0] * mma::config_ints(config, "cluster")[1]);  // several tiles per block
     return matmul::wgmma_source(c.problem, small, mma::parse_hopper_tile(config.substr(6)));
   }
   return matmul::tiled_source(c.problem, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
