@@ -104,6 +104,8 @@ def _native_dropout(input, p, train):
 @_replaces(aten.roll.default)
 def _roll(self, shifts, dims=()):
     """On the CPU eager's keeps images channels-last, unless a dimension stays as it is: PyTorch's formula for its strides does not know that."""
+    if any(isinstance(size, int) and size == 0 for size in self.shape):
+        return NotImplemented
     kept = torch.empty_like(self)
     steps = zip(shifts if isinstance(shifts, (tuple, list)) else [shifts], dims if isinstance(dims, (tuple, list)) else [dims])
     stays = any(isinstance(shift, int) and (shift == 0 or (isinstance(self.shape[d], int) and shift % self.shape[d] == 0)) for shift, d in steps)

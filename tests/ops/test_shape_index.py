@@ -47,6 +47,11 @@ def flips(x):
     return x.flip(0), x.flip((0, 1)), x.roll(2, 1), x.roll((1, 2), (0, 1))
 
 
+@op_case((0, 5))
+def rolls_of_nothing(x):
+    return x.roll(2, 0), x.roll(2, 1)
+
+
 @op_case([(10, 8), (3, 4)], ints=(None, 10))
 def embedding(w, i):
     return F.embedding(i, w)
