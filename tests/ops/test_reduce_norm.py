@@ -21,6 +21,11 @@ def reduce_all(x):
     return x.sum(), x.mean(), x.max(), x.min(), x.norm()
 
 
+@op_case((6, 1), (1, 4), dynamic=[0])
+def norms_of_single_values(x):
+    return x.norm(dim=-1), x.norm(dim=-1, keepdim=True), x.norm(dim=(-2, -1))
+
+
 @op_case((3, 33))
 def arg(x):
     return x.argmax(-1), x.argmin(0), x.max(1), x.min(0)
