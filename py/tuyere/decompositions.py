@@ -32,7 +32,6 @@ PRESERVED = [
     *(getattr(aten, f"upsample_{kind}").default for kind in ("nearest1d", "nearest2d", "nearest3d", "linear1d")),
     *(getattr(aten, f"{kind}_pad{n}d").default for kind in ("reflection", "replication") for n in (1, 2, 3)),
     aten.adaptive_avg_pool2d.default,
-    aten.linalg_vector_norm.default,
 ]
 
 # Decompositions that PyTorch has, but not in its core set.
@@ -118,7 +117,7 @@ def _roll(self, shifts, dims=()):
 
 @_replaces(aten.linalg_vector_norm.default)
 def _vector_norm(self, ord=2, dim=None, keepdim=False, *, dtype=None):
-    """With dimensions counted from the front: PyTorch's formula for the shape keeps those of size 1 that are counted from the back."""
+    """Whole, and with dimensions counted from the front: PyTorch's formula for the shape keeps those of size 1 that are counted from the back."""
     if dim is None or self.dim() == 0 or all(d >= 0 for d in dim):
         return NotImplemented
     return aten.linalg_vector_norm.default(self, ord, [d % self.dim() for d in dim], keepdim, dtype=dtype)
