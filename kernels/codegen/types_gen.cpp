@@ -204,30 +204,20 @@ TGF unsigned tg_pair_max(unsigned a, unsigned b) { unsigned r; asm("max$nan.$typ
 const char* warp_prelude() {
   return R"(
 template <class A> union tg_words { A a; unsigned w[(sizeof(A) + 3) / 4]; TGF_U tg_words() {} };
+// A value whose words went through `f`.
+template <class A, class F> TGF A tg_by_words(const A& a, F f) {
+  tg_words<A> u;
+  u.a = a;
+#pragma unroll
+  for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = f(u.w[i]);
+  return u.a;
+}
 // The value of lane (lane ^ mask).
-template <class A> TGF A tg_shfl_xor(const A& a, int mask) {
-  tg_words<A> u;
-  u.a = a;
-#pragma unroll
-  for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = __shfl_xor_sync(0xffffffffu, u.w[i], mask);
-  return u.a;
-}
+template <class A> TGF A tg_shfl_xor(const A& a, int mask) { return tg_by_words(a, [=](unsigned w) { return __shfl_xor_sync(0xffffffffu, w, mask); }); }
 // The value of a lane.
-template <class A> TGF A tg_shfl(const A& a, int lane) {
-  tg_words<A> u;
-  u.a = a;
-#pragma unroll
-  for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = __shfl_sync(0xffffffffu, u.w[i], lane);
-  return u.a;
-}
+template <class A> TGF A tg_shfl(const A& a, int lane) { return tg_by_words(a, [=](unsigned w) { return __shfl_sync(0xffffffffu, w, lane); }); }
 // The value of lane - delta, own value for the lowest lanes.
-template <class A> TGF A tg_shfl_up(const A& a, int delta) {
-  tg_words<A> u;
-  u.a = a;
-#pragma unroll
-  for (int i = 0; i < (int)(sizeof(A) + 3) / 4; ++i) u.w[i] = __shfl_up_sync(0xffffffffu, u.w[i], delta);
-  return u.a;
-}
+template <class A> TGF A tg_shfl_up(const A& a, int delta) { return tg_by_words(a, [=](unsigned w) { return __shfl_up_sync(0xffffffffu, w, delta); }); }
 // Merges the accumulators of each group of T consecutive threads (T a power of two up to 32, or a multiple of 32 that is the block's x size);
 // every thread of the group gets the result. The order is fixed. `shared`: T / 32 accumulators, used when T > 32; the block is synchronized then.
 template <int T, class A> TGF A tg_group_merge(A a, A* shared) {

@@ -35,20 +35,24 @@ class ChannelNorm : public CudaTactic {
     return out;
   }
   double estimate(const Problem& problem, const Target& target, const Config& config) const override {
-    const NormForm form = channel_norm_form(problem);
-    const PanelForm panel = norm_panel_form(form, group_of(problem));
-    const PanelPlan plan = parse_panel_plan(config, plans(panel, problem, target)[0]);
+    const PanelForm panel = norm_panel_form(channel_norm_form(problem), group_of(problem));
+    const PanelPlan plan = plan_of(panel, problem, target, config);
     return Tactic::estimate(problem, target, config) * panel_slowdown(panel, plan, target, problem.hints) * (plan.split > 1 ? 1.5 : 1);
   }
   Generated generate(const Problem& problem, const Target& target, const Config& config) const override {
     const NormForm form = channel_norm_form(problem);
-    const PanelPlan plan = parse_panel_plan(config, plans(norm_panel_form(form, group_of(problem)), problem, target)[0]);
+    const PanelPlan plan = plan_of(norm_panel_form(form, group_of(problem)), problem, target, config);
     return norm_panel_kernels(form, group_of(problem), plan, static_cast<int>(problem.in.size() + problem.out.size()));
   }
 
  protected:
   virtual std::vector<PanelPlan> plans(const PanelForm& form, const Problem& problem, const Target& target) const = 0;
   virtual const char* why_not() const = 0;
+
+ private:
+  PanelPlan plan_of(const PanelForm& form, const Problem& problem, const Target& target, const Config& config) const {
+    return parse_panel_plan(config, plans(form, problem, target)[0]);
+  }
 };
 
 /// The group stays in the registers of a block or a cluster: one read, one write.
