@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The "cpu" executor: finds the kernel by name and prepares it.
+#include <omp.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "kernels/cpu/cpu_kernels.h"
+#include "kernels/cpu/waits.h"
 
 namespace tuyere {
 namespace {
@@ -33,6 +36,7 @@ class CpuExecutor final : public Executor {
   Result<std::unique_ptr<Executable>> prepare(const StepSpec& spec, const PrepareArgs& args) override {
     try {
       const ParsedStep step = parse(spec);
+      if (omp_get_max_threads() > 1) cpu::watch_waits();
       return step.kernel->prepare(CpuProblem{step.op, step.config, args});
     } catch (const std::exception& e) {
       return to_status(e);

@@ -45,7 +45,7 @@ class FewRows {
       const Patch row{element(ptr[0], a_.dtype, row_offsets_[static_cast<size_t>(m)]), 0, a_.strides[a_.rank - 1]};
       load_a_(row, values_.data() + m * b_.depth, 1, b_.depth);
     }
-    parallel_ranges(threads_, b_.columns, [&](int thread, int64_t begin, int64_t end) {
+    parallel_parts(threads_, b_.columns, [&](int thread, int64_t begin, int64_t end) {
       float* buffer = loaded_.data() + thread * loaded_stride_;
       b_.along_depth() ? dot_rows(ptr[1], begin, end, buffer) : add_rows(ptr[1], begin, end, buffer);
     });

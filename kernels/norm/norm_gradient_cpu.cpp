@@ -70,7 +70,7 @@ class LayerNormGradients {
     if (length_ == 0) return;
     if (weight_ >= 0) load_row(weight_, starts(ptr).data(), weights_.data());
     for (Scratch& s : scratch_) std::fill(s.sums.begin(), s.sums.end(), 0.0);
-    parallel_ranges(threads_, space_.rows(), [&](int thread, int64_t begin, int64_t end) { run_rows(ptr, scratch_[static_cast<size_t>(thread)], begin, end); });
+    parallel_parts(threads_, space_.rows(), [&](int part, int64_t begin, int64_t end) { run_rows(ptr, scratch_[static_cast<size_t>(part)], begin, end); });
     if (parameters_ >= 0) store_parameters(ptr);
   }
 

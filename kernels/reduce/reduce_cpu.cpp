@@ -159,7 +159,7 @@ class TileReduce {
       return;
     }
     std::fill(partials_.begin(), partials_.end(), fold_.identity());
-    parallel_ranges(threads_, inner_.count(), [&](int t, int64_t begin, int64_t end) { fold_range(base.data(), t, begin, end, &partials_[t], mean); });
+    parallel_parts(threads_, inner_.count(), [&](int part, int64_t begin, int64_t end) { fold_range(base.data(), part, begin, end, &partials_[part], mean); });
     for (const Cell& part : partials_) fold_.join(cell, part);
   }
 
