@@ -20,6 +20,7 @@ from torch._functorch.aot_autograd import aot_export_module
 from torch._functorch.partitioners import default_partition
 from torch._functorch.partitioners import has_recomputable_ops as is_recomputing
 from torch._guards import TracingContext
+from torch._subclasses.fake_impls import op_implementations_dict as fake_kernels
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx import _symbolic_trace as fx_symbolic_trace
@@ -115,6 +116,17 @@ def exporting():
             for key in [k for k in buffer_hooks if k not in before]:
                 del buffer_hooks[key]
             raise
+
+
+def _fake_vector_norm(mode, op, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """PyTorch's formula for the shape of a norm keeps dimensions of size 1 that are counted from the back; here they are counted from the front."""
+    if not dim or not x.dim() or all(d >= 0 for d in dim):
+        return NotImplemented
+    with mode:
+        return op(x, ord, [d % x.dim() for d in dim], keepdim, dtype=dtype)
+
+
+fake_kernels.setdefault(torch.ops.aten.linalg_vector_norm.default, _fake_vector_norm)
 
 
 def _is_composite(op):

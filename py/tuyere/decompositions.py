@@ -115,14 +115,6 @@ def _roll(self, shifts, dims=()):
     return NotImplemented
 
 
-@_replaces(aten.linalg_vector_norm.default)
-def _vector_norm(self, ord=2, dim=None, keepdim=False, *, dtype=None):
-    """Whole, and with dimensions counted from the front: PyTorch's formula for the shape keeps those of size 1 that are counted from the back."""
-    if dim is None or self.dim() == 0 or all(d >= 0 for d in dim):
-        return NotImplemented
-    return aten.linalg_vector_norm.default(self, ord, [d % self.dim() for d in dim], keepdim, dtype=dtype)
-
-
 @_replaces(aten._weight_norm_interface_backward.default)
 def _weight_norm_backward(grad_w, saved_v, saved_g, saved_norms, dim):
     """Of w = v g / |v|, the norm being over all dims but one: (gradient of v, of g)."""

@@ -126,6 +126,7 @@ GRADIENTS = {
     "layer norm": (normalize(48), [(5, 16, 48), (48,), (48,)]),
     "layer norm, weight": (normalize(3, 7), [(130, 3, 7), (3, 7)]),
     "layer norm, plain": (normalize(4100), [(3, 4100)]),
+    "norm of single values": (lambda x: x.tanh().norm(dim=-1), [(6, 1)]),
     "layer norm, permuted": (lambda x, w, b: normalize(6)(x.permute(0, 2, 3, 1), w, b), [(2, 6, 5, 4), (6,), (6,)]),
 }
 
