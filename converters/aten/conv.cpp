@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/error.h"
+#include "converters/aten/pw.h"
 #include "converters/aten/rows.h"
 
 namespace tuyere {
@@ -106,7 +107,28 @@ void data_gradient(Convert& c, Conv op, TensorId dy, TensorId w, const std::vect
   c.out(add_native(c, op, {dy, w})[0], 0);
 }
 
+/// Whether every pixel of the image is multiplied by its channel's one weight, and nothing else.
+bool scales_channels(const Convert& c, const Conv& op, TensorId x, const std::vector<int64_t>& padding) {
+  const auto all = [](const std::vector<int64_t>& sizes, int64_t value) {
+    return std::all_of(sizes.begin(), sizes.end(), [&](int64_t s) { return s == value; });
+  };
+  const Shape w = c.out_type(1).shape;
+  const bool depthwise = w[0].is_const(op.groups) && c.type(x).shape[1].is_const(op.groups);
+  return depthwise && std::all_of(w.begin() + 1, w.end(), [](const Dim& size) { return size.is_const(1); }) && all(op.stride, 1) && all(padding, 0);
+}
+
+/// The sums of x dy: a library would add all pixels up in one chain.
+void scale_gradient(Convert& c, TensorId dy, TensorId x) {
+  const TensorType type = c.out_type(1);
+  Reduce sum{.type = type.dtype};
+  for (int64_t axis = 0; axis < rank_of(c, x); ++axis)
+    if (axis != 1) sum.axes.push_back(axis);
+  Pw p(c, compute_type(type.dtype));
+  c.out(c.reshape(c.add(sum, {p.finish(p(Fn::mul, {p.in(dy), p.in(x)}), p.type())}), type.shape), 1);
+}
+
 void weight_gradient(Convert& c, const Conv& op, TensorId dy, TensorId x, const std::vector<int64_t>& padding) {
+  if (scales_channels(c, op, x, padding)) return scale_gradient(c, dy, x);
   ConvWeightGradient gradient{.stride = op.stride, .pad_before = padding, .pad_after = padding, .dilation = op.dilation, .groups = op.groups};
   gradient.type = c.out_type(1).dtype;
   for (size_t k = 0; k < padding.size(); ++k) {

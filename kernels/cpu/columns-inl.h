@@ -10,7 +10,8 @@ HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
 
 constexpr int64_t kColumnVectors = 4;  // side by side, to hide latencies
-constexpr int64_t kFlushRows = 64;     // rows that f32 lanes add up before double takes over
+constexpr int64_t kFlushRows = 64;     // rows that f32 lanes add up before double takes over,
+constexpr int64_t kChainRows = 16;     // as partial sums of so many each
 
 /// N vectors of columns at x; the last one has `tail` columns when tail > 0.
 template <int N>
@@ -48,18 +49,23 @@ template <int N>
 HWY_INLINE void sum_strip(const ColumnStrip<N>& strip, const float* x, int64_t row_stride, int64_t rows, const float* mean, double* sums) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  hn::Vec<Df> acc[N], center[N], v[N];
-  for (int k = 0; k < N; ++k) acc[k] = center[k] = hn::Zero(d);
+  hn::Vec<Df> sum[N], acc[N], center[N], v[N];
+  for (int k = 0; k < N; ++k) sum[k] = center[k] = hn::Zero(d);
   if (mean) strip.load(mean, center);
-  for (int64_t r = 0; r < rows; ++r) {
-    strip.load(x + r * row_stride, v);
-    for (int k = 0; k < N; ++k) {
-      const auto e = hn::Sub(v[k], center[k]);
-      acc[k] = mean ? hn::MulAdd(e, e, acc[k]) : hn::Add(acc[k], v[k]);
+  for (int64_t r = 0; r < rows;) {
+    const int64_t end = HWY_MIN(r + kChainRows, rows);
+    for (int k = 0; k < N; ++k) acc[k] = hn::Zero(d);
+    for (; r < end; ++r) {
+      strip.load(x + r * row_stride, v);
+      for (int k = 0; k < N; ++k) {
+        const auto e = hn::Sub(v[k], center[k]);
+        acc[k] = mean ? hn::MulAdd(e, e, acc[k]) : hn::Add(acc[k], v[k]);
+      }
     }
+    for (int k = 0; k < N; ++k) sum[k] = hn::Add(sum[k], acc[k]);
   }
   float parts[N * kMaxLanes];
-  for (int k = 0; k < N; ++k) hn::StoreU(acc[k], d, parts + k * lanes);
+  for (int k = 0; k < N; ++k) hn::StoreU(sum[k], d, parts + k * lanes);
   const int64_t count = strip.tail > 0 ? strip.tail : N * lanes;
   for (int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(parts[i]);
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // onednn.conv_weight_gradient: the library's primitive; images that are not channels-last and the weight lie as it likes, and are reordered at each run.
+// With windows of one pixel: a product.
 #ifdef TUYERE_WITH_ONEDNN
+#include <algorithm>
 #include <array>
+#include <optional>
 
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/onednn/dnnl_api.h"
+#include "kernels/onednn/dnnl_gemm.h"
 #include "kernels/onednn/dnnl_views.h"
 #include "kernels/onednn/onednn_kernels.h"
 
@@ -176,14 +180,50 @@ class WeightGradient final : public Executable {
   DnnlStream stream_ = make_stream();
 };
 
+// [pixels, C] of an image whose pixels are evenly spaced, channels side by side.
+std::optional<View> pixels_of(const View& image) {
+  View v;
+  v.dtype = image.dtype;
+  v.rank = 2;
+  v.shape[0] = 1;
+  v.shape[1] = image.shape[1], v.strides[1] = image.strides[1];
+  if (image.shape[1] > 1 && image.strides[1] != 1) return std::nullopt;
+  for (int d = image.rank - 1; d >= 0; --d) {
+    if (d == 1 || image.shape[d] == 1) continue;
+    if (v.shape[0] == 1) v.strides[0] = image.strides[d];
+    if (image.strides[d] != v.strides[0] * v.shape[0]) return std::nullopt;
+    v.shape[0] *= image.shape[d];
+  }
+  return v;
+}
+
+// Of a convolution with windows of one pixel: a product, whose sum over all pixels is taken in parts.
+std::optional<DnnlRequest> gradient_as_product(const CpuProblem& p) {
+  const auto& op = attrs<ConvWeightGradient>(p);
+  const auto all = [](const std::vector<int64_t>& sizes, int64_t value) {
+    return std::all_of(sizes.begin(), sizes.end(), [&](int64_t s) { return s == value; });
+  };
+  View dw(p.args.out[0]);
+  if (op.groups != 1 || !all(op.kernel, 1) || !all(op.stride, 1) || !all(op.pad_before, 0) || !all(op.pad_after, 0)) return std::nullopt;
+  const std::optional<View> dy = pixels_of(View(p.args.in[0])), x = pixels_of(View(p.args.in[1]));
+  if (!dy || !x || x->dtype != DType::F32 || dw.dtype != DType::F32) return std::nullopt;
+  dw.rank = 2;
+  return onednn_product(dy->transposed(), *x, dw, {}, {});
+}
+
 bool is_empty_gradient(const CpuProblem& p) { return p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0 || p.args.out[0].numel() == 0; }
 
 }  // namespace
 
-int64_t workspace_onednn_weight_gradient(const CpuProblem& p) { return is_empty_gradient(p) ? 0 : make_gradient_plan(p).workspace; }
+int64_t workspace_onednn_weight_gradient(const CpuProblem& p) {
+  if (is_empty_gradient(p)) return 0;
+  const std::optional<DnnlRequest> product = gradient_as_product(p);
+  return product ? DnnlGemm(*product, p).workspace_bytes() : make_gradient_plan(p).workspace;
+}
 
 std::unique_ptr<Executable> prepare_onednn_weight_gradient(const CpuProblem& p) {
   if (is_empty_gradient(p)) return prepare_kernel("reference.conv_weight_gradient", p);
+  if (const std::optional<DnnlRequest> product = gradient_as_product(p)) return DnnlGemm(*product, p).prepare(p);
   return std::make_unique<WeightGradient>(make_gradient_plan(p), p.workspace_slot());
 }
 

@@ -6,6 +6,7 @@ import functools
 import re
 
 import torch
+from torch._decomp import decomposition_table
 from torch._dynamo import compiled_autograd, convert_frame
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.backends.common import aot_autograd
@@ -118,15 +119,30 @@ def exporting():
             raise
 
 
-def _fake_vector_norm(mode, op, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+def _mend_shapes_of_norms():
     """PyTorch's formula for the shape of a norm keeps dimensions of size 1 that are counted from the back; here they are counted from the front."""
-    if not dim or not x.dim() or all(d >= 0 for d in dim):
-        return NotImplemented
-    with mode:
-        return op(x, ord, [d % x.dim() for d in dim], keepdim, dtype=dtype)
+    op = torch.ops.aten.linalg_vector_norm.default
+    formula = decomposition_table[op]
+
+    def counts_from_the_front(x, dim):
+        return not dim or not x.dim() or all(d >= 0 for d in dim)
+
+    @functools.wraps(formula)
+    def symbolic(x, ord=2, dim=None, keepdim=False, *, dtype=None):
+        dim = dim if counts_from_the_front(x, dim) else [d % x.dim() for d in dim]
+        return formula(x, ord, dim, keepdim, dtype=dtype)
+
+    def static(mode, op, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+        if counts_from_the_front(x, dim):
+            return NotImplemented
+        with mode:
+            return op(x, ord, [d % x.dim() for d in dim], keepdim, dtype=dtype)
+
+    decomposition_table[op] = symbolic
+    fake_kernels.setdefault(op, static)
 
 
-fake_kernels.setdefault(torch.ops.aten.linalg_vector_norm.default, _fake_vector_norm)
+_mend_shapes_of_norms()
 
 
 def _is_composite(op):

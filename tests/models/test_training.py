@@ -103,6 +103,8 @@ GRADIENTS = {
     "conv": (lambda x, w, b: F.conv2d(x, w, b, padding=1), [(3, 16, 9, 7), (24, 16, 3, 3), (24,)]),
     "conv, strided": (lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=(1, 0), dilation=(1, 2), groups=2), [(2, 4, 8, 6), (6, 2, 3, 2)]),
     "conv, patches": (lambda x, w, b: F.conv2d(x, w, b, stride=2), [(3, 1, 9, 8), (24, 1, 2, 2), (24,)]),
+    "conv, pixels": (lambda x, w: F.conv2d(x, w), [(2, 16, 7, 6), (20, 16, 1, 1)]),
+    "conv, scales of channels": (lambda x, w, b: F.conv2d(x, w, b, groups=16), [(2, 16, 7, 6), (16, 1, 1, 1), (16,)]),
     "conv, transposed": (lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, output_padding=1), [(2, 6, 4, 5), (6, 8, 3, 3), (8,)]),
     "conv1d": (lambda x, w, b: F.conv1d(x, w, b, stride=2), [(2, 5, 12), (8, 5, 3), (8,)]),
     "conv3d": (lambda x, w: F.conv3d(x, w, padding=1), [(1, 4, 3, 5, 4), (6, 4, 3, 3, 3)]),
@@ -163,6 +165,38 @@ def test_gradients_against_float64(name, device, dtype, monkeypatch):
     for got, eager, want in zip(gradients(f, arguments, dtype, "tuyere"), gradients(f, arguments, dtype), exact, strict=True):
         assert_close(got, eager, want, name)
     assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
+
+
+# Functions whose gradients of parameters are long sums.
+LONG_SUMS = {
+    "conv, pixels": (F.conv2d, [(8, 64, 40, 40), (64, 64, 1, 1)]),
+    "conv, scales of channels": (lambda x, w, b: F.conv2d(x, w, b, groups=48), [(4, 48, 32, 32), (48, 1, 1, 1), (48,)]),
+    "linear": (F.linear, [(64, 128), (256, 128), (256,)]),
+    "layer norm": (normalize(96), [(1000, 96), (96,), (96,)]),
+    "scale and shift": (lambda x, scale, shift: x * scale + shift, [(2, 32, 48, 48), (1,), (1,)]),
+}
+
+
+@pytest.mark.parametrize("name", LONG_SUMS)
+def test_long_sums(name):
+    """Their errors over several draws are at most 1.5 times eager's."""
+    f, shapes = LONG_SUMS[name]
+    torch.manual_seed(0)
+    torch._dynamo.reset()
+    compiled = torch.compile(f, backend="tuyere")
+    ours, eagers = torch.zeros(len(shapes) - 1, dtype=torch.float64), torch.zeros(len(shapes) - 1, dtype=torch.float64)
+    for _ in range(12):
+        arguments = [torch.randn(shape) for shape in shapes]
+        towards = torch.randn_like(f(*arguments))
+
+        def gradients_of(call, dtype, arguments=arguments, towards=towards):
+            moved = [a.to(dtype).requires_grad_() for a in arguments]
+            return torch.autograd.grad(call(*moved), moved, towards.to(dtype))[1:]
+
+        exact = gradients_of(f, torch.float64)
+        for total, call in ((ours, compiled), (eagers, f)):
+            total += torch.stack([(got - want).square().sum() for got, want in zip(gradients_of(call, torch.float32), exact, strict=True)])
+    assert ((ours / eagers).sqrt() <= 1.5).all(), (ours / eagers).sqrt()
 
 
 class Block(torch.nn.Module):
