@@ -7,6 +7,7 @@
 #include "common/error.h"
 #include "converters/convert.h"
 #include "converters/strides.h"
+#include "core/builder/strides.h"
 
 namespace tuyere {
 namespace {
@@ -18,6 +19,15 @@ Layout layout_of(const SourceValue& value) {
   const int rank = static_cast<int>(shape.size());
   const Layout nhwc = rank == 4 || rank == 5 ? Layout::channels_last(rank) : Layout{};
   return {memory_order(shape, value.strides, {{}, nhwc.order}).value_or(std::vector<int>{})};
+}
+
+/// Of an output: the strides of dimensions of size 1 are eager's too, where an order of the dimensions gives them.
+Layout output_layout(const SourceValue& value) {
+  const Layout loose = layout_of(value);
+  const Shape& shape = value.type.shape;
+  if (value.strides.size() != shape.size() || layout_strides(shape, loose) == value.strides) return loose;
+  const Layout exact{order_of_strides(shape, value.strides)};
+  return layout_strides(shape, exact) == value.strides ? exact : loose;
 }
 
 /// Inputs come in channels-last or row-major order; the caller copies others.
@@ -119,7 +129,7 @@ class SegmentConverter {
       DType type = net_.type(tensor).dtype;
       tensor = net_.add1(Pointwise{Program{.inputs = {compute_type(type)}, .outputs = {0}}, {type}}, {tensor});
     }
-    net_.bodies[0].tensors[tensor].type.layout = layout_of(graph_.values[id]);
+    net_.bodies[0].tensors[tensor].type.layout = output_layout(graph_.values[id]);
     net_.mark_output(tensor);
   }
 

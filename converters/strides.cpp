@@ -44,4 +44,14 @@ std::optional<std::vector<int>> memory_order(const Shape& sizes, const std::vect
   return order;
 }
 
+std::vector<int> order_of_strides(const Shape& sizes, const std::vector<Dim>& strides) {
+  std::vector<int> order(sizes.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    const int64_t first = sample(strides[a]), second = sample(strides[b]);
+    return first != second ? first > second : !sizes[a].is_const(1) && sizes[b].is_const(1);
+  });
+  return order;
+}
+
 }  // namespace tuyere

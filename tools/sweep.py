@@ -8,8 +8,8 @@ usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--h
 dynamic compiles once and calls with several batch sizes, one of them 1. What torch.compile does (graphs, graph breaks, frames compiled) must be what it does with
 backend="eager". A model runs in a worker process with a time limit; a crash is a result. --resume leaves out what the file has for this commit.
 
-Gradients (train) that are over the bound are compared with what float64's gradients do when every weight changes by 1e-7 of itself (moved): a model whose gradients
-move as far says nothing about how exact the kernels are (status: sensitive).
+Results that are over the bound are compared with what float64's do when every weight changes by 1e-7 of itself (moved): a model whose results move as far
+says nothing about how exact the kernels are (status: sensitive).
 """
 
 import argparse
@@ -121,7 +121,9 @@ def moved(model, inputs, reference, call):
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(1 + 1e-7 * torch.randn_like(p))
-    return [float((a - b).norm() / b.norm().clamp_min(1e-30)) for a, b in zip(call(model, *inputs), reference, strict=True)]
+    return [
+        float((a - b).norm() / b.norm().clamp_min(1e-30)) for a, b in ((a.double(), b.double()) for a, b in zip(call(model, *inputs), reference, strict=True))
+    ]
 
 
 def measure(name, settings):
@@ -150,7 +152,9 @@ def measure(name, settings):
         seconds = time.perf_counter() - started
         rows = [row for each in zip(gots, wants, references, strict=True) for row in errors(*each, EPS[settings["dtype"]])]
         over = [k for k, row in enumerate(rows) if row[0] > 1]
-        moves = moved(exact, wide[0], references[0], call) if how == "train" and over and len(rows) == len(references[0]) else []
+        moves = []
+        if over and len(rows) == sum(map(len, references)):
+            moves = [far for each, reference in zip(wide, references, strict=True) for far in moved(exact, each, reference, call)]
     ratio, error, eager = max(rows, default=(0.0, 0.0, 0.0), key=lambda row: row[0])
     reports = tuyere.reports()
     result = {key: sum(getattr(r, "num_" + key) for r in reports) for key in ("nodes", "native", "hosted", "outside", "engines")}

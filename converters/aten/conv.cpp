@@ -91,20 +91,25 @@ void conv_transpose(Convert& c) {
   emit(c, op, c.tensor("input"), w);
 }
 
-/// Of y = conv(x, w): a transposed convolution of dy. What no window reached is left by output_padding.
+/// Of y = conv(x, w): a transposed convolution of dy. What no window reached is left by output_padding, which is less than the stride; where it is not known,
+/// the most of it is, and cut off.
 void data_gradient(Convert& c, Conv op, TensorId dy, TensorId w, const std::vector<int64_t>& padding) {
   const TensorType out = c.out_type(0);
   op.pad_before = op.pad_after = padding;
   op.output_padding.clear();
   op.transposed = !op.transposed;
+  std::vector<size_t> cut;
   for (size_t k = 0; op.transposed && k < padding.size(); ++k) {
     const Dim reach = (c.type(dy).shape[2 + k] - 1) * op.stride[k] - 2 * padding[k] + Dim(op.dilation[k]) * (c.type(w).shape[2 + k] - 1) + 1;
     const Dim rest = out.shape[2 + k] - reach;
-    USER_CHECK(rest.is_const() && rest.value() >= 0, "spatial dimension " << k << " of its gradient is " << out.shape[2 + k] << ", not " << reach);
-    op.output_padding.push_back(rest.value());
+    USER_CHECK(!rest.is_const() || rest.value() >= 0, "spatial dimension " << k << " of its gradient is " << out.shape[2 + k] << ", not " << reach);
+    op.output_padding.push_back(rest.is_const() ? rest.value() : op.stride[k] - 1);
+    if (!rest.is_const()) cut.push_back(2 + k);
   }
   op.type = out.dtype;
-  c.out(add_native(c, op, {dy, w})[0], 0);
+  TensorId dx = add_native(c, op, {dy, w})[0];
+  for (size_t axis : cut) dx = c.slice(dx, static_cast<int64_t>(axis), 0, out.shape[axis]);
+  c.out(dx, 0);
 }
 
 /// Whether every pixel of the image is multiplied by its channel's one weight, and nothing else.

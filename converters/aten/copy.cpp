@@ -23,17 +23,20 @@ bool is_fixed(const SourceGraph& graph, const Arg& arg) {
   return false;
 }
 
+/// The user's own conversion to a shorter float rounds, whatever is fused around it.
+void converted(Convert& c, TensorId x) {
+  const DType type = c.out_type().dtype;
+  const bool rounds = is_float(type) && compute_type(type) != type && c.type(x).dtype != type;
+  c.out(rounds ? c.pointwise(Fn::cast, {x}, type) : c.cast(x, type));
+}
+
 /// Casts; a move to another device is a border.
 void to(Convert& c) {
   const Arg self = c.list("self").at(0);
   const SourceValue& from = c.graph.values.at(std::get<Arg::Value>(self.v).id);
   const SourceValue& result = c.graph.values.at(c.node.outputs.at(0));
   USER_CHECK(from.device == result.device || is_fixed(c.graph, self), "moves data from " << from.device << " to " << result.device);
-  const TensorId x = c.tensor("self");
-  const DType type = c.out_type().dtype;
-  // The user's own conversion to a shorter float rounds, whatever is fused around it.
-  const bool rounds = is_float(type) && compute_type(type) != type && c.type(x).dtype != type;
-  c.out(rounds ? c.pointwise(Fn::cast, {x}, type) : c.cast(x, type));
+  converted(c, c.tensor("self"));
 }
 
 void copy(Convert& c) {
@@ -58,6 +61,7 @@ void add_copy(ConverterTable& t) {
        "aten::lift", "aten::resolve_conj", "aten::resolve_neg", "aten::conj", "aten::_conj", "aten::_conj_physical", "aten::conj_physical"},
       same);
   add_each(t, {"aten::_to_copy", "aten::to.dtype", "aten::to.device", "aten::to.dtype_layout", "aten::to.other", "aten::type_as"}, to);
+  t.add("prims::convert_element_type", [](Convert& c) { converted(c, c.tensor("a")); });  // PyTorch's own formulas use it
   t.add("aten::copy", copy);
   add_each(t, {"aten::_assert_tensor_metadata", "aten::sym_constrain_range", "aten::sym_constrain_range_for_size"}, nothing);
   t.add("aten::_assert_scalar", assert_scalar);

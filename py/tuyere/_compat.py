@@ -67,6 +67,7 @@ __all__ = [
     "not_traced",
     "pytree_specs",
     "refuse_function_transforms",
+    "return_as_they_are",
     "saved_tensors_are_traced",
     "script_dce",
     "script_list",
@@ -189,6 +190,11 @@ def forward_metadata():
     """What AOTAutograd knows about the graph that it is compiling."""
     context = TracingContext.try_get()
     return context.fw_metadata if context else None
+
+
+def return_as_they_are(metadata):
+    """Outputs of a forward graph that own their memory: AOTAutograd would take a view of those that are views in eager, which changes the strides of dimensions of size 1."""
+    metadata.unsafe_view_out_indices, metadata.num_unsafe_view_outputs = [], 0
 
 
 is_autocasting, autocast_off = torch._C._is_any_autocast_enabled, torch._C._DisableAutocast

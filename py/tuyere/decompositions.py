@@ -242,10 +242,16 @@ def _diagonal_scatter(self, src, offset=0, dim1=0, dim2=1):
 @_replaces(aten.as_strided_scatter.default)
 def _as_strided_scatter(self, src, size, stride, storage_offset=None):
     """Gradients of convolutions' images write all memory of a dense tensor in its order."""
-    if not all(isinstance(n, int) for n in (*self.shape, *size, *stride)) or storage_offset or self.storage_offset() or not self.is_contiguous():
+    from ._compat import statically_known_true as sure
+
+    if storage_offset or self.storage_offset():
         return NotImplemented
-    whole = list(size) == list(src.shape) and math.prod(size) == self.numel() and list(stride) == [math.prod(size[d + 1 :]) for d in range(len(size))]
-    return src.reshape(self.shape).clone(memory_format=torch.contiguous_format) if whole else NotImplemented
+    dense = [math.prod(size[d + 1 :]) for d in range(len(size))]
+    own = [math.prod(self.shape[d + 1 :]) for d in range(self.dim())]
+    pairs = [*zip(size, src.shape), *zip(stride, dense), *zip(self.stride(), own), (math.prod(size), self.numel())]
+    if len(size) != src.dim() or not all(sure(a == b) for a, b in pairs):
+        return NotImplemented
+    return src.reshape(self.shape).clone(memory_format=torch.contiguous_format)
 
 
 @_replaces(aten.median.default)

@@ -41,16 +41,24 @@ def _is_dense(shape, strides, order) -> bool:
     return True
 
 
+def _dense_strides(shape, order):
+    strides, step = [0] * len(shape), 1
+    for d in reversed(order):
+        strides[d], step = step, step * shape[d]
+    return strides
+
+
 def order_code(t) -> int:
-    """The memory order of a tensor that covers its memory; 0 for others."""
+    """The memory order of a tensor that covers its memory, if possible one that gives dimensions of size 1 its strides too; 0 for others."""
     shape, strides = [_number(n) for n in t.shape], [_number(n) for n in t.stride()]
     rows = list(range(t.dim()))
     last = [0, *rows[2:], 1] if t.dim() in (4, 5) else rows
-    order = sorted(rows, key=lambda d: (shape[d] != 1, -strides[d]))
-    if _is_dense(shape, strides, rows) or not _is_dense(shape, strides, order):
-        return 0
-    if _is_dense(shape, strides, last):
-        return 1
+    outside = sorted(rows, key=lambda d: (shape[d] != 1, -strides[d]))
+    loose = next((order for order in (rows, last, outside) if _is_dense(shape, strides, order)), rows)
+    exact = sorted(rows, key=lambda d: (-strides[d], shape[d] == 1))
+    order = next((order for order in (loose, exact) if _dense_strides(shape, order) == strides), loose)
+    if order in (rows, last):
+        return int(order != rows)
     code = 1
     for d in order:
         code = code * 32 + d

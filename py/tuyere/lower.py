@@ -11,11 +11,13 @@ import torch
 
 from . import _tuyere
 from .build import build_engine, target_of
+from .carriers import carry_sizes
 from .devices import make_on_device
 from .draws import draw_in_memory_order
 from .engine import Engine
 from .fused_attention import in_pytorch
 from .options import Options
+from .ratios import make_ratios_tensors
 from .read_fx import ReadGraph, read_fx
 from .report import FallbackWarning, Report, add_report
 from .sizes import SizeEmitter, profiles_of
@@ -83,6 +85,8 @@ def analyze(gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], optio
     """Reads and partitions. constants: placeholder -> (name, tensor, is_param)."""
     make_on_device(gm, constants, device_of(gm))
     draw_in_memory_order(gm)
+    make_ratios_tensors(gm, device_of(gm))
+    carry_sizes(gm, device_of(gm))
     read = read_fx(gm, constants, name)
     _tuyere.dump("source", name, str(read.source))
     partition = _tuyere.partition(read.source, partition_options(options))

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from . import _tuyere
+from .carriers import is_carrier
 from .symbols import UnsupportedSize, expression_text, size_text
 
 DTYPES = {
@@ -92,7 +93,7 @@ class _Reader:
             if node in self.constants:
                 name, tensor, is_param = self.constants[node]
                 self.constant(node, name, tensor, is_param)
-            elif node.op == "placeholder":
+            elif node.op == "placeholder" or is_carrier(node):
                 value = self.new_value(node.name, node.meta.get("val"))
                 self.bind(node, value)
                 inputs.append(value)

@@ -2,13 +2,15 @@
 """Symbolic sizes inside FX graphs: hints for the tuner, and nodes that compute output sizes."""
 
 import operator
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List
 
 import sympy
 import torch
 
+from .carriers import is_carrier
 from .fake import spec_of
 from .options import OptionError
+from .symbols import symbol_of
 
 _FUNCTIONS = {
     "Add": operator.add,
@@ -22,25 +24,21 @@ _FUNCTIONS = {
 }
 
 
-def _symbol_of(size) -> Optional[str]:
-    return size.node.expr.name if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol) else None
-
-
 def profiles_of(gm: torch.fx.GraphModule, given, size_names) -> List[Dict[str, Any]]:
     """The user's profiles with symbols as keys, or one that only says what to tune for. A key of the user is a name of size_names, "<input>[<dim>]", or
     a symbol. Any size may come at run time where no profile says otherwise: PyTorch's guards are the front end's business."""
     hints, names = {}, {}
     for node in gm.graph.nodes:
         val = node.meta.get("val")
-        if node.op != "placeholder" or not isinstance(val, torch.Tensor):
+        if not isinstance(val, torch.Tensor) or not (node.op == "placeholder" or is_carrier(node)):
             continue
         for dim, size in enumerate(val.shape):
-            symbol = _symbol_of(size)
+            symbol = symbol_of(size)
             if symbol:
                 hints[symbol] = (0, int(size.node.hint) if size.node.hint is not None else 1, 2**62)
                 names[f"{node.name}[{dim}]"] = names[symbol] = symbol
     for name, (node, dim) in size_names.items():
-        symbol = _symbol_of(node.meta["val"].shape[dim])
+        symbol = symbol_of(node.meta["val"].shape[dim])
         if symbol:
             names[name] = symbol
     if not given or not hints:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sizes of PyTorch (ints, SymInts) as the expressions of common/dim.h."""
 
+from typing import Optional
+
 import sympy
 import torch
 
@@ -62,3 +64,8 @@ def symbols_of(size):
 
 
 __all__ = ["UnsupportedSize", "expression_text", "size_text", "symbols_of"]
+
+
+def symbol_of(size) -> Optional[str]:
+    """The name of a size that is a symbol by itself."""
+    return size.node.expr.name if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol) else None

@@ -27,6 +27,9 @@ ORDERS = {
     "channels-last roll by nothing": (lambda x: x.roll((1, 6), (2, 1)), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
     "part of a channels-last image, rolled": (lambda x: x[..., :2].roll(1, 1), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
     "tokens": (lambda x: CONV(x).flatten(2).transpose(1, 2), lambda: torch.randn(2, 6, 5, 5)),
+    "permuted image of a batch of one": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(1, 6, 5, 5)),
+    "transposed, of size one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(2, 3, 1)),
+    "transposed, of a batch of one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(1, 3, 4)),
     "permuted image": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(2, 6, 5, 5)),
 }
 
@@ -41,6 +44,18 @@ def test_strides(name):
     assert got.stride() == want.stride()
 
 
+@pytest.mark.parametrize("name", ORDERS)
+def test_strides_in_training(name):
+    """Of all steps: the first goes through AOTAutograd's own function."""
+    fn, data = ORDERS[name]
+    step = compiled(fn, strict=True)
+    for _ in range(3):
+        x = data().requires_grad_()
+        want, got = fn(x), step(x)
+        assert got.stride() == want.stride()
+        got.square().mean().backward()
+
+
 def test_exported_strides():
     class Tokens(torch.nn.Module):
         def __init__(self):
@@ -48,7 +63,7 @@ def test_exported_strides():
             self.conv = CONV
 
         def forward(self, x):
-            return self.conv(x).flatten(2).transpose(1, 2), x.permute(3, 0, 2, 1) + 1
+            return self.conv(x).flatten(2).transpose(1, 2), x.permute(3, 0, 2, 1) + 1, (x[:, :1] * 2).permute(0, 2, 3, 1)
 
     model, x = Tokens(), torch.randn(2, 6, 5, 5)
     with torch.no_grad():

@@ -297,6 +297,35 @@ def test_sizes_known_at_run_time():
             assert close(p.grad, q.grad, 1e-4)
 
 
+def vary(x):
+    return x.var((2, 3)) + x.mean((0, 2, 3)) + F.interpolate(x, scale_factor=2).std((2, 3))
+
+
+def batch_norms():
+    n = torch.nn
+    return n.Sequential(n.Conv2d(3, 8, 3, 2, 1), n.BatchNorm2d(8), n.ReLU(), n.Conv2d(8, 16, 3, 2, 1), n.BatchNorm2d(16), n.AdaptiveAvgPool2d(1), n.Flatten())
+
+
+def scaled_by_sizes(x):
+    return x * (1 / (x.shape[0] + 0.5)) - x.shape[1] / x.shape[2]
+
+
+@pytest.mark.parametrize("make", [lambda: vary, batch_norms, lambda: scaled_by_sizes, lambda: lambda x: x.permute(0, 2, 3, 1).softmax(-1).sum((1, 2))])
+def test_sizes_that_gradients_do_not_have(make):
+    """The backward pass knows some sizes as numbers only, and computes with them: one engine all the same."""
+    torch._dynamo.reset()
+    tuyere.clear_reports()
+    model = make()
+    compiled = torch.compile(model, backend="tuyere", dynamic=True)
+    for shape in ((2, 3, 9, 10), (4, 3, 6, 7), (3, 3, 7, 5)):
+        x = torch.randn(shape, requires_grad=True)
+        want = model(x)
+        towards = torch.randn_like(want)
+        want = torch.autograd.grad(want, x, towards)[0]
+        assert close(torch.autograd.grad(compiled(x), x, towards)[0], want, 1e-4)
+    assert [(r.num_engines, r.num_hosted, r.num_outside) for r in tuyere.reports()] == [(1, 0, 0)] * 2
+
+
 def losses(model, call, images, labels, steps, autocast):
     """Losses of the first steps of Adam with a fixed order of batches and fixed random numbers."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
