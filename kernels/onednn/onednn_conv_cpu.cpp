@@ -79,17 +79,17 @@ void tidy_images(DnnlRequest& r) {
   for (View& v : r.extras) tidy_conv(v, r.single_inside);
 }
 
-// With channels innermost the library adds the products of an f32 sum up in one chain, over images in blocks it begins anew with every block of channels, as
-// eager's convolutions do. Parts of a sum read and write the output, so they are as long as twice the bound on errors of eager allows.
+// With channels innermost the library adds the products of an f32 sum up in one chain, over images in blocks it begins anew with every block of 16 channels, as
+// eager's convolutions do. Parts of a sum read and write the output: a sum that stays within twice the bound on errors of eager is one, others are as eager's.
 int64_t parts_of_conv(const DnnlRequest& r, const Conv& op) {
-  constexpr int64_t kShortSum = 288;
+  constexpr int64_t kOneChain = 288, kShortSum = 144;
   const View& x = r.x;
   if (op.groups > 1 || r.x_blocks || r.out_blocks || x.dtype != DType::F32 || r.w.dtype != DType::F32 || r.out.dtype != DType::F32 || x.strides[1] != 1)
     return 1;
   int64_t sum = r.w.shape[1];
   for (int d = 2; d < r.w.rank; ++d) sum *= r.w.shape[d];
   for (int64_t stride : op.stride) sum /= op.transposed ? stride : 1;
-  return (sum + kShortSum - 1) / kShortSum;
+  return sum <= kOneChain ? 1 : (sum + kShortSum - 1) / kShortSum;
 }
 
 DnnlRequest conv_request(const CpuProblem& p) {
