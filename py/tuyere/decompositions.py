@@ -7,7 +7,7 @@ from typing import Any, Callable, Dict
 
 import torch
 
-from . import fused_attention
+from . import antialias, fused_attention
 
 aten = torch.ops.aten
 
@@ -54,7 +54,7 @@ _TRAINING = [aten.native_group_norm.default]
 _KEPT = [aten.bernoulli.default, aten.bernoulli.p, aten.index_fill.int_Scalar, aten.index_fill.int_Tensor]
 _KEPT_IN_TRAINING = [aten._scaled_dot_product_flash_attention_for_cpu.default, aten.native_layer_norm.default, aten.native_layer_norm_backward.default]
 
-OWN: Dict[Any, Callable] = {}
+OWN: Dict[Any, Callable] = dict(antialias.FORMULAS)
 
 
 def _replaces(*ops):
@@ -135,8 +135,18 @@ def _unfold(self, dimension, size, step):
         return self.narrow(axis, 0, count * size).unflatten(axis, (count, size)).movedim(axis + 1, -1)
     starts = torch.arange(count, device=self.device) * step
     windows = self.index_select(axis, (starts[:, None] + torch.arange(size, device=self.device)).reshape(-1))
-    split = windows.reshape([*self.shape[:axis], count, size, *self.shape[axis + 1 :]])
-    return split.movedim(axis + 1, -1)
+    split = windows.reshape([*self.shape[:axis], count, size, *self.shape[axis + 1 :]]).movedim(axis + 1, -1)
+    strides = [*self.stride(), self.stride(axis)]
+    strides[axis] *= step
+    return _in_order(split, strides)
+
+
+def _in_order(values, strides):
+    """The values in the memory order that eager gives what it computes of a view with these strides, which may overlap."""
+    if not all(isinstance(n, int) and n > 0 for n in (*values.shape, *strides)):
+        return values
+    order = sorted(range(values.dim()), key=lambda d: (-strides[d], -values.shape[d]))
+    return values.permute(order).contiguous().permute(sorted(range(values.dim()), key=order.__getitem__))
 
 
 def _shifted_sum(columns, taps, size):

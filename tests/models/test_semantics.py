@@ -30,6 +30,7 @@ ORDERS = {
     "permuted image of a batch of one": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(1, 6, 5, 5)),
     "transposed, of size one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(2, 3, 1)),
     "transposed, of a batch of one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(1, 3, 4)),
+    "windows of a permuted tensor": (lambda x: x.movedim(0, -1).unfold(1, 2, 1).abs(), lambda: torch.randn(2, 3, 6)),
     "permuted image": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(2, 6, 5, 5)),
 }
 

@@ -119,6 +119,8 @@ GRADIENTS = {
     "adaptive max pool, global": (lambda x: F.adaptive_max_pool2d(x * 2, 1), [(2, 20, 7, 5)]),
     "adaptive max pool 1d": (lambda x: F.adaptive_max_pool1d(x * 2, 4), [(3, 5, 12)]),
     "adaptive max pool 3d": (lambda x: F.adaptive_max_pool3d(x * 2, (1, 2, 3)), [(3, 5, 4, 4, 6)]),
+    "antialiased bilinear": (lambda x: F.interpolate(x.float() * 2, size=(4, 9), mode="bilinear", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
+    "antialiased bicubic": (lambda x: F.interpolate(x.float() * 2, size=(4, 9), mode="bicubic", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
     "bags, summed": (bag(mode="sum", padding_idx=3), [(12, 5)]),
     "bags, weighted": (bag(mode="sum"), [(12, 5), (8,)]),
     "bags, averaged": (bag(mode="mean"), [(12, 5)]),

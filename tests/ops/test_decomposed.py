@@ -24,6 +24,12 @@ def fold_without_overlaps(x):
     return F.fold(x, (4, 6), (2, 2), stride=2), F.fold(x, (9, 8), (2, 2), stride=(4, 3))
 
 
+@op_case((2, 3, 10, 14), dtypes=(torch.float32,))
+def antialiased(x):
+    sizes = {"size": (9, 11)}, {"size": (4, 20), "align_corners": True}, {"scale_factor": 0.4}
+    return [F.interpolate(x, mode=mode, antialias=True, **size) for mode in ("bilinear", "bicubic") for size in sizes]
+
+
 @op_case([(3, 5), (8,)])
 def masked_scatter(x, source):
     return x.masked_scatter((torch.arange(15) % 2 == 0).view(3, 5).to(x.device), source)  # the mask is made on the CPU
