@@ -12,6 +12,7 @@
 #include "common/error.h"
 #include "core/builder/builder.h"
 #include "kernels/run/device_api.h"
+#include "kernels/run/executors.h"
 
 namespace tuyere {
 namespace {
@@ -102,7 +103,8 @@ int64_t cpu_l2_bytes() {
 
 Target cpu() {
   Target target;
-  target.multiprocessors = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int threads = cpu_threads();  // what is fastest in one thread need not be in two
+  target.multiprocessors = threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   target.device_name = cpu_name();
   target.l2_bytes = cpu_l2_bytes();
   target.copy_gbps = std::min(200.0, 12.0 * target.multiprocessors);  // 12 GB/s a core until the memory channels are full

@@ -20,6 +20,7 @@ constexpr double kCandidateMicros = 20000;  // per candidate; at least kCandidat
 constexpr double kCpuCandidateMicros = 80000, kCpuQuantile = 0.25, kQuantile = 0.5;
 constexpr double kTooSlow = 4;  // times the best: not worth more rounds; one look is enough to see that of a long step
 constexpr double kLongMicros = 1000;
+constexpr double kInterruptionMicros = 10000;  // by which another program lengthens a single sample on a CPU
 constexpr int kCandidateRounds = 3;
 
 /// Rounds in which all candidates within `within` times the best one take turns: the closer the race, the longer it lasts.
@@ -212,13 +213,15 @@ double quantile(std::vector<double>& samples, double part) {
 class Race {
  public:
   Race(size_t count, std::vector<Timing>& timings, bool cpu)
-      : runners_(count), timings_(timings), budget_(cpu ? kCpuCandidateMicros : kCandidateMicros), quantile_(cpu ? kCpuQuantile : kQuantile) {}
+      : runners_(count), timings_(timings), cpu_(cpu), budget_(cpu ? kCpuCandidateMicros : kCandidateMicros), quantile_(cpu ? kCpuQuantile : kQuantile) {}
 
   /// A look at a candidate (after a warm-up) as soon as it is there: a hopeless one is not looked at again.
   void enter(size_t i, std::unique_ptr<Sampler> sampler) {
     Runner& runner = runners_[i];
     runner.sampler = std::move(sampler);
     take(i);
+    if (!runner.sampler) return;
+    if (runner.samples[0] > kLongMicros) look_again_if_interrupted(i, best_look_);
     if (!runner.sampler) return;
     const double first = runner.samples[0];
     best_look_ = std::min(best_look_, first);
@@ -234,6 +237,8 @@ class Race {
       double best = INFINITY;
       for (Runner& runner : runners_)
         if (runner.sampler) best = std::min(best, time_of(runner));
+      for (size_t i = 0; i < runners_.size(); ++i)
+        if (runners_[i].sampler) look_again_if_interrupted(i, best);
       std::vector<size_t> close;
       for (size_t i = 0; i < runners_.size(); ++i)
         if (runners_[i].sampler && time_of(runners_[i]) <= stage.within * best) close.push_back(i);
@@ -258,6 +263,17 @@ class Race {
     return runner.sampler && (runner.spent < budget_ || runner.samples.size() < static_cast<size_t>(kCandidateRounds));
   }
 
+  /// A single sample that would end the race for a candidate, and need not be its own time, gets a second one.
+  void look_again_if_interrupted(size_t i, double best) {
+    Runner& runner = runners_[i];
+    if (!cpu_ || runner.samples.size() != 1) return;
+    const double look = runner.samples[0];
+    if (look <= kTooSlow * best || look - kInterruptionMicros > kTooSlow * best) return;
+    take(i);
+    if (!runner.sampler) return;
+    runner.samples = {std::min(look, runner.samples[1])};
+  }
+
   void take(size_t i) {
     Runner& runner = runners_[i];
     Result<double> micros = runner.sampler->sample();
@@ -272,6 +288,7 @@ class Race {
 
   std::vector<Runner> runners_;
   std::vector<Timing>& timings_;
+  bool cpu_;
   double budget_, quantile_;
   double best_look_ = INFINITY;
 };

@@ -72,3 +72,5 @@ extern "C" tuyere::Executor* tuyere_cpu_executor() {
   static tuyere::CpuExecutor executor;
   return &executor;
 }
+
+extern "C" int tuyere_cpu_threads() { return omp_get_max_threads(); }

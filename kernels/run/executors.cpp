@@ -31,12 +31,18 @@ std::vector<std::string> library_folders() {
   return folders;
 }
 
-Result<Executor*> open_cpu() {
+struct CpuLibrary {
+  Executor* executor = nullptr;
+  CpuThreadsEntry threads = nullptr;
+};
+
+Result<CpuLibrary> open_cpu() {
   std::string tried;
   for (const std::string& folder : library_folders()) {
     void* library = dlopen((folder + kCpuLibrary).c_str(), RTLD_NOW | RTLD_LOCAL);
     void* entry = library ? dlsym(library, kCpuExecutorEntry) : nullptr;
-    if (entry) return reinterpret_cast<CpuExecutorEntry>(entry)();
+    void* threads = entry ? dlsym(library, kCpuThreadsEntry) : nullptr;
+    if (threads) return CpuLibrary{reinterpret_cast<CpuExecutorEntry>(entry)(), reinterpret_cast<CpuThreadsEntry>(threads)};
     const char* why = dlerror();
     tried += std::string("\n  ") + (why ? why : folder.c_str());
     if (library) dlclose(library);
@@ -45,19 +51,27 @@ Result<Executor*> open_cpu() {
 }
 
 /// Opened once; a failure is tried again, because the search path may have changed.
-Result<Executor*> cpu_executor() {
+Result<CpuLibrary> cpu_library() {
   static std::mutex mutex;
-  static Executor* opened = nullptr;
+  static CpuLibrary opened;
   const std::lock_guard lock(mutex);
-  if (opened) return opened;
+  if (opened.executor) return opened;
   TRY_ASSIGN(opened, open_cpu());
   return opened;
 }
 
 }  // namespace
 
+int cpu_threads() {
+  Result<CpuLibrary> library = cpu_library();
+  return library.is_ok() ? library->threads() : 0;
+}
+
 Result<Executor*> find_executor(const std::string& name) {
-  if (name == "cpu") return cpu_executor();
+  if (name == "cpu") {
+    TRY_ASSIGN(const CpuLibrary library, cpu_library());
+    return library.executor;
+  }
   if (name == "copy") return copy_executor();
   if (name == "host") return host_executor();
 #ifdef TUYERE_WITH_CUDA

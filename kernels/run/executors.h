@@ -20,8 +20,13 @@ Executor* cublaslt_executor();
 Executor* cudnn_executor();
 #endif
 
-/// What libtuyere_kernels_cpu.so exports: extern "C" tuyere::Executor* tuyere_cpu_executor().
+/// How many threads the CPU steps share that this thread prepares and runs; 0 when the CPU library cannot be opened.
+int cpu_threads();
+
+/// What libtuyere_kernels_cpu.so exports: extern "C" tuyere::Executor* tuyere_cpu_executor() and int tuyere_cpu_threads().
 using CpuExecutorEntry = Executor* (*)();
+using CpuThreadsEntry = int (*)();
 inline constexpr const char* kCpuExecutorEntry = "tuyere_cpu_executor";
+inline constexpr const char* kCpuThreadsEntry = "tuyere_cpu_threads";
 
 }  // namespace tuyere

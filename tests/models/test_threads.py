@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs on the CPU with several numbers of threads, from several callers at once, and beside another process."""
 
+import json
 import os
 import subprocess
 import sys
@@ -113,3 +114,13 @@ def test_beside_busy_processes(net, inputs, expected, threads):
             process.kill()
             process.wait()
     assert seconds["shared"] < 4 * seconds["alone"] + 0.5
+
+
+def test_times_are_kept_apart_by_threads(net, inputs, tmp_path):
+    """What is fastest in one thread need not be in two."""
+    path = tmp_path / "times.jsonl"
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        tuyere.compile(net, (inputs[0],), timing_cache=path, optimization_level=4)
+    devices = {json.loads(line).get("device", "").rpartition(", ")[2] for line in path.read_text().splitlines()[1:]}
+    assert devices == {"1 threads", "2 threads"}
