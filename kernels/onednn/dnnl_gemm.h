@@ -32,6 +32,7 @@ struct DnnlRequest {
   bool bias_only = false;     // of an epilogue the library may take a bias alone
   bool pack_weights = false;  // the library chooses how weights lie also when they are not constant: they are packed at each run
   int sum_x = 0, sum_w = 0;   // the dims of x and w that products are added up along
+  int64_t groups = 1;         // of channels of x, along sum_x: each has sums of its own (then sum_w says where one group's lie)
   bool dense_parts = false;   // the library takes parts of x from dense memory only: they are copied there
   int64_t parts = 1;          // of them, for f32: added up one by one, then together, which is more exact
   bool avoid_brgemm = false;  // take the library's first implementation that is not made of batched small GEMMs, when there is one

@@ -61,6 +61,17 @@ View dense_view(const View& v, DType type, bool channels_last, bool blocks) {
   return s;
 }
 
+// v with dim d as [groups, rest].
+View by_groups(const View& v, int d, int64_t groups) {
+  View r = v;
+  for (int e = v.rank; e > d; --e) r.shape[e] = v.shape[e - 1], r.strides[e] = v.strides[e - 1];
+  ++r.rank;
+  r.shape[d] = groups;
+  r.shape[d + 1] = v.shape[d] / groups;
+  r.strides[d] = r.shape[d + 1] * v.strides[d];
+  return r;
+}
+
 // A part of v along dim d, where it starts aside.
 View narrow(View v, int d, int64_t size) {
   v.shape[d] = size;
@@ -192,7 +203,7 @@ DnnlPrimitiveDesc DnnlGemm::first_implementation(const std::function<dnnl_status
 // As it lies in x.
 View DnnlGemm::part_of_image(const Part& part) const {
   const View& x = x_stage_.used() ? x_stage_.view : request_.x;
-  return parts_.size() > 1 ? narrow(x, request_.sum_x, part.size) : x;
+  return parts_.size() > 1 ? narrow(x, request_.sum_x, part.size * request_.groups) : x;
 }
 
 View DnnlGemm::part_of_weights(const Part& part) const {
@@ -238,7 +249,7 @@ bool DnnlGemm::try_attempt(const Attempt& a, const CpuProblem&) {
 std::vector<DnnlGemm::Part> DnnlGemm::split(bool f32) const {
   constexpr int64_t kVector = 16;
   std::vector<Part> parts;
-  const int64_t whole = request_.x.shape[request_.sum_x];
+  const int64_t whole = request_.x.shape[request_.sum_x] / request_.groups;
   if (!f32 || request_.parts <= 1) {
     parts.push_back({.start = 0, .size = whole});
     return parts;
@@ -397,7 +408,9 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
     const int64_t x_start = start(image, r.sum_x);
     if (copies_parts()) {
       const std::pair<int, int64_t> from = x_stage_.used() ? std::pair{ws, x_stage_.offset + x_start} : std::pair{0, x_start};
-      made.copy = tile_step({}, {dense_view(image, chosen_.type, r.channels_last, false), image}, {{ws, part_offset_}, from});
+      const View whole = by_groups(x_stage_.used() ? x_stage_.view : r.x, r.sum_x, r.groups);
+      const View piece = by_groups(dense_view(image, chosen_.type, r.channels_last, false), r.sum_x, r.groups);
+      made.copy = tile_step({}, {piece, narrow(whole, r.sum_x + 1, part.size)}, {{ws, part_offset_}, from});
       add(DNNL_ARG_SRC, ws, part_offset_);
     } else {
       add_operand(DNNL_ARG_SRC, x_stage_, 0, x_start);

@@ -84,10 +84,9 @@ void tidy_images(DnnlRequest& r) {
 int64_t parts_of_conv(const DnnlRequest& r, const Conv& op) {
   constexpr int64_t kOneChain = 288, kShortSum = 144;
   const View& x = r.x;
-  if (op.groups > 1 || r.x_blocks || r.out_blocks || x.dtype != DType::F32 || r.w.dtype != DType::F32 || r.out.dtype != DType::F32 || x.strides[1] != 1)
-    return 1;
-  int64_t sum = r.w.shape[1];
-  for (int d = 2; d < r.w.rank; ++d) sum *= r.w.shape[d];
+  if (r.x_blocks || r.out_blocks || x.dtype != DType::F32 || r.w.dtype != DType::F32 || r.out.dtype != DType::F32 || x.strides[1] != 1) return 1;
+  int64_t sum = 1;
+  for (int d = r.sum_w; d < r.w.rank; ++d) sum *= r.w.shape[d];
   for (int64_t stride : op.stride) sum /= op.transposed ? stride : 1;
   return sum <= kOneChain ? 1 : (sum + kShortSum - 1) / kShortSum;
 }
@@ -110,7 +109,9 @@ DnnlRequest conv_request(const CpuProblem& p) {
   r.pack_weights = true;
   r.avoid_brgemm = p.config == "jit";
   r.bias_dims = {-1};
-  r.sum_x = r.sum_w = 1;
+  r.sum_x = 1;
+  r.sum_w = op.groups > 1 ? 2 : 1;
+  r.groups = op.groups;
   r.parts = parts_of_conv(r, op);
   r.dense_parts = true;
   // With a residual the library's strided ones take 30 times as long.
