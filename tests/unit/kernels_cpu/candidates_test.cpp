@@ -178,7 +178,8 @@ const char* const kConv[] = {
     "conv " GEOMETRY2 "epilogue={relu(add(i0:f32, i1:f32))} | f32[3,32,9,11], f32[16,32,3,3]{9,144,3,1}, f32[16,1,1] -> f32[3,16,9,11]",
     "conv " GEOMETRY2 "| f32[3,32,9,11], f32[16,32,3,3]{0,9,3,1} -> f32[3,16,9,11]",
     // Long sums, which are cut into parts: of each group's channels.
-    "conv " GEOMETRY2 "groups=2 epilogue={relu(add(i0:f32, i1:f32))} | f32[2,96,5,6]{2880,1,576,96}, const f32[64,48,3,3], f32[64,1,1] -> "
+    "conv " GEOMETRY2
+    "groups=2 epilogue={relu(add(i0:f32, i1:f32))} | f32[2,96,5,6]{2880,1,576,96}, const f32[64,48,3,3], f32[64,1,1] -> "
     "f32[2,64,5,6]{1920,1,384,64}",
     "conv " GEOMETRY2 "groups=3 | f32[1,120,5,6]{3600,1,720,120}, f32[48,40,3,3] -> f32[1,48,5,6]{1440,1,288,48}",
     "conv " GEOMETRY2 "groups=2 transposed=true | f32[1,160,5,6]{4800,1,960,160}, f32[160,24,3,3] -> f32[1,48,5,6]{1440,1,288,48}",
