@@ -13,14 +13,16 @@ using WaitClock = std::chrono::steady_clock;
 void watch_waits();
 /// A thread worked for `work` and then waited for others of its team of `threads`. Neither allocates nor locks.
 void note_wait(WaitClock::duration work, WaitClock::duration wait, int threads) noexcept;
+/// The same for one that may have lost its core while it worked, to another of the team that spins: that lengthens its work.
+void note_loop(WaitClock::duration work, WaitClock::duration wait, int threads) noexcept;
 /// Whether waits are short now.
 bool waits_are_short();
 
-/// Notes how long the thread that opened a loop waits at its end.
+/// Notes what the thread that opens a loop waits for the others.
 class LoopClock {
  public:
   void done() noexcept { done_ = WaitClock::now(); }
-  void joined(int threads) const noexcept { note_wait(done_ - start_, WaitClock::now() - done_, threads); }
+  void joined(int threads) const noexcept { note_loop(done_ - start_, WaitClock::now() - done_, threads); }
 
  private:
   WaitClock::time_point start_ = WaitClock::now(), done_ = start_;

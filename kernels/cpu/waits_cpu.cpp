@@ -2,9 +2,11 @@
 #include "kernels/cpu/waits.h"
 
 #include <omp.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 #include <system_error>
 #include <thread>
 
@@ -47,6 +49,24 @@ void hold_when_wanted() {
   }
 }
 
+/// Whether the calling thread had to leave its core since it last asked.
+bool lost_its_core() noexcept {
+  thread_local long seen = std::numeric_limits<long>::max();
+  rusage usage;
+  if (getrusage(RUSAGE_THREAD, &usage) != 0) return false;
+  const bool lost = usage.ru_nivcsw > seen;
+  seen = usage.ru_nivcsw;
+  return lost;
+}
+
+void note_lost_time(int threads) noexcept {
+  const WaitClock::duration now = WaitClock::now().time_since_epoch();
+  if (now.count() - last_wait.exchange(now.count()) > WaitClock::duration(kTogether).count()) return;
+  team_size.store(threads);
+  wanted.store(1);
+  wanted.notify_one();
+}
+
 }  // namespace
 
 void watch_waits() {
@@ -58,12 +78,13 @@ void watch_waits() {
 }
 
 void note_wait(WaitClock::duration work, WaitClock::duration wait, int threads) noexcept {
-  if (wait < kLongWait || wait < work) return;
-  const WaitClock::duration now = WaitClock::now().time_since_epoch();
-  if (now.count() - last_wait.exchange(now.count()) > WaitClock::duration(kTogether).count()) return;
-  team_size.store(threads);
-  wanted.store(1);
-  wanted.notify_one();
+  if (wait >= kLongWait && wait >= work) note_lost_time(threads);
+}
+
+void note_loop(WaitClock::duration work, WaitClock::duration wait, int threads) noexcept {
+  if (work + wait < kLongWait) return;
+  if (lost_its_core()) return note_lost_time(threads);
+  note_wait(work, wait, threads);
 }
 
 bool waits_are_short() { return held.load() != 0; }
