@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles many models that nobody tuned for and compares each with float64: one JSON line per model.
 
-usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|dynamic|export|train] [--dtype fp32] [--device cpu]
+usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|dynamic|export|train|dynamic-train] [--dtype fp32] [--device cpu]
        sweep.py --table sweep.jsonl        counts, and what is not one exact engine
 
-dynamic compiles once and calls with several batch sizes, one of them 1. What torch.compile does (graphs, graph breaks, frames compiled) must be what it does with
+dynamic compiles once and calls with several batch sizes, one of them 1; dynamic-train trains with them. What torch.compile does (graphs, graph breaks, frames compiled) must be what it does with
 backend="eager". A model runs in a worker process with a time limit; a crash is a result. --resume leaves out what the file has for this commit.
 
 Results that are over the bound are compared with what float64's do when every weight changes by 1e-7 of itself (moved): a model whose results move as far
@@ -134,9 +134,9 @@ def measure(name, settings):
     torch.manual_seed(0)
     model, args, kwargs = catalogue()[name]()
     dtype, device, how = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["dtype"]], settings["device"], settings["how"]
-    call = run_training if how == "train" else lambda m, a, k: tensors_of(m(*a, **k))
-    inputs = [with_batch((args, kwargs), count) for count in (3, 2, 5, 1, 4)] if how == "dynamic" else [(args, kwargs)]
-    with torch.set_grad_enabled(how == "train"):
+    call = run_training if "train" in how else lambda m, a, k: tensors_of(m(*a, **k))
+    inputs = [with_batch((args, kwargs), count) for count in (3, 2, 5, 1, 4)] if "dynamic" in how else [(args, kwargs)]
+    with torch.set_grad_enabled("train" in how):
         exact, wide = copy.deepcopy(model).double(), to(inputs, torch.float64, "cpu")
         references = [call(exact, *each) for each in wide]
         model, inputs = model.to(device, dtype), to(inputs, dtype, device)
@@ -284,7 +284,7 @@ def main():
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--out", default="sweep.jsonl")
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--how", default="compile", choices=["compile", "dynamic", "export", "train"])
+    parser.add_argument("--how", default="compile", choices=["compile", "dynamic", "export", "train", "dynamic-train"])
     parser.add_argument("--dtype", default="fp32", choices=sorted(EPS))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--level", type=int, default=1, help="optimization_level")
