@@ -101,14 +101,24 @@ std::string hosted_args(const SourceGraph& graph, const SourceNode& node, std::v
   return Json{{"args", args}, {"returns", node.outputs.size()}, {"outputs", outputs}}.dump();
 }
 
+bool is_row_major(const SourceValue& value) {
+  const auto order = memory_order(value.type.shape, value.strides);
+  return value.strides.empty() || (order && order->empty());
+}
+
 /// as_strided reads memory, not values: a hosted one gets row-major memory.
 Support reads_row_major(const SourceGraph& graph, const SourceNode& node) {
   if (!node.op.starts_with("aten::as_strided") || node.args.empty()) return Support::yes();
   const auto* self = std::get_if<Arg::Value>(&node.args[0].second.v);
   if (!self) return Support::yes();
-  const SourceValue& value = graph.values.at(self->id);
-  const auto order = memory_order(value.type.shape, value.strides);
-  REQUIRE(value.strides.empty() || (order && order->empty()), "it reads memory that is not row-major");
+  REQUIRE(is_row_major(graph.values.at(self->id)), "it reads memory that is not row-major");
+  return Support::yes();
+}
+
+/// Of other random numbers eager draws the same, in its order of memory (draws.py); normal ones it draws in another way where memory is not row-major.
+Support draws_as_eager(const SourceGraph& graph, const SourceNode& node) {
+  if (!node.op.starts_with("aten::randn_like") && !node.op.starts_with("aten::normal")) return Support::yes();
+  for (ValueId id : node.outputs) REQUIRE(is_row_major(graph.values.at(id)), "it draws other numbers for memory that is not row-major");
   return Support::yes();
 }
 
@@ -124,7 +134,7 @@ Support hostable(const SourceGraph& graph, const SourceNode& node) {
   REQUIRE(!node.side_effect, "it has side effects");
   REQUIRE(!node.outputs.empty(), "it has no outputs");
   REQUIRE(!node.op.starts_with("aten::mkldnn_rnn_layer"), "its outputs have other shapes than those it announces");
-  for (const Support& s : {reads_row_major(graph, node), runs_on_device(graph, node)})
+  for (const Support& s : {reads_row_major(graph, node), draws_as_eager(graph, node), runs_on_device(graph, node)})
     if (!s) return s;
   for (ValueId id : node.outputs)
     REQUIRE(graph.values.at(id).has_type || !is_used(graph, id), "the type of output '" + graph.values[id].name + "' is not known");

@@ -13,8 +13,15 @@ from ._compat import statically_known_true
 
 aten = torch.ops.aten
 
-# Those that draw one number after the other. (Normal distributions fill contiguous memory in another way than other memory.)
-_SERIAL = {aten.bernoulli.default, aten.native_dropout.default, aten.rand_like.default, aten.randint_like.default, aten.randint_like.low_dtype}
+# Those that draw one number after the other. (Normal distributions fill row-major memory in another way than other memory: converters/hosted.cpp.)
+_SERIAL = {
+    aten.bernoulli.default,
+    aten.native_dropout.default,
+    aten.rand_like.default,
+    aten.randint_like.default,
+    aten.randint_like.low_dtype,
+    aten.uniform.default,
+}
 
 
 def draw_in_memory_order(gm: torch.fx.GraphModule) -> None:

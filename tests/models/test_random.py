@@ -33,6 +33,9 @@ CASES = {
     "transposed": (lambda: n.TransformerEncoderLayer(16, 2, 32, dropout=0.2, batch_first=True), (2, 5, 16)),
     "rand_like": (lambda: Drawn(torch.rand_like), (2, 5, 6)),
     "randint_like": (lambda: Drawn(lambda y: torch.randint_like(y, 9)), (2, 5, 6)),
+    "randn_like": (lambda: Drawn(torch.randn_like), (2, 5, 6)),
+    "normal": (lambda: Drawn(lambda y: y.clone().normal_(1, 2)), (2, 5, 6)),
+    "uniform": (lambda: Drawn(lambda y: y.clone().uniform_(-1, 2)), (2, 5, 6)),
     "bernoulli": (lambda: Drawn(lambda y: torch.bernoulli(y.sigmoid())), (2, 5, 6)),
 }
 
