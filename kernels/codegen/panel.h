@@ -23,7 +23,7 @@ PanelPlan parse_panel_plan(const Config& config, const PanelPlan& fallback);
 
 /// `group` neighbouring columns share one statistic, which takes `part_bytes`.
 struct PanelForm {
-  const Rows& rows;
+  Rows rows;
   int inputs = 1;
   int64_t group = 1;
   int part_bytes = 8;

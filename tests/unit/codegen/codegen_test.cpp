@@ -54,6 +54,16 @@ TEST(Codegen, MatchesTheReference) {
   });
 }
 
+TEST(Codegen, EveryConfigurationHasAnEstimate) {
+  for (const auto& listed : listed_problems()) {
+    SCOPED_TRACE(listed.text);
+    const Problem problem = parse_problem(listed.text);
+    for (const auto* tactic : own_tactics(problem, kHopper))
+      for (const Config& config : tactic->configs(problem, kHopper, 5))
+        EXPECT_GT(tactic->estimate(problem, kHopper, config), 0.0) << tactic->name() << " " << config;
+  }
+}
+
 TEST(Codegen, Compiles) {
   if (!has_nvrtc()) GTEST_SKIP() << "no NVRTC";
   const std::vector<int> architectures = everything() ? std::vector<int>{80, 90, 100} : std::vector<int>{90};
