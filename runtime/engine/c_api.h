@@ -49,7 +49,8 @@ int tuyere_context_set_shape(tuyere_context* context, int input, const int64_t* 
 int tuyere_context_prepare(tuyere_context* context);
 int tuyere_context_input(const tuyere_context* context, int index, tuyere_io* io);
 int tuyere_context_output(const tuyere_context* context, int index, tuyere_io* io);
-/* One address per input and output. stream: a CUstream, or NULL. Returns before the GPU has finished. */
+/* One address per input and output. stream: a CUstream, or NULL; it must exist until the next call on another stream, or the end of the context. Returns
+   before the GPU has finished. */
 int tuyere_context_execute(tuyere_context* context, void* const* inputs, void* const* outputs, void* stream);
 
 /* Memory where the engine runs, for callers without a CUDA library of their own. tuyere_copy goes in any direction and waits for the default stream. */

@@ -131,7 +131,7 @@ class Context {
   std::vector<Io> outputs() const { return detail::list(handle_, tuyere_engine_output_count(engine_->handle()), tuyere_context_output); }
   std::vector<Buffer> make_inputs() const { return make(inputs()); }
   std::vector<Buffer> make_outputs() const { return make(outputs()); }
-  /// stream: a CUstream, or null. Returns before the GPU has finished.
+  /// stream: a CUstream, or null; it must exist until the next call on another stream, or the end of the context. Returns before the GPU has finished.
   void execute(const std::vector<Buffer>& inputs, const std::vector<Buffer>& outputs, void* stream = nullptr) {
     if (static_cast<int>(inputs.size()) != tuyere_engine_input_count(engine_->handle()) ||
         static_cast<int>(outputs.size()) != tuyere_engine_output_count(engine_->handle()))

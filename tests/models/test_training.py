@@ -158,6 +158,8 @@ def function_on(name, device):
 @pytest.mark.parametrize(("device", "dtype"), PLACES)
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_gradients_against_float64(name, device, dtype, monkeypatch):
+    if name in ("bags, weighted", "bags, largest") and (device, dtype) == ("cuda", torch.bfloat16):
+        pytest.skip("eager has no gradient of such bags in bfloat16 on a GPU")
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
     f, arguments = function_on(name, device)
     torch._dynamo.reset()

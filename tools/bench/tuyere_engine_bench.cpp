@@ -176,6 +176,7 @@ class Bench {
   }
   ~Bench() {
     if (!api_) return;
+    context_.reset();  // it waits for its last call, on the stream
     api_->destroy_event(begin_);
     api_->destroy_event(end_);
     api_->destroy_stream(stream_);
