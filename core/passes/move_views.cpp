@@ -2,6 +2,8 @@
 // matmul(permute(x, p), w) => permute(matmul(x, w), p)              w a matrix, p leaves the last dimension: rows keep one stride
 // reshape(permute(reshape(x))) => permute(reshape(x))               when the outer reshape only splits dimensions, so that what the inner one
 //                                                                   merged may stay apart: heads of sequence-first attention, without a copy
+// permute(reshape(matmul(reshape(x), w))) => matmul(reshape(permute(x)), w)    the permutation is of rows and x is attention's (or a permutation of it), which
+//                                                                   writes any order of memory: sequence-first attention in a batch-first model
 // See tests/unit/passes/move_views.cpp
 #include <optional>
 
@@ -46,6 +48,16 @@ std::optional<std::vector<Shape>> splits(const Shape& from, const Shape& to) {
   return groups;
 }
 
+/// Permute{perm} of a tensor whose dimensions stand for groups of `groups`.
+Permute expanded(const std::vector<int64_t>& perm, const std::vector<Shape>& groups) {
+  std::vector<int64_t> begin{0};
+  for (const Shape& group : groups) begin.push_back(begin.back() + static_cast<int64_t>(group.size()));
+  Permute result;
+  for (int64_t d : perm)
+    for (int64_t k = begin[static_cast<size_t>(d)]; k < begin[static_cast<size_t>(d) + 1]; ++k) result.perm.push_back(k);
+  return result;
+}
+
 bool split_early(Network& net, LayerId id, int body) {
   const Layer layer = net.bodies[body].layers[id];
   if (!std::holds_alternative<Reshape>(layer.op)) return false;
@@ -56,19 +68,50 @@ bool split_early(Network& net, LayerId id, int body) {
   const auto groups = splits(net.type(layer.inputs[0], body).shape, net.type(layer.outputs[0], body).shape);
   if (!groups) return false;
   const std::vector<int64_t> perm = view->perm;
-  std::vector<const Shape*> parts(perm.size());
-  for (size_t k = 0; k < perm.size(); ++k) parts[static_cast<size_t>(perm[k])] = &(*groups)[k];
+  std::vector<Shape> parts(perm.size());
+  for (size_t k = 0; k < perm.size(); ++k) parts[static_cast<size_t>(perm[k])] = (*groups)[k];
   Shape shape;
-  std::vector<int64_t> begin;
-  for (const Shape* part : parts) {
-    begin.push_back(static_cast<int64_t>(shape.size()));
-    shape.insert(shape.end(), part->begin(), part->end());
-  }
-  Permute permute;
-  for (size_t k = 0; k < perm.size(); ++k)
-    for (size_t j = 0; j < (*groups)[k].size(); ++j) permute.perm.push_back(begin[static_cast<size_t>(perm[k])] + static_cast<int64_t>(j));
+  for (const Shape& part : parts) shape.insert(shape.end(), part.begin(), part.end());
   const TensorId apart = net.add1(Reshape{shape}, {source}, layer.origins, body);
-  net.replace(layer.outputs[0], net.add1(permute, {apart}, layer.origins, body), body);
+  net.replace(layer.outputs[0], net.add1(expanded(perm, parts), {apart}, layer.origins, body), body);
+  return true;
+}
+
+/// Attention's result or a permutation of it.
+bool takes_any_order(const Network& net, TensorId id, int body) {
+  const auto* permute = made_by<Permute>(net, id, body);
+  return made_by<Attention>(net, permute ? net.producer(id, body)->inputs[0] : id, body) != nullptr;
+}
+
+bool above_matmul(Network& net, LayerId id, int body) {
+  const Layer layer = net.bodies[body].layers[id];
+  const auto* view = std::get_if<Permute>(&layer.op);
+  if (!view || view->perm.size() < 3 || view->perm.back() != static_cast<int64_t>(view->perm.size()) - 1) return false;
+  const TensorId apart = layer.inputs[0];
+  if (!made_by<Reshape>(net, apart, body) || sole_consumer(net, apart, body) != id) return false;
+  const TensorId product = net.producer(apart, body)->inputs[0];
+  const auto* op = made_by<MatMul>(net, product, body);
+  if (!op || op->trans_a || sole_consumer(net, product, body) == kNone) return false;
+  const Layer matmul = *net.producer(product, body);
+  const int rank = static_cast<int>(net.type(product, body).shape.size());
+  if (net.type(matmul.inputs[1], body).shape.size() != 2 || net.type(apart, body).shape.back() != net.type(product, body).shape.back()) return false;
+  for (size_t k = 2; k < matmul.inputs.size(); ++k)
+    if (!varies_along(net.type(matmul.inputs[k], body).shape, rank, rank - 1)) return false;
+  if (!made_by<Reshape>(net, matmul.inputs[0], body)) return false;
+  const TensorId source = net.producer(matmul.inputs[0], body)->inputs[0];
+  if (!takes_any_order(net, source, body)) return false;
+  Shape rows = net.type(apart, body).shape;
+  rows.back() = net.type(matmul.inputs[0], body).shape.back();
+  const auto groups = splits(rows, net.type(source, body).shape);
+  if (!groups) return false;
+  Shape shape;
+  for (int64_t d : view->perm) shape.push_back(rows[static_cast<size_t>(d)]);
+  std::vector<TensorId> inputs = matmul.inputs;
+  const TensorId turned = net.add1(expanded(view->perm, *groups), {source}, layer.origins, body);
+  inputs[0] = net.add1(Reshape{shape}, {turned}, layer.origins, body);
+  for (size_t k = 2; k < inputs.size(); ++k)  // a vector broadcasts against any rows
+    if (const Shape& extra = net.type(inputs[k], body).shape; extra.size() > 1) inputs[k] = net.add1(Reshape{{extra.back()}}, {inputs[k]}, layer.origins, body);
+  net.replace(layer.outputs[0], net.add1(matmul.op, inputs, matmul.origins, body), body);
   return true;
 }
 
@@ -82,7 +125,7 @@ bool move_views(Network& net, const PassContext&) {
     for (LayerId id : live(net, body)) {
       const std::vector<TensorId>& outputs = net.bodies[body].layers[id].outputs;
       if (outputs.empty() || constant[outputs[0]] || net.uses(outputs[0], body) == 0) continue;
-      if (below_matmul(net, id, body) || split_early(net, id, body)) any = true;
+      if (below_matmul(net, id, body) || split_early(net, id, body) || above_matmul(net, id, body)) any = true;
     }
   }
   return any;
