@@ -83,6 +83,27 @@ class Gated(nn.Module):
         return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
 
 
+class Residuals(nn.Module):
+    """Norms between products: of every kind, before one product and before two, with and without weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.LayerNorm(128), nn.RMSNorm(128), nn.LayerNorm(128, elementwise_affine=False)
+        self.start, self.wide, self.narrow, self.out = nn.Linear(64, 128), nn.Linear(128, 256), nn.Linear(256, 128), nn.Linear(128, 96, bias=False)
+        self.gate, self.up, self.down = nn.Linear(128, 192, bias=False), nn.Linear(128, 192, bias=False), nn.Linear(192, 128, bias=False)
+        for norm in (self.first, self.second):
+            nn.init.normal_(norm.weight, 1, 2)
+        nn.init.normal_(self.first.bias)
+        nn.init.constant_(self.start.bias, 1.5)  # a mean as large as the deviation
+
+    def forward(self, x):
+        x = self.start(x)
+        x = x + self.narrow(nn.functional.gelu(self.wide(self.first(x))))
+        y = self.second(x)
+        x = x + self.down(nn.functional.silu(self.gate(y)) * self.up(y))
+        return self.out(self.third(x))
+
+
 def stem(kernel, stride, padding, bias):
     return nn.Sequential(nn.Conv2d(3, 32, kernel, stride, padding, bias=bias), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 16, 3, padding=1))
 
@@ -97,6 +118,7 @@ MODELS = {
     "squeeze and excite": (SqueezeExcite, (2, 32, 24, 24)),
     "rotary": (Rotary, (2, 12, 64)),
     "gated unit": (Gated, (2, 200, 64)),
+    "norms": (Residuals, (3, 100, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }
 
@@ -114,3 +136,10 @@ def test_a_network_for_a_gpu_means_the_model(name, target, tmp_path):
         program = tuyere.compile(model, (x,), target=target, optimization_level=0, strict=True)
     got = evaluate(program.engines[0], str(tmp_path / "model.engine"), [x])
     assert error_of(got, want) <= max(1.5 * error_of(eager, want), 4 * 2.0**-10)
+
+
+@pytest.mark.parametrize("level", [1, 3])
+def test_group_norms_of_channels_last_images_are_planned(level):
+    model, x = nn.Sequential(nn.Conv2d(3, 64, 3), nn.GroupNorm(8, 64)).eval().half(), torch.randn(8, 3, 64, 64).half()
+    engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=level, strict=True).engines[0]
+    assert any(step["tactic"].startswith("own.norm") for step in engine.steps)
