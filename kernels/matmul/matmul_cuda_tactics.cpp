@@ -146,10 +146,11 @@ class Gemv : public mma::KernelTactic {
   }
 };
 
+template <class OP>
 class GenericMatMul : public mma::KernelTactic {
  public:
-  explicit GenericMatMul(bool gated) : gated_(gated) {}
-  std::string_view name() const override { return gated_ ? "own.gated_matmul.generic" : "own.matmul.generic"; }
+  explicit GenericMatMul(std::string_view name) : name_(name) {}
+  std::string_view name() const override { return name_; }
   double estimate(const Problem& p, const Target& target, const Config&) const override {
     const double rate = p.in[0].dtype == DType::F32 || bits(p.in[0].dtype) == 16 ? 8e12 : 3e12;
     const mma::GemmSize size = matmul::gemm_size(p, matmul::view(p));
@@ -161,13 +162,13 @@ class GenericMatMul : public mma::KernelTactic {
 
  protected:
   Support accepts(const Problem& p, const Target&) const override {
-    if (!gated_) return matmul_shape(p);
-    REQUIRE(std::holds_alternative<GatedMatMul>(p.op), kOtherOperator);
+    REQUIRE(std::holds_alternative<OP>(p.op), kOtherOperator);
+    REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
     return Support::yes();
   }
 
  private:
-  bool gated_;
+  std::string_view name_;
 };
 
 }  // namespace
@@ -178,12 +179,17 @@ void add_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperMatMul);
   list.push_back(std::make_unique<StreamedMatMul>());
   list.push_back(std::make_unique<Gemv>());
-  list.push_back(std::make_unique<GenericMatMul>(false));
+  list.push_back(std::make_unique<GenericMatMul<MatMul>>("own.matmul.generic"));
 }
 
 void add_gated_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperGatedMatMul);
-  list.push_back(std::make_unique<GenericMatMul>(true));
+  list.push_back(std::make_unique<GenericMatMul<GatedMatMul>>("own.gated_matmul.generic"));
+}
+
+void add_norm_matmul_cuda_tactics(TacticList& list) {
+  ADD_TACTIC(list, HopperNormMatMul);
+  list.push_back(std::make_unique<GenericMatMul<NormMatMul>>("own.norm_matmul.generic"));
 }
 
 }  // namespace tuyere

@@ -57,6 +57,74 @@ std::string check_gated_matmul(const Problem& p, const mma::KernelSource& source
   });
 }
 
+namespace {
+
+/// 1 / deviation of the row that index i of the result is in.
+double row_factor(const NormMatMul& op, Tensor& parts, const std::vector<int64_t>& i) {
+  const int64_t count = parts.shape[parts.shape.size() - 2];
+  std::vector<int64_t> at = i;
+  at.push_back(0);
+  auto part = [&](int64_t p, int64_t value) { return at[at.size() - 2] = p, at.back() = value, parts.get(at); };
+  double total = 0, squares = 0;
+  for (int64_t p = 0; p < count; ++p) total += part(p, 0);
+  const double mean = op.kind == NormKind::layer ? total / double(count * kNormPart) : 0;
+  for (int64_t p = 0; p < count; ++p) squares += part(p, 1) + kNormPart * std::pow(part(p, 0) / kNormPart - mean, 2);
+  return 1 / std::sqrt(squares / double(count * kNormPart) + op.eps);
+}
+
+/// The parts of what was stored, or the first that is not.
+std::string check_parts(Tensor& x, Tensor& parts) {
+  for (int64_t l = 0; l < parts.count(); l += 2) {
+    const std::vector<int64_t> i = parts.index(l);
+    std::vector<int64_t> from(i.begin(), i.end() - 1), second = i;
+    double sum = 0, squares = 0;
+    const auto value = [&](int64_t j) { return from.back() = i[i.size() - 2] * kNormPart + j, x.get(from); };
+    for (int64_t j = 0; j < kNormPart; ++j) sum += value(j);
+    for (int64_t j = 0; j < kNormPart; ++j) squares += std::pow(value(j) - sum / kNormPart, 2);
+    second.back() = 1;
+    if (!(std::abs(parts.get(i) - sum) <= 1e-4 * (1 + std::abs(sum))) || !(std::abs(parts.get(second) - squares) <= 1e-5 * squares))
+      return "part " + std::to_string(l / 2) + ": " + std::to_string(parts.get(i)) + ", " + std::to_string(parts.get(second)) + " instead of " +
+             std::to_string(sum) + ", " + std::to_string(squares);
+  }
+  return parts.guards_intact() ? "" : "wrote outside of the parts";
+}
+
+}  // namespace
+
+std::string check_norm_matmul(const Problem& p, const mma::KernelSource& source) {
+  const NormMatMul& op = std::get<NormMatMul>(p.op);
+  Tensors t(p, p.hints, 15);
+  std::vector<Tensor> rows;
+  if (op.normalizes) {  // sums of some columns, around a mean that is not zero, and no negative squares
+    Tensor& parts = t.in.back();
+    for (int64_t l = 0; l < parts.count(); ++l) {
+      const double value = parts.get(parts.index(l));
+      store_from_double(parts.dtype, parts.data(), parts.offset(parts.index(l)), l % 2 ? 40 + 20 * value : 100 + 30 * value);
+    }
+  }
+  emulate(source, p, t);
+  if (op.normalizes) rows.push_back(std::move(t.in.back())), t.in.pop_back();
+  if (op.sums) {
+    const std::string text = check_parts(t.out[0], t.out.back());
+    if (!text.empty()) return text;
+    t.out.pop_back();
+  }
+  const int64_t depth = t.in[0].shape.back();
+  return compare(t, op.epilogue, static_cast<size_t>(op.matrices()), product_tolerance(p, depth), [&](const std::vector<int64_t>& i) {
+    std::vector<int64_t> at = i;
+    std::vector<double> mains;
+    for (size_t q = 1; q < static_cast<size_t>(op.matrices()); ++q) {
+      mains.push_back(0);
+      for (int64_t k = 0; k < depth; ++k) {
+        at.back() = k;
+        mains.back() += t.in[0].get(at) * (op.trans_b ? t.in[q].get({i.back(), k}) : t.in[q].get({k, i.back()}));
+      }
+    }
+    if (op.normalizes) mains.push_back(row_factor(op, rows[0], i));
+    return mains;
+  });
+}
+
 std::string check_conv(const Problem& p, const mma::KernelSource& source) {
   const Conv& op = std::get<Conv>(p.op);
   Tensors t(p, p.hints, 11);
