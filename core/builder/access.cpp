@@ -32,10 +32,6 @@ bool reads_shape_only(const Op& op) {
 Access access(const Op& op, int slot) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
   if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
-  if (const auto* product = std::get_if<NormMatMul>(&op)) {
-    const int parts = product->matrices() + std::max(0, static_cast<int>(product->epilogue.inputs.size()) - product->mains());
-    return slot < product->matrices() ? Access::matrix : product->normalizes && slot == parts ? Access::row_major : Access::any;
-  }
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
   if (std::holds_alternative<ExpandedDepthwise>(op)) return slot < 3 ? Access::image : Access::any;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;

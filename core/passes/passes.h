@@ -30,7 +30,6 @@ bool pad_channels(Network& net, const PassContext& context);      // images befo
 bool short_biases(Network& net, const PassContext& context);      // constants of epilogues in the result's type
 bool pad_matmuls(Network& net, const PassContext& context);       // results whose rows would not be aligned
 bool fuse_gates(Network& net, const PassContext& context);        // on Hopper: both products of a gated unit in one
-bool fuse_norms(Network& net, const PassContext& context);        // on Hopper: norms between products
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions
 bool block_channels(Network& net, const PassContext& context);    // on the CPU: blocks of channels around convolutions
 bool fuse_expansions(Network& net, const PassContext& context);   // on the CPU: depthwise convolutions with the expansion before them

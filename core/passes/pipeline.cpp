@@ -43,7 +43,6 @@ const std::vector<Pass>& pipeline() {
       {"short_biases", short_biases},
       {"pad_matmuls", pad_matmuls},
       {"fuse_gates", fuse_gates},
-      {"fuse_norms", fuse_norms},
       // Last of the fusions: the others and the paddings look for producers with one result.
       {"fuse_results", fuse_results},
       // What is still behind a product alone, no other layer takes.

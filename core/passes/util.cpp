@@ -163,22 +163,9 @@ Composed compose_through(const Program& outer, const std::vector<TensorId>& oute
   return c;
 }
 
-std::vector<int> append(Program& to, const Program& from, std::vector<int> inputs) {
-  std::vector<int>& value = inputs;
-  for (Inst inst : from.body) {
-    for (int16_t& arg : inst.args)
-      if (arg >= 0) arg = static_cast<int16_t>(value[static_cast<size_t>(arg)]);
-    value.push_back(static_cast<int>(to.inputs.size() + to.body.size()));
-    to.body.push_back(inst);
-  }
-  std::vector<int> outputs;
-  for (int16_t output : from.outputs) outputs.push_back(value[static_cast<size_t>(output)]);
-  return outputs;
-}
-
 Composed join(const std::vector<Composed>& parts) {
   Composed all;
-  std::vector<std::vector<int>> numbers(parts.size());  // per part: its inputs' numbers in the result
+  std::vector<std::vector<int16_t>> numbers(parts.size());  // per part: its values' numbers in the result
   for (size_t p = 0; p < parts.size(); ++p) {
     for (size_t k = 0; k < parts[p].inputs.size(); ++k) {
       size_t at = 0;
@@ -187,11 +174,18 @@ Composed join(const std::vector<Composed>& parts) {
         all.inputs.push_back(parts[p].inputs[k]);
         all.program.inputs.push_back(parts[p].program.inputs[k]);
       }
-      numbers[p].push_back(static_cast<int>(at));
+      numbers[p].push_back(static_cast<int16_t>(at));
     }
   }
-  for (size_t p = 0; p < parts.size(); ++p)
-    for (int output : append(all.program, parts[p].program, numbers[p])) all.program.outputs.push_back(static_cast<int16_t>(output));
+  for (size_t p = 0; p < parts.size(); ++p) {
+    for (Inst inst : parts[p].program.body) {
+      for (int16_t& arg : inst.args)
+        if (arg >= 0) arg = numbers[p][static_cast<size_t>(arg)];
+      numbers[p].push_back(static_cast<int16_t>(all.program.inputs.size() + all.program.body.size()));
+      all.program.body.push_back(inst);
+    }
+    for (int16_t output : parts[p].program.outputs) all.program.outputs.push_back(numbers[p][static_cast<size_t>(output)]);
+  }
   all.program = simplify(all.program);
   return all;
 }

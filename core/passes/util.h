@@ -56,9 +56,6 @@ bool varies_along(const Shape& shape, int rank, int dim);
 /// Input k of the result is input order[k] of `program`.
 Program permute_inputs(const Program& program, const std::vector<int>& order);
 
-/// Adds the instructions of `from` to `to`, where its inputs are the values `inputs`; returns what its outputs are there.
-std::vector<int> append(Program& to, const Program& from, std::vector<int> inputs);
-
 /// A composition of two pointwise programs with the tensors they read.
 struct Composed {
   Program program;

@@ -54,10 +54,6 @@ struct Flops {
     if (p.in.empty()) return 0;
     return out0 * (4.0 * static_cast<double>(from_end(p.dims(p.in[0]), 1)) + steps(op.epilogue));
   }
-  double operator()(const NormMatMul& op) const {
-    if (p.in.empty()) return 0;
-    return out0 * ((op.gated ? 4.0 : 2.0) * static_cast<double>(from_end(p.dims(p.in[0]), 1)) + steps(op.epilogue) + (op.sums ? 4 : 0));
-  }
   double operator()(const Conv& op) const {
     if (p.in.size() < 2 || p.in[1].shape.empty()) return 0;
     std::vector<int64_t> w = p.dims(p.in[1]);
@@ -121,8 +117,8 @@ double peak_flops(const Problem& problem, const Target& target) {
   double tensor = target.tensor_tflops > 0 ? target.tensor_tflops * 1e12 : kTensor;
   const auto* matmul = std::get_if<MatMul>(&problem.op);
   const auto* conv = std::get_if<Conv>(&problem.op);
-  const bool several = std::holds_alternative<GatedMatMul>(problem.op) || std::holds_alternative<NormMatMul>(problem.op);
-  if (!matmul && !several && !conv && !std::holds_alternative<Attention>(problem.op)) return tensor * kVectorShare;
+  const bool gated = std::holds_alternative<GatedMatMul>(problem.op);
+  if (!matmul && !gated && !conv && !std::holds_alternative<Attention>(problem.op)) return tensor * kVectorShare;
   if (!problem.in.empty() && bits(problem.in[0].dtype) <= 16) return tensor;
   bool tf32 = (matmul && matmul->tf32) || (conv && conv->tf32);
   return tensor * (tf32 ? kTf32Share : kVectorShare);

@@ -126,27 +126,6 @@ struct GatedMatMul {
   TUYERE_FIELDS(GatedMatMul, field("trans_b", &GatedMatMul::trans_b), field("type", &GatedMatMul::type), field("epilogue", &GatedMatMul::epilogue))
 };
 
-/// Columns that share a part of a row's sums (NormMatMul).
-inline constexpr int64_t kNormPart = 64;
-/// A product between norms (fuse_norms): the norm of its rows is applied to its results, or the sums that a norm of its results needs come with them.
-/// epilogue(a @ b[, a @ b2][, r], extra...); a [..., M, K], b and b2 [K, N], or [N, K] when `trans_b`. `gated`: there is b2. `normalizes`: the last input is
-/// the parts of the rows that the norm is of, and r is the row's 1 / sqrt(variance + eps) (kind layer) or 1 / sqrt(mean of squares + eps) (rms).
-/// Inputs: a, b, b2, the epilogue's beyond r, broadcast against the output, parts. Outputs: the epilogue's, all of `type`; with `sums` the parts of output 0.
-/// Parts: f32 [..., M, P, 2], of each kNormPart columns of a row the sum and the sum of squared deviations from their own mean.
-struct NormMatMul {
-  bool trans_b = false, gated = false, normalizes = false, sums = false;
-  NormKind kind = NormKind::layer;
-  double eps = 1e-5;
-  DType type = DType::F32;
-  Program epilogue;
-  /// Inputs before the epilogue's, and inputs of the epilogue that are none of the layer's.
-  int matrices() const { return gated ? 3 : 2; }
-  int mains() const { return (gated ? 2 : 1) + (normalizes ? 1 : 0); }
-  TUYERE_FIELDS(NormMatMul, field("trans_b", &NormMatMul::trans_b), field("gated", &NormMatMul::gated), field("normalizes", &NormMatMul::normalizes),
-                field("sums", &NormMatMul::sums), field("kind", &NormMatMul::kind), field("eps", &NormMatMul::eps), field("type", &NormMatMul::type),
-                field("epilogue", &NormMatMul::epilogue))
-};
-
 /// epilogue(convolution(x, w), extra...). x [N,C,spatial...], w [O,C/groups,kernel...] (transposed: [C,O/groups,kernel...]).
 /// pad_before/pad_after per spatial dim. Inputs: x, w, then the epilogue's beyond input 0 (a bias is an epilogue input of shape [O,1,...]).
 struct Conv {

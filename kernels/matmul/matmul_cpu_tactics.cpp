@@ -56,6 +56,5 @@ void add_matmul_cpu_tactics(TacticList& list) {
 }
 
 void add_gated_matmul_cpu_tactics(TacticList& list) { add_reference_tactic<GatedMatMul>(list, "reference.gated_matmul"); }
-void add_norm_matmul_cpu_tactics(TacticList& list) { add_reference_tactic<NormMatMul>(list, "reference.norm_matmul"); }
 
 }  // namespace tuyere

@@ -146,11 +146,10 @@ class Gemv : public mma::KernelTactic {
   }
 };
 
-template <class OP>
 class GenericMatMul : public mma::KernelTactic {
  public:
-  explicit GenericMatMul(std::string_view name) : name_(name) {}
-  std::string_view name() const override { return name_; }
+  explicit GenericMatMul(bool gated) : gated_(gated) {}
+  std::string_view name() const override { return gated_ ? "own.gated_matmul.generic" : "own.matmul.generic"; }
   double estimate(const Problem& p, const Target& target, const Config&) const override {
     const double rate = p.in[0].dtype == DType::F32 || bits(p.in[0].dtype) == 16 ? 8e12 : 3e12;
     const mma::GemmSize size = matmul::gemm_size(p, matmul::view(p));
@@ -162,13 +161,13 @@ class GenericMatMul : public mma::KernelTactic {
 
  protected:
   Support accepts(const Problem& p, const Target&) const override {
-    REQUIRE(std::holds_alternative<OP>(p.op), kOtherOperator);
-    REQUIRE(p.in.size() >= 2 && p.in[0].rank() >= 2 && p.in[1].rank() >= 2, "operands of rank below 2");
+    if (!gated_) return matmul_shape(p);
+    REQUIRE(std::holds_alternative<GatedMatMul>(p.op), kOtherOperator);
     return Support::yes();
   }
 
  private:
-  std::string_view name_;
+  bool gated_;
 };
 
 }  // namespace
@@ -179,17 +178,12 @@ void add_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperMatMul);
   list.push_back(std::make_unique<StreamedMatMul>());
   list.push_back(std::make_unique<Gemv>());
-  list.push_back(std::make_unique<GenericMatMul<MatMul>>("own.matmul.generic"));
+  list.push_back(std::make_unique<GenericMatMul>(false));
 }
 
 void add_gated_matmul_cuda_tactics(TacticList& list) {
   ADD_TACTIC(list, HopperGatedMatMul);
-  list.push_back(std::make_unique<GenericMatMul<GatedMatMul>>("own.gated_matmul.generic"));
-}
-
-void add_norm_matmul_cuda_tactics(TacticList& list) {
-  ADD_TACTIC(list, HopperNormMatMul);
-  list.push_back(std::make_unique<GenericMatMul<NormMatMul>>("own.norm_matmul.generic"));
+  list.push_back(std::make_unique<GenericMatMul>(true));
 }
 
 }  // namespace tuyere

@@ -7,9 +7,7 @@ namespace tuyere {
 
 void add_matmul_cpu_tactics(TacticList& list);
 void add_gated_matmul_cpu_tactics(TacticList& list);
-void add_norm_matmul_cpu_tactics(TacticList& list);
 void add_matmul_cuda_tactics(TacticList& list);
 void add_gated_matmul_cuda_tactics(TacticList& list);
-void add_norm_matmul_cuda_tactics(TacticList& list);
 
 }  // namespace tuyere

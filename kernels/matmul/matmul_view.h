@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A MatMul, GatedMatMul or NormMatMul problem with its dims joined where memory allows: batch coordinates, m, n.
+// A MatMul or GatedMatMul problem with its dims joined where memory allows: batch coordinates, m, n.
 #pragma once
 #include <optional>
 #include <vector>
 
 #include "kernels/mma/gemm.h"
-#include "kernels/mma/norm_parts.h"
 
 namespace tuyere::matmul {
 
@@ -15,7 +14,6 @@ struct View {
   mma::Matrix a, b;                               // rows of b are the columns of the product
   std::optional<mma::Matrix> b2;                  // of a GatedMatMul's second product
   std::vector<mma::EpilogueTensor> extras, outs;  // strides per coordinate: batch..., m, n
-  mma::NormParts norm;                            // of a NormMatMul
   DType accumulator = DType::F32;
   Program epilogue;
   int coords() const { return static_cast<int>(batch.size()) + 2; }

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "kernels/api/norm_product.h"
-
 namespace tuyere::matmul {
 namespace {
 
@@ -20,13 +18,6 @@ mma::EpilogueTensor tensor(const TensorDesc& t, int position, const Shape& shape
   return {position, t.dtype, codegen::broadcast_strides(t, shape), t.alignment};
 }
 
-/// Parts of a norm's sums [batch..., m, parts, 2], by coordinates of a product.
-mma::EpilogueTensor parts(const TensorDesc& t, int position) {
-  mma::EpilogueTensor result{position, t.dtype, {t.strides.begin(), t.strides.end() - 2}, t.alignment};
-  result.strides.push_back(0);
-  return result;
-}
-
 }  // namespace
 
 Dim View::batch_count() const {
@@ -35,35 +26,32 @@ Dim View::batch_count() const {
   return count;
 }
 
-int View::workspace() const { return (norm.out ? *norm.out : outs.back()).position + 1; }
+int View::workspace() const { return outs.back().position + 1; }
 
 View view(const Problem& problem) {
-  const NormMatMul op = as_norm_product(problem.op).value();
-  const auto* plain = std::get_if<MatMul>(&problem.op);
-  const bool trans_a = plain && plain->trans_a;
+  const auto* gated = std::get_if<GatedMatMul>(&problem.op);
+  const MatMul op = gated ? MatMul{.trans_b = gated->trans_b, .epilogue = gated->epilogue} : std::get<MatMul>(problem.op);
+  const int first_extra = gated ? 3 : 2;
   const TensorDesc &a = problem.in[0], &b = problem.in[1];
   const Shape& shape = problem.out[0].shape;
   const int rank = static_cast<int>(shape.size());
   View v;
   v.batch.assign(shape.begin(), shape.end() - 2);
   v.m = shape[rank - 2], v.n = shape[rank - 1];
-  const int am = a.rank() - (trans_a ? 1 : 2), ak = a.rank() - (trans_a ? 2 : 1);
+  const int am = a.rank() - (op.trans_a ? 1 : 2), ak = a.rank() - (op.trans_a ? 2 : 1);
   const int bn = b.rank() - (op.trans_b ? 2 : 1), bk = b.rank() - (op.trans_b ? 1 : 2);
   v.k = a.shape[ak];
   v.a = {0, a.dtype, a.strides[am], a.strides[ak], {}, a.alignment};
   v.b = {1, b.dtype, b.strides[bn], b.strides[bk], {}, b.alignment};
-  if (op.gated) {
+  if (gated) {
     const TensorDesc& second = problem.in[2];
     v.b2 = {2, second.dtype, second.strides[bn], second.strides[bk], {}, second.alignment};
   }
   v.epilogue = op.epilogue;
   v.accumulator = a.dtype == DType::F64 ? DType::F64 : is_float(a.dtype) ? DType::F32 : DType::I64;
-  const int inputs = static_cast<int>(problem.in.size()), results = static_cast<int>(problem.out.size()) - op.sums;
-  for (int i = op.matrices(); i < inputs - op.normalizes; ++i) v.extras.push_back(tensor(problem.in[i], i, shape));
-  for (int i = 0; i < results; ++i) v.outs.push_back(tensor(problem.out[i], inputs + i, shape));
-  v.norm.kind = op.kind, v.norm.eps = op.eps;
-  if (op.normalizes) v.norm.in = parts(problem.in.back(), inputs - 1), v.norm.in_count = problem.in.back().shape[rank - 1].value();
-  if (op.sums) v.norm.out = parts(problem.out.back(), inputs + results);
+  const int inputs = static_cast<int>(problem.in.size());
+  for (int i = first_extra; i < inputs; ++i) v.extras.push_back(tensor(problem.in[i], i, shape));
+  for (size_t i = 0; i < problem.out.size(); ++i) v.outs.push_back(tensor(problem.out[i], inputs + static_cast<int>(i), shape));
 
   std::vector<Dim> sizes = shape;
   std::vector<Dim> ca = batch_strides(a, v.batch), cb = batch_strides(b, v.batch);
@@ -72,8 +60,6 @@ View view(const Problem& problem) {
   std::vector<std::vector<Dim>*> sets{&ca, &cb};
   for (auto* list : {&v.extras, &v.outs})
     for (mma::EpilogueTensor& t : *list) sets.push_back(&t.strides);
-  for (auto* t : {&v.norm.in, &v.norm.out})
-    if (*t) sets.push_back(&(*t)->strides);
   for (int i = rank - 4; i >= 0; --i) mma::merge_coordinates(sizes, sets, i);
   // Rows of several batches are rows of one matrix when b is the same for them.
   while (sizes.size() > 2 && (cb[sizes.size() - 3].is_const(0) || sizes[sizes.size() - 3].is_const(1)))
@@ -92,8 +78,6 @@ mma::Epilogue epilogue(const View& view, int vec, int width) {
   e.program = view.epilogue;
   e.acc = view.accumulator;
   e.mains = view.b2 ? 2 : 1;
-  e.row_value = view.norm.in.has_value();
-  e.returns = view.norm.out.has_value();
   e.extras = view.extras, e.outs = view.outs;
   e.coords = view.coords();
   e.vec = vec;

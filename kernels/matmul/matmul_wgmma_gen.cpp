@@ -37,8 +37,7 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   text.b_constant = problem.in[1].constant && (!v.b2 || problem.in[2].constant);
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
   text.width = store_width(v, tile.bn / (v.b2 ? 2 : tile.split));
-  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params) + mma::norm_parts_text(v.norm, v.coords(), params);
-  text.normalizes = v.norm.in.has_value(), text.norm_sums = v.norm.out.has_value();
+  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params);
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }
@@ -47,7 +46,7 @@ class HopperProduct : public mma::KernelTactic {
  public:
   std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
     const matmul::View v = matmul::view(p);
-    return mma::hopper_configs(matmul::gemm_size(p, v), target, level, {v.a.k_major(), v.b.k_major(), v.b2.has_value(), v.norm.out.has_value()});
+    return mma::hopper_configs(matmul::gemm_size(p, v), target, level, {v.a.k_major(), v.b.k_major(), v.b2.has_value()});
   }
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     return mma::estimate_hopper(matmul::gemm_size(p, matmul::view(p)), mma::parse_hopper_tile(config), target);
@@ -62,8 +61,6 @@ class HopperProduct : public mma::KernelTactic {
     REQUIRE(p.in[0].dtype == p.in[1].dtype, "operands of different types");
     const matmul::View v = matmul::view(p);
     REQUIRE(v.k.is_const() && v.k.value() > 0, "k is symbolic or zero");
-    REQUIRE(!v.b2 || v.b.k_major() == v.b2->k_major(), "one matrix has contiguous rows, the other contiguous columns");
-    REQUIRE(!v.b2 || takes_width(v, 4), "results of two products are stored four at a time, which do not align");
     REQUIRE(v.batch.size() <= 1, "several batch dims that do not join");
     for (const mma::Matrix* matrix : {&v.a, &v.b, v.b2 ? &*v.b2 : &v.b})
       if (Support s = mma::accepts_hopper(*matrix); !s) return s;
@@ -90,25 +87,16 @@ class HopperGatedMatMul final : public HopperProduct {
  protected:
   Support accepts(const Problem& p, const Target& target) const override {
     REQUIRE(std::holds_alternative<GatedMatMul>(p.op), kOtherOperator);
-    return takes(p, target);
-  }
-};
-
-class HopperNormMatMul final : public HopperProduct {
- public:
-  std::string_view name() const override { return "own.norm_matmul.wgmma"; }
-
- protected:
-  Support accepts(const Problem& p, const Target& target) const override {
-    const auto* op = std::get_if<NormMatMul>(&p.op);
-    REQUIRE(op, kOtherOperator);
-    REQUIRE(!op->sums || takes_width(matmul::view(p), 8), "sums for a norm are taken of eight values at a time, which do not align");
-    return takes(p, target);
+    Support possible = takes(p, target);
+    if (!possible) return possible;
+    const matmul::View v = matmul::view(p);
+    REQUIRE(v.b.k_major() == v.b2->k_major(), "one matrix has contiguous rows, the other contiguous columns");
+    REQUIRE(takes_width(v, 4), "results of two products are stored four at a time, which do not align");
+    return Support::yes();
   }
 };
 
 DEFINE_TACTIC(HopperMatMul)
 DEFINE_TACTIC(HopperGatedMatMul)
-DEFINE_TACTIC(HopperNormMatMul)
 
 }  // namespace tuyere

@@ -18,6 +18,17 @@ Access access(const Epilogue& e, const EpilogueTensor& t) {
   return ok ? Access::vector : Access::strided;
 }
 
+std::string offset_of(const Epilogue& e, const EpilogueTensor& t, KernelParams& params) {
+  std::string text;
+  for (int c = 0; c < e.coords; ++c) {
+    if (t.strides[c].is_const(0)) continue;
+    std::string term = "(TGM_IDX)c" + std::to_string(c);
+    if (!t.strides[c].is_const(1)) term += " * (TGM_IDX)" + params.offset(t.strides[c]);
+    text += (text.empty() ? "" : " + ") + term;
+  }
+  return text.empty() ? "0" : text;
+}
+
 struct Printer {
   const Epilogue& e;
   KernelParams& params;
@@ -47,7 +58,6 @@ struct Printer {
     code += std::string("#pragma unroll\n    for (int e = 0; e < TGM_V; ++e)") + (full ? "" : " if (e < count)") + " {\n";
     std::vector<std::string> inputs;
     for (int k = 0; k < e.mains; ++k) inputs.push_back("x[" + std::to_string(k) + " * TGM_V + e]");
-    if (e.row_value) inputs.push_back("x[" + std::to_string(e.mains) + " * TGM_V]");
     for (size_t k = 0; k < e.extras.size(); ++k) {
       bool uniform = access(e, e.extras[k]) == Access::uniform;
       inputs.push_back("e" + std::to_string(k) + (uniform ? "" : "[e]"));
@@ -59,7 +69,6 @@ struct Printer {
     }
     for (size_t k = 0; k < e.outs.size(); ++k)
       code += "      r" + std::to_string(k) + "[e] = tg_cvt<" + storage_ctype(e.outs[k].dtype) + ">(" + results[k] + ");\n";
-    if (e.returns) code += "      x[e] = tg_cvt<" + storage_ctype(e.acc) + ">(r0[e]);\n";
     code += "    }\n";
   }
 
@@ -78,28 +87,17 @@ struct Printer {
 
 }  // namespace
 
-std::string offset_text(const EpilogueTensor& tensor, KernelParams& params) {
-  std::string text;
-  for (size_t c = 0; c < tensor.strides.size(); ++c) {
-    if (tensor.strides[c].is_const(0)) continue;
-    std::string term = "(TGM_IDX)c" + std::to_string(c);
-    if (!tensor.strides[c].is_const(1)) term += " * (TGM_IDX)" + params.offset(tensor.strides[c]);
-    text += (text.empty() ? "" : " + ") + term;
-  }
-  return text.empty() ? "0" : text;
-}
-
 std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
-  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + static_cast<size_t>(e.mains + e.row_value),
+  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + static_cast<size_t>(e.mains),
                  "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
   INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
   Printer printer{e, params, {}};
   std::string& code = printer.code;
   code = "#define TGM_V " + std::to_string(e.width) + "\nTGM_DEV void " + name + "(TG_PARAMS";
   for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
-  code += std::string(e.returns ? ", " : ", const ") + storage_ctype(e.acc) + "* x, int count, bool keep = true) {\n";
-  for (size_t k = 0; k < e.extras.size(); ++k) code += "  TGM_IDX i" + std::to_string(k) + " = " + offset_text(e.extras[k], params) + ";\n";
-  for (size_t k = 0; k < e.outs.size(); ++k) code += "  TGM_IDX o" + std::to_string(k) + " = " + offset_text(e.outs[k], params) + ";\n";
+  code += std::string(", const ") + storage_ctype(e.acc) + "* x, int count, bool keep = true) {\n";
+  for (size_t k = 0; k < e.extras.size(); ++k) code += "  TGM_IDX i" + std::to_string(k) + " = " + offset_of(e, e.extras[k], params) + ";\n";
+  for (size_t k = 0; k < e.outs.size(); ++k) code += "  TGM_IDX o" + std::to_string(k) + " = " + offset_of(e, e.outs[k], params) + ";\n";
   code += "  if (count >= TGM_V) {\n";
   printer.loads(true), printer.compute(true), printer.stores(true);
   code += "  }";

@@ -29,11 +29,9 @@ HopperTile parse_hopper_tile(const Config& config);
 /// What a problem asks of a tile. Loads are of boxes of 64 columns where columns, not k, are contiguous; two products have one matrix each.
 struct HopperLimits {
   bool a_kmajor = true, b_kmajor = true, gated = false;
-  bool norm_sums = false;  // a block finishes whole parts of a norm's sums
   bool take(const HopperTile& tile) const {
     const int rows = tile.bm / tile.cluster_n, columns = gated ? tile.bn / 2 : tile.bn / tile.cluster_m;
-    const bool parts = !norm_sums || tile.bn / (gated ? 2 : tile.split) % kNormPart == 0;
-    return rows % (a_kmajor ? 16 : 64) == 0 && columns % (b_kmajor ? 16 : 64) == 0 && (tile.split == 1 || !gated) && parts;
+    return rows % (a_kmajor ? 16 : 64) == 0 && columns % (b_kmajor ? 16 : 64) == 0 && (tile.split == 1 || !gated);
   }
 };
 
@@ -51,8 +49,7 @@ struct HopperText {
   std::optional<Matrix> b2;  // of a second product, whose values the epilogue gets after those of the first
   bool b_constant = false;   // nothing before the kernel writes b
   Dim m, n, k, batch;
-  std::string epilogue;  // text of tgm_epilogue, and of the functions of norms (kernels/mma/norm_parts.h)
-  bool normalizes = false, norm_sums = false;
+  std::string epilogue;      // text of tgm_epilogue
   int width = 1;             // its columns: one, four or eight
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };

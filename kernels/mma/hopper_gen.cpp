@@ -71,63 +71,29 @@ template <int SIZE> TGM_DEV void tgh_exchange(float* acc, int other) {
     }
 }
 
-/* The sums of a part of a row's columns in four neighbouring threads. Counts of both sides are equal wherever squared deviations are added. */
-struct tgh_part {
-  float sum, squares;
-  TGM_DEV_MEMBER void join(float other_sum, float other_squares, float count) {
-    const float apart = sum - other_sum;
-    squares += other_squares + apart * apart * (0.5f / count);
-    sum += other_sum;
-  }
-  /* Eight more columns. */
-  TGM_DEV_MEMBER void add(const float* x, bool first) {
-    float total = 0.f, deviations = 0.f;
-#pragma unroll
-    for (int j = 0; j < 8; ++j) total += x[j];
-#pragma unroll
-    for (int j = 0; j < 8; ++j) deviations += (x[j] - total * 0.125f) * (x[j] - total * 0.125f);
-    if (first) sum = total, squares = deviations;
-    else join(total, deviations, 8.f);
-  }
-  TGM_DEV_MEMBER void finish() {
-#pragma unroll
-    for (int other = 1; other < 4; other *= 2) join(__shfl_xor_sync(0xffffffffu, sum, other), __shfl_xor_sync(0xffffffffu, squares, other), 16.f * other);
-  }
-};
-
-/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two, and with the factor of a row that is
-   normalized. With TGH_NORM_SUMS `out` gives back what it stored, and `part` gets the sums of 64 columns each. */
-template <class OUT, class PART> TGM_DEV void tgh_store_wide(float* acc, const float* norm, int row0, OUT out, PART part) {
-  constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0, MAINS = TGH_GATED ? 2 : 1;
+/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. */
+template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) {
+  constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
   const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2);
   const int column = TGM_V == 8 ? (lane & 3) * 8 : (lane & 1) * 8 + (lane & 2) * 2;
   tgh_exchange<4>(acc, 1);  // all at first: what follows is free of dependences
   if constexpr (TGM_V == 8) tgh_exchange<8>(acc, 2);
-  tgh_part parts[2];
 #pragma unroll
   for (int at = 0; at < TGH_KEPT / 2; at += TGM_V * 2)
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      float x[TGM_V * 2 + 1];
+      float x[TGM_V * 2];
 #pragma unroll
       for (int j = 0; j < TGM_V; ++j) {
         const int from = at + j / 4 * 8 + j % 4 / 2 * 4 + j % 2 + half * 2;
         x[j] = acc[from], x[TGM_V + j] = acc[SECOND + from];
       }
-      if constexpr (TGH_NORMALIZES) x[MAINS * TGM_V] = norm[half];
       out(row + half * 8, at * 2 + column, x);
-      if constexpr (TGH_NORM_SUMS) {
-        parts[half].add(x, at % 32 == 0);
-        if (at % 32 != 0) {
-          parts[half].finish();
-          if ((lane & 3) == 0) part(row + half * 8, at * 2 - 32, parts[half]);
-        }
-      }
     }
 }
 
 /* The same, one value at a time: 32 columns of 16 rows go through a piece of shared memory per warp, so that neighbouring threads get neighbouring columns. */
-template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, const float* norm, float* scratch, int row0, OUT out) {
+template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratch, int row0, OUT out) {
   constexpr int LD = $LD;
   const int warp = ((int)threadIdx.x >> 5) & 3, lane = (int)threadIdx.x & 31, g = lane >> 2, t = lane & 3;
 #pragma unroll
@@ -142,18 +108,14 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, const float* 
     __syncwarp();
 #pragma unroll
     for (int r = 0; r < 16; ++r)
-    {
-      float x[2] = {scratch[r * LD + lane]};
-      if constexpr (TGH_NORMALIZES) x[1] = __shfl_sync(0xffffffffu, norm[r / 8], r % 8 * 4);
-      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, x);
-    }
+      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
     __syncwarp();
   }
 }
 
-template <class OUT, class PART> TGM_DEV void tgh_store(float* acc, const float* norm, float* scratch, int row0, OUT out, PART part) {
-  if constexpr (TGM_V > 1) tgh_store_wide(acc, norm, row0, out, part);
-  else tgh_store_ones(acc, norm, scratch, row0, out);
+template <class OUT> TGM_DEV void tgh_store(float* acc, float* scratch, int row0, OUT out) {
+  if constexpr (TGM_V > 1) tgh_store_wide(acc, row0, out);
+  else tgh_store_ones(acc, scratch, row0, out);
 }
 
 /* The blocks of a split meet before and after their sums are exchanged, in memory that stages are loaded to; and again before more stages are. */
@@ -316,12 +278,6 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
       const tgh_place at = tgh_find(id, rank, size_m, size_n);
       const int n0 = at.n0 + part * TGH_KEPT, b0 = at.batch, row0 = TGH_ALTERNATE ? 0 : consumer * TGH_ROWS;
       (void)b0;
-      float norm[TGH_MI][2] = {}; /* 1 / deviation of this thread's rows */
-$BEGIN_FACTORS
-      const auto keep_sums = [&](int r, int c, const tgh_part& sums) {
-        const int m = at.m0 + r, n = n0 + c;
-        if (m < size_m && n < size_n) { $STORE_PART }
-      };
       float acc[TGH_MI][TGH_BN / 2];
 #pragma unroll
       for (int i = 0; i < TGH_MI; ++i)
@@ -334,18 +290,17 @@ $BEGIN_FACTORS
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
       tgh_join(acc, smem, rank, part, id + step < tiles);
-      $FINISH_FACTORS
       if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], norm[i], scratch, row0 + i * 64, [&](int r, int c, float* x) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
             const int m = at.m0 + r, n = n0 + c;
             tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V);
-          }, keep_sums);
+          });
       } else {
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], norm[i], scratch, row0 + i * 64, [&](int r, int c, float* x) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
             const bool inside = at.m0 + r < size_m && n0 + c < size_n;
             if constexpr (TGH_WHOLE) {  // outside, what the last row or columns take is loaded and dropped: loads that wait for no branch overlap
               const int m = at.m0 + r < size_m ? at.m0 + r : size_m - 1, n = n0 + c < size_n ? n0 + c : size_n - TGM_V;
@@ -354,25 +309,12 @@ $BEGIN_FACTORS
               const int m = at.m0 + r, n = n0 + c;
               tgm_epilogue(TG_ARGS, $COORDS, x, size_n - n);
             }
-          }, keep_sums);
+          });
       }
     }
   }
   tgh_sync_cluster();
 }
-)CUDA";
-
-/// The rows of a thread: what it stores of a tile.
-constexpr const char* kFactors = R"CUDA(
-      const float2* parts[TGH_MI * 2];
-#pragma unroll
-      for (int i = 0; i < TGH_MI * 2; ++i) {
-        const int row = at.m0 + row0 + i / 2 * 64 + (((int)threadIdx.x >> 5) & 3) * 16 + (((int)threadIdx.x & 31) >> 2) + i % 2 * 8;
-        const int m = row < size_m ? row : size_m - 1, n = 0;
-        parts[i] = tgn_parts(TG_ARGS, $COORDS);
-      }
-      tgn_rows<TGH_MI * 2, 4> rows;
-      rows.begin(parts);
 )CUDA";
 
 /// The accelerator's view of an operand: the contiguous coordinate, the other one, the batch.
@@ -397,9 +339,8 @@ std::string definitions(const HopperText& text) {
   const HopperTile& t = text.tile;
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster()) +
          define("TGH_CLUSTER_M", t.cluster_m) + define("TGH_CLUSTER_N", t.cluster_n) + define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) +
-         define("TGH_GROUPS", t.groups()) + define("TGH_NORMALIZES", text.normalizes) + define("TGH_NORM_SUMS", text.norm_sums) +
-         define("TGH_B_EARLY", text.b_constant) + define("TGH_GATED", text.b2.has_value()) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) +
-         define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
+         define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) + define("TGH_GATED", text.b2.has_value()) +
+         define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace
@@ -409,22 +350,18 @@ int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBy
 KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
   const HopperTile& t = text.tile;
   auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
-  const codegen::Vars vars = {
-      {"SCRATCH", std::to_string(t.groups() * kScratch)},
-      {"LD", std::to_string(kScratchRow)},
-      {"THREADS", std::to_string(t.threads())},
-      {"M", params.size(text.m)},
-      {"N", params.size(text.n)},
-      {"K", params.size(text.k)},
-      {"BATCHES", params.size(text.batch)},
-      {"BATCH_A", batch_of(text.a)},
-      {"BATCH_B", batch_of(text.b)},
-      {"BEGIN_FACTORS", text.normalizes ? codegen::fill(kFactors, {{"COORDS", text.store_coords}}) : ""},
-      {"FINISH_FACTORS", text.normalizes ? "rows.finish(&norm[0][0]);" : ""},
-      {"STORE_PART", text.norm_sums ? "tgn_store(TG_ARGS, " + text.store_coords + ", sums.sum, sums.squares);" : "(void)m, (void)n, (void)sums;"},
-      {"COORDS", text.store_coords},
-      {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
-      {"B2", text.b2 ? "map_b2" : "map_b"}};
+  const codegen::Vars vars = {{"SCRATCH", std::to_string(t.groups() * kScratch)},
+                              {"LD", std::to_string(kScratchRow)},
+                              {"THREADS", std::to_string(t.threads())},
+                              {"M", params.size(text.m)},
+                              {"N", params.size(text.n)},
+                              {"K", params.size(text.k)},
+                              {"BATCHES", params.size(text.batch)},
+                              {"BATCH_A", batch_of(text.a)},
+                              {"BATCH_B", batch_of(text.b)},
+                              {"COORDS", text.store_coords},
+                              {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
+                              {"B2", text.b2 ? "map_b2" : "map_b"}};
   const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() +
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);

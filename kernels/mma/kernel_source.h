@@ -47,9 +47,7 @@ struct EpilogueTensor {
 struct Epilogue {
   Program program;
   DType acc = DType::F32;
-  int mains = 1;           // of the program's inputs: accumulators, `width` values of each one after the other
-  bool row_value = false;  // the program's input after them is one value, behind the accumulators' in x
-  bool returns = false;    // x becomes the first output's values, rounded as they are stored
+  int mains = 1;  // of the program's inputs: accumulators, `width` values of each one after the other
   std::vector<EpilogueTensor> extras, outs;
   int coords = 2;
   int vec = 1;
@@ -57,10 +55,8 @@ struct Epilogue {
   bool aligned = true;  // the first value's coordinate is a multiple of width
 };
 /// Text of `void tgm_epilogue(TG_PARAMS, int c0, ..., const ACC* x, int count, bool keep = true)`; count <= width values are stored, or none if count is width
-/// and `keep` false. x is not const where the epilogue `returns`.
+/// and `keep` false.
 std::string emit_epilogue(const Epilogue& epilogue, KernelParams& params, const std::string& name = "tgm_epilogue");
-/// Element offset of a tensor at coordinates c0, c1, ...
-std::string offset_text(const EpilogueTensor& tensor, KernelParams& params);
 /// Width for 16-byte stores to every output.
 int epilogue_width(const std::vector<EpilogueTensor>& outs);
 

@@ -30,7 +30,6 @@ struct CpuLists {
   void operator()(const LayerNormGradient&) { add_norm_cpu_tactics(list); }
   void operator()(const MatMul&) { add_matmul_cpu_tactics(list); }
   void operator()(const GatedMatMul&) { add_gated_matmul_cpu_tactics(list); }
-  void operator()(const NormMatMul&) { add_norm_matmul_cpu_tactics(list); }
   void operator()(const Conv&) { add_conv_cpu_tactics(list); }
   void operator()(const ExpandedDepthwise&) { add_expanded_depthwise_cpu_tactics(list); }
   void operator()(const ConvWeightGradient&) { add_conv_cpu_tactics(list); }

@@ -40,7 +40,6 @@ struct CudaLists {
     add_matmul_cuda_tactics(list);
   }
   void operator()(const GatedMatMul&) { add_gated_matmul_cuda_tactics(list); }
-  void operator()(const NormMatMul&) { add_norm_matmul_cuda_tactics(list); }
   void operator()(const Conv&) {
     add_cudnn_conv_tactics(list);
     add_cublaslt_conv_tactics(list);

@@ -34,34 +34,6 @@ Types infer_one(const GatedMatMul& op, Inputs in) {
   return {plain(op.type, std::move(out))};
 }
 
-Types infer_one(const NormMatMul& op, Inputs in) {
-  const auto first = static_cast<size_t>(op.matrices()), mains = static_cast<size_t>(op.mains());
-  USER_CHECK(!op.epilogue.empty() || mains == 1, "two products, or a norm, need an epilogue");
-  const size_t extras = op.epilogue.empty() ? 0 : op.epilogue.inputs.size() - std::min(mains, op.epilogue.inputs.size());
-  Check(in).inputs(first + extras + op.normalizes).same_dtype(first).rank_at_least(2, 0).rank(2, 1);
-  const Shape &a = in[0].shape, &b = in[1].shape;
-  const Dim &k = b[op.trans_b ? 1 : 0], &n = b[op.trans_b ? 0 : 1];
-  USER_CHECK(may_equal(a.back(), k), "inner sizes " << a.back() << " and " << k << " differ (" << str(a) << " times " << str(b) << ")");
-  if (op.gated) check_same_shape(in[2].shape, b, "the second matrix");
-  USER_CHECK(op.kind != NormKind::group, "group norms are not of rows");
-  Shape out(a.begin(), a.end() - 1), parts = out;
-  out.push_back(n);
-  const Inputs extra = in.subspan(first, extras);
-  if (!op.epilogue.empty()) check_program(op.epilogue, "epilogue", mains, extra);
-  for (size_t q = 0; q < extra.size(); ++q) check_broadcasts_to(extra[q].shape, out, "epilogue input i" + std::to_string(mains + q));
-  if (op.normalizes) {
-    const TensorType& sums = in.back();
-    USER_CHECK(sums.dtype == DType::F32 && sums.shape.size() == a.size() + 1 && sums.shape.back().is_const(2), "parts of sums of " << str(sums.shape));
-    check_same_shape(Shape(sums.shape.begin(), sums.shape.end() - 2), parts, "the rows of the parts");
-  }
-  Types types(std::max<size_t>(1, op.epilogue.outputs.size()), plain(op.type, out));
-  if (!op.sums) return types;
-  USER_CHECK(n.is_const() && n.value() % kNormPart == 0, "sums of " << n << " columns have no whole parts of " << kNormPart);
-  parts.push_back(n.value() / kNormPart), parts.push_back(2);
-  types.push_back(plain(DType::F32, parts));
-  return types;
-}
-
 namespace {
 
 /// in: q, k, v.

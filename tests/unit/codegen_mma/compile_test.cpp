@@ -26,7 +26,6 @@ void compile(const std::vector<testing::NamedSource>& sources) {
 
 TEST(Compile, MatMul) { compile(testing::matmul_sources()); }
 TEST(Compile, GatedMatMul) { compile(testing::gated_matmul_sources()); }
-TEST(Compile, NormMatMul) { compile(testing::norm_matmul_sources()); }
 TEST(Compile, Conv) { compile(testing::conv_sources()); }
 TEST(Compile, Attention) { compile(testing::attention_sources()); }
 TEST(Compile, AttentionGradient) { compile(testing::attention_gradient_sources()); }

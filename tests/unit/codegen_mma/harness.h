@@ -144,7 +144,6 @@ struct NamedSource {
 };
 std::vector<NamedSource> matmul_sources();
 std::vector<NamedSource> gated_matmul_sources();
-std::vector<NamedSource> norm_matmul_sources();
 std::vector<NamedSource> conv_sources();
 std::vector<NamedSource> attention_sources();
 std::vector<NamedSource> attention_gradient_sources();
@@ -152,7 +151,6 @@ std::vector<NamedSource> attention_gradient_sources();
 /// Empty, or the first difference from the float64 reference.
 std::string check_matmul(const Problem& p, const mma::KernelSource& source);
 std::string check_gated_matmul(const Problem& p, const mma::KernelSource& source);
-std::string check_norm_matmul(const Problem& p, const mma::KernelSource& source);
 std::string check_conv(const Problem& p, const mma::KernelSource& source);
 std::string check_attention(const Problem& p, const mma::KernelSource& source);
 

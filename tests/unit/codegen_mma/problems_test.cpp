@@ -59,7 +59,6 @@ void check_list(const std::string& family, void (*add)(TacticList&), int least =
 
 TEST(Problems, MatMul) { check_list("matmul", add_matmul_cuda_tactics); }
 TEST(Problems, GatedMatMul) { check_list("gated_matmul", add_gated_matmul_cuda_tactics, 10); }
-TEST(Problems, NormMatMul) { check_list("norm_matmul", add_norm_matmul_cuda_tactics, 14); }
 TEST(Problems, Conv) { check_list("conv", add_conv_cuda_tactics); }
 TEST(Problems, Attention) { check_list("attention", add_attention_cuda_tactics); }
 
