@@ -16,12 +16,14 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto kLongWait = 1ms;
-constexpr auto kTogether = 100ms;  // two long waits this close are no accident
-constexpr WaitClock::duration kShortestHold = 500ms, kLongestHold = 4s;
+constexpr auto kTogether = 100ms;
+constexpr int kNoAccident = 4;  // long waits this close to one another
+// Short waits cost where nobody else wants the cores, too: a sleeping thread takes 50 us to wake. What does not happen again soon was no reason.
+constexpr WaitClock::duration kShortestHold = 100ms, kLongestHold = 4s;
 constexpr auto kSoonAgain = 1s;
 
 std::atomic<WaitClock::rep> last_wait;
-std::atomic<int> team_size, wanted, held;
+std::atomic<int> long_waits, team_size, wanted, held;
 
 /// More threads than cores, together with the teams of those who waited.
 void stay_with_idle_team(WaitClock::duration hold) {
@@ -61,7 +63,8 @@ bool lost_its_core() noexcept {
 
 void note_lost_time(int threads) noexcept {
   const WaitClock::duration now = WaitClock::now().time_since_epoch();
-  if (now.count() - last_wait.exchange(now.count()) > WaitClock::duration(kTogether).count()) return;
+  if (now.count() - last_wait.exchange(now.count()) > WaitClock::duration(kTogether).count()) long_waits.store(0);
+  if (long_waits.fetch_add(1) + 1 < kNoAccident) return;
   team_size.store(threads);
   wanted.store(1);
   wanted.notify_one();
