@@ -48,7 +48,7 @@ MARKS = {n: [pytest.mark.slow] for n in models.ALL if n not in QUICK}
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=MARKS.get(n, [])) for n in models.ALL])
 def test_cpu(name):
-    check(name, torch.float32, "cpu")
+    check(name, torch.float32, "cpu", seeds=3)  # which kernels win a race decides single errors
 
 
 @pytest.mark.gpu
