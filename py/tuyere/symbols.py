@@ -63,9 +63,9 @@ def symbols_of(size):
     return {s.name for s in size.node.expr.free_symbols} if isinstance(size, torch.SymInt) else set()
 
 
-__all__ = ["UnsupportedSize", "expression_text", "size_text", "symbols_of"]
-
-
 def symbol_of(size) -> Optional[str]:
     """The name of a size that is a symbol by itself."""
     return size.node.expr.name if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol) else None
+
+
+__all__ = ["UnsupportedSize", "expression_text", "size_text", "symbol_of", "symbols_of"]
