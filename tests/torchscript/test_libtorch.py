@@ -27,12 +27,18 @@ class Model(torch.nn.Module):
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory):
-    build = tmp_path_factory.mktemp("libtorch_deploy")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("libtorch_deploy")
+
+
+# Some compilers link libstdc++ statically, where LibTorch has a shared one.
+@pytest.fixture(scope="module", params=["", "-static-libstdc++"])
+def program(request, folder):
     root = Path(torch.__file__).parent
-    subprocess.run(["cmake", "-S", SOURCE, "-B", build, f"-DTORCH_ROOT={root}", "-DCMAKE_BUILD_TYPE=Release"], check=True)
-    subprocess.run(["cmake", "--build", build], check=True)
-    return build / "libtorch_deploy"
+    options = [f"-DTORCH_ROOT={root}", "-DCMAKE_BUILD_TYPE=Release", f"-DCMAKE_EXE_LINKER_FLAGS={request.param}"]
+    subprocess.run(["cmake", "-S", SOURCE, "-B", folder, *options], check=True)
+    subprocess.run(["cmake", "--build", folder], check=True)
+    return folder / "libtorch_deploy"
 
 
 @pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
