@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Models drawn at random from timm, torchvision and transformers, in turns with inductor's best mode on a GPU: one JSON line per model.
+
+    python benchmarks/drawn.py [--seed 1] [--count 24] [--dtype fp16] [--shard 0/2] [--out drawn.jsonl] [--resume] [--models timm/resnet18,...]
+    python benchmarks/drawn.py --table drawn.jsonl
+
+Half of them are timm's, a quarter each torchvision's and transformers'; random weights, images 32 at a time, texts 16 x 128. Each model runs in a process with a time limit. Times are CUDA events
+around batches of calls of about 50 ms, median of turns; inductor has channels_last, freezing and reduce-overhead. --resume leaves out what the file has for this commit.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LARGEST = 100e6  # parameters
+BACKENDS = ("inductor", "tuyere")
+DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
+
+# transformers: model class -> kind of input; their default configurations are the base models
+TRANSFORMERS = {
+    "DistilBertModel": "text", "RobertaModel": "text", "ElectraModel": "text", "AlbertModel": "text", "MPNetModel": "text", "XLMRobertaModel": "text", "DebertaV2Model": "text",
+    "ModernBertModel": "text", "GPTNeoModel": "text", "OPTModel": "text", "CodeGenModel": "text", "T5EncoderModel": "text", "XGLMModel": "text", "RoFormerModel": "text",
+    "ViTModel": "image", "DeiTModel": "image", "BeitModel": "image", "Dinov2Model": "image", "SwinModel": "image", "ConvNextModel": "image", "ConvNextV2Model": "image",
+    "SegformerModel": "image", "PvtV2Model": "image", "CLIPVisionModel": "image", "SiglipVisionModel": "image", "RegNetModel": "image", "ResNetModel": "image", "BitModel": "image",
+    "MobileViTModel": "image", "MobileNetV2Model": "image", "EfficientNetModel": "image", "Wav2Vec2Model": "audio", "HubertModel": "audio", "WavLMModel": "audio",
+}  # fmt: skip
+
+
+def draw(seed, count):
+    """`count` names, always the same ones for a seed and the installed versions."""
+    import timm
+    import torchvision
+
+    choose = random.Random(seed)
+    images = ["torchvision/" + n for n in sorted(torchvision.models.list_models(module=torchvision.models))]
+    texts = ["transformers/" + n for n in sorted(TRANSFORMERS)]
+    picked = choose.sample(images, count // 4) + choose.sample(texts, count // 4)
+    candidates = ["timm/" + n for n in timm.list_models()]
+    choose.shuffle(candidates)
+    for name in candidates:
+        if len(picked) == count:
+            break
+        if small(name):
+            picked.append(name)
+    return picked
+
+
+def small(name):
+    """Whether a timm model has at most LARGEST parameters and takes images of at most 256 pixels."""
+    import timm
+    import torch
+
+    size = timm.models.get_pretrained_cfg(name.partition("/")[2])
+    if size is not None and max(size.input_size) > 256:
+        return False
+    with torch.device("meta"):
+        try:
+            return sum(p.numel() for p in timm.create_model(name.partition("/")[2]).parameters()) <= LARGEST
+        except (RuntimeError, NotImplementedError):
+            return False  # cannot be made without values
+
+
+def make(name):
+    """(module in eval mode, inputs)"""
+    import torch
+
+    library, _, leaf = name.partition("/")
+    if library == "timm":
+        import timm
+
+        model = timm.create_model(leaf)
+        return model, (torch.randn(32, *model.default_cfg.get("input_size", (3, 224, 224))),)
+    if library == "torchvision":
+        import torchvision
+
+        arguments = {"init_weights": False} if leaf in ("googlenet", "inception_v3") else {}
+        return torchvision.models.get_model(leaf, weights=None, **arguments), (
+            torch.randn(32, 3, 299 if leaf == "inception_v3" else 224, 299 if leaf == "inception_v3" else 224),
+        )
+    return of_transformers(leaf)
+
+
+def of_transformers(leaf):
+    import torch
+    import transformers
+    from models import _First
+
+    made = getattr(transformers, leaf)
+    config = made.config_class()
+    config.use_cache = False
+    kind = TRANSFORMERS[leaf]
+    if kind == "text":
+        inputs = torch.randint(3, min(config.vocab_size, 20000), (16, 128))
+    elif kind == "image":
+        size = getattr(config, "image_size", 224)
+        inputs = torch.randn(32, 3, *([size, size] if isinstance(size, int) else size))
+    else:
+        inputs = torch.randn(8, 16000)
+    return _First(made(config), "last_hidden_state"), (inputs,)
+
+
+def compiled(backend, model):
+    import torch
+
+    torch._dynamo.reset()
+    torch._inductor.config.freezing = backend == "inductor"
+    return torch.compile(model, mode="reduce-overhead") if backend == "inductor" else torch.compile(model, backend="tuyere")
+
+
+def turns(calls, count=12, seconds=0.05):
+    """Milliseconds of device time per call of each: medians of batches that take turns."""
+    import torch
+
+    def batch(call, repeats):
+        begin, end = torch.cuda.Event(True), torch.cuda.Event(True)
+        begin.record()
+        for _ in range(repeats):
+            call()
+        end.record()
+        end.synchronize()
+        return begin.elapsed_time(end) / repeats
+
+    repeats = {name: max(1, min(200, int(1e3 * seconds / max(batch(call, 5), 1e-3)))) for name, call in calls.items()}
+    found = {name: [] for name in calls}
+    for _ in range(count):
+        for name, call in calls.items():
+            found[name].append(batch(call, repeats[name]))
+    return {name: (statistics.median(times[2:]), min(times[2:]), max(times[2:])) for name, times in found.items()}
+
+
+def measure(name, dtype):
+    import copy
+
+    import torch
+    from models import settle
+
+    torch.manual_seed(0)
+    torch.set_grad_enabled(False)
+    model, inputs = make(name)
+    model = settle(model.eval(), tuple(x[:4] for x in inputs)).cuda()
+    inputs = tuple(x.cuda() for x in inputs)
+    reference = first(copy.deepcopy(model)(*inputs)).double()
+    dtype = getattr(torch, DTYPES[dtype])
+    model, inputs = model.to(dtype), tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
+    if inputs[0].dim() == 4:
+        model, inputs = model.to(memory_format=torch.channels_last), tuple(x.contiguous(memory_format=torch.channels_last) for x in inputs)
+    row, calls = {"eager_error": far(first(model(*inputs)), reference)}, {}
+    for backend in BACKENDS:
+        gc.collect()
+        torch.cuda.empty_cache()
+        started = time.perf_counter()
+        try:
+            call = compiled(backend, copy.deepcopy(model))
+            for _ in range(4):
+                result = first(call(*inputs))
+            torch.cuda.synchronize()
+        except Exception as error:
+            row[backend] = {"error": f"{type(error).__name__}: {error}"[:600]}
+            continue
+        row[backend] = {"build_s": round(time.perf_counter() - started, 1), "far": far(result, reference)}
+        calls[backend] = lambda call=call: call(*inputs)
+    for backend, (median, least, most) in turns(calls).items():
+        row[backend] |= {"ms": median, "least": least, "most": most}
+    return row | {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
+
+
+def first(result):
+    return result[0] if isinstance(result, (tuple, list)) else result
+
+
+def far(result, reference):
+    return float((result.double() - reference).norm() / reference.norm())
+
+
+def commit():
+    given = os.environ.get("TUYERE_COMMIT")  # where the checkout has no history
+    return given or subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+
+
+def table(path):
+    rows, factors = load(path), []
+    print("| model | inductor, ms | tuyere, ms | factor | error beside eager's | build s |\n|---|---|---|---|---|---|")
+    for name, row in sorted(rows.items()):
+        ours, theirs = row.get("tuyere", {}), row.get("inductor", {})
+        if "ms" in ours and "ms" in theirs:
+            factors.append(theirs["ms"] / ours["ms"])
+            error = f"{ours['far'] / max(row['eager_error'], 1e-12):.2f}"
+            print(f"| {name} | {theirs['ms']:.3f} | {ours['ms']:.3f} | {factors[-1]:.2f} | {error} | {ours['build_s']} |")
+        else:
+            print(f"| {name} | {theirs.get('ms', theirs.get('error', ''))} | {ours.get('ms', ours.get('error', row.get('failed', '')))} | | | |")
+    if factors:
+        print(f"\nGeometric mean {math.exp(statistics.mean(map(math.log, factors))):.2f}, least {min(factors):.2f}, {len(factors)} models.")
+
+
+def load(path):
+    if not os.path.exists(path):
+        return {}
+    with open(path) as file:
+        return {row["model"]: row for row in map(json.loads, file)}
+
+
+def drive(names, options):
+    done = {n for n, row in load(options.out).items() if row["commit"] == commit()} if options.resume else set()
+    for number, name in enumerate(names):
+        if name in done:
+            continue
+        row = {"model": name, "commit": commit(), "dtype": options.dtype, "date": time.strftime("%Y-%m-%d")}
+        command = [sys.executable, __file__, "--measure", name, "--dtype", options.dtype]
+        try:
+            run = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
+            row |= json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"failed": run.stderr[-600:]}
+        except subprocess.TimeoutExpired:
+            row["failed"] = f"over {options.limit} s"
+        with open(options.out, "a") as file:
+            file.write(json.dumps(row) + "\n")
+        said = " ".join(f"{b} {row[b].get('ms', row[b].get('error'))}" for b in BACKENDS if b in row) or row["failed"].strip()[-150:]
+        print(f"[{number + 1}/{len(names)}] {name}: {said}", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--dtype", default="fp16", choices=sorted(DTYPES))
+    parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--out", default="drawn.jsonl")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--limit", type=float, default=180, help="seconds per model")
+    parser.add_argument("--models", help="names instead of a draw")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--table", metavar="FILE")
+    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    if options.measure:
+        print(json.dumps(measure(options.measure, options.dtype)))
+        return
+    if options.table:
+        table(options.table)
+        return
+    index, count = map(int, options.shard.split("/"))
+    names = options.models.split(",") if options.models else draw(options.seed, options.count)
+    names = names[index::count]
+    if options.list:
+        print("\n".join(names))
+        return
+    drive(names, options)
+
+
+if __name__ == "__main__":
+    main()
