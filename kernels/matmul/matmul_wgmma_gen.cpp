@@ -8,21 +8,31 @@
 namespace tuyere {
 namespace {
 
-/// Whether every output takes `width` values in one access of at most 16 bytes.
-bool takes_width(const matmul::View& v, int width) {
-  for (const mma::EpilogueTensor& t : v.outs) {
-    const int bytes = width * mma::size_of(t.dtype);
-    if (!t.strides.back().is_const(1) || t.alignment % std::min(16, bytes) != 0 || (width > 4 && bytes > 16)) return false;
-    for (size_t c = 0; c + 1 < t.strides.size(); ++c)
-      if (!mma::divisible(t.strides[c], width)) return false;
-  }
-  return true;
+/// Whether a tensor takes `width` values in one access of at most 16 bytes.
+bool takes(const mma::EpilogueTensor& t, int width) {
+  const int bytes = width * mma::size_of(t.dtype);
+  if (!t.strides.back().is_const(1) || t.alignment % std::min(16, bytes) != 0 || (width > 4 && bytes > 16)) return false;
+  return std::all_of(t.strides.begin(), t.strides.end() - 1, [&](const Dim& stride) { return mma::divisible(stride, width); });
 }
 
-/// Values per thread and store of tiles of `columns`: with one, neighbouring threads write neighbouring values.
-int store_width(const matmul::View& v, int columns) {
-  if (columns % 32 == 0 && takes_width(v, 8)) return 8;
-  return takes_width(v, 4) ? 4 : 1;
+bool takes_width(const matmul::View& v, int width) {
+  return std::all_of(v.outs.begin(), v.outs.end(), [&](const mma::EpilogueTensor& t) { return takes(t, width); });
+}
+
+/// Whether only the results' rows begin at addresses that are not multiples of 16 bytes.
+bool rows_shift(const matmul::View& v) {
+  auto result = [](const mma::EpilogueTensor& t) { return t.strides.back().is_const(1) && (t.dtype == DType::F16 || t.dtype == DType::BF16); };
+  auto extra = [](const mma::EpilogueTensor& t) { return t.strides.back().is_const(0) || takes(t, 8); };
+  return std::all_of(v.outs.begin(), v.outs.end(), result) && std::all_of(v.extras.begin(), v.extras.end(), extra);
+}
+
+/// The epilogue of tiles of `columns`: 16 bytes per thread and store if that can be; with single values, neighbouring threads write neighbours.
+void choose_stores(const matmul::View& v, int columns, mma::HopperText& text) {
+  const bool groups = columns % 32 == 0;
+  text.width = groups && takes_width(v, 8) ? 8 : takes_width(v, 4) ? 4 : 1;
+  if (text.width > 1 || !groups || v.b2 || !rows_shift(v)) return;
+  text.width = 8;
+  text.row_outputs = static_cast<int>(v.outs.size());
 }
 
 }  // namespace
@@ -36,8 +46,10 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   text.a = v.a, text.b = v.b, text.b2 = v.b2;
   text.b_constant = problem.in[1].constant && (!v.b2 || problem.in[2].constant);
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
-  text.width = store_width(v, tile.bn / (v.b2 ? 2 : tile.split));
-  text.epilogue = mma::emit_epilogue(epilogue(v, v.coords() - 1, text.width), params);
+  choose_stores(v, tile.bn / (v.b2 ? 2 : tile.split), text);
+  const mma::Epilogue stored = epilogue(v, v.coords() - 1, text.width);
+  text.epilogue = mma::emit_epilogue(stored, params);
+  if (text.row_outputs > 0) text.epilogue += mma::emit_row_epilogue(stored, params, "tgm_row_epilogue");
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }

@@ -83,22 +83,38 @@ struct Printer {
                 " + (TGM_IDX)e * (TGM_IDX)" + stride(t) + "] = r" + n + "[e];\n";
     }
   }
+
+  void puts() {
+    for (size_t k = 0; k < e.outs.size(); ++k) {
+      const std::string n = std::to_string(k);
+      code += "    rows[" + n + "].put(" + params.pointer(e.outs[k].position, e.outs[k].dtype, true) + " + o" + n + ", r" + n + ");\n";
+    }
+  }
+
+  /// The signature up to x, and the offsets of all tensors.
+  std::string begin(const std::string& prefix, const std::string& name, const std::string& last) {
+    std::string text = "#define TGM_V " + std::to_string(e.width) + "\n" + prefix + "TGM_DEV void " + name + "(TG_PARAMS";
+    for (int c = 0; c < e.coords; ++c) text += ", int c" + std::to_string(c);
+    text += std::string(", const ") + storage_ctype(e.acc) + "* x, " + last + ") {\n";
+    for (size_t k = 0; k < e.extras.size(); ++k) text += "  TGM_IDX i" + std::to_string(k) + " = " + offset_of(e, e.extras[k], params) + ";\n";
+    for (size_t k = 0; k < e.outs.size(); ++k) text += "  TGM_IDX o" + std::to_string(k) + " = " + offset_of(e, e.outs[k], params) + ";\n";
+    return text;
+  }
 };
+
+void check(const Epilogue& e) {
+  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + static_cast<size_t>(e.mains),
+                 "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
+  INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
+}
 
 }  // namespace
 
 std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
-  INTERNAL_CHECK(e.program.empty() || e.program.inputs.size() == e.extras.size() + static_cast<size_t>(e.mains),
-                 "epilogue of " << e.program.inputs.size() << " inputs, " << e.extras.size() << " tensors");
-  INTERNAL_CHECK(e.outs.size() == (e.program.empty() ? 1 : e.program.outputs.size()), "epilogue outputs");
+  check(e);
   Printer printer{e, params, {}};
   std::string& code = printer.code;
-  code = "#define TGM_V " + std::to_string(e.width) + "\nTGM_DEV void " + name + "(TG_PARAMS";
-  for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
-  code += std::string(", const ") + storage_ctype(e.acc) + "* x, int count, bool keep = true) {\n";
-  for (size_t k = 0; k < e.extras.size(); ++k) code += "  TGM_IDX i" + std::to_string(k) + " = " + offset_of(e, e.extras[k], params) + ";\n";
-  for (size_t k = 0; k < e.outs.size(); ++k) code += "  TGM_IDX o" + std::to_string(k) + " = " + offset_of(e, e.outs[k], params) + ";\n";
-  code += "  if (count >= TGM_V) {\n";
+  code = printer.begin("", name, "int count, bool keep = true") + "  if (count >= TGM_V) {\n";
   printer.loads(true), printer.compute(true), printer.stores(true);
   code += "  }";
   if (e.width > 1) {
@@ -107,6 +123,14 @@ std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::st
     code += "  }";
   }
   return code + "\n}\n";
+}
+
+std::string emit_row_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
+  check(e);
+  Printer printer{e, params, {}};
+  printer.code = printer.begin("template <class ROW> ", name, "ROW* rows");
+  printer.loads(true), printer.compute(true), printer.puts();
+  return printer.code + "}\n";
 }
 
 int epilogue_width(const std::vector<EpilogueTensor>& outs) {

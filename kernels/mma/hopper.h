@@ -51,6 +51,7 @@ struct HopperText {
   Dim m, n, k, batch;
   std::string epilogue;      // text of tgm_epilogue
   int width = 1;             // its columns: one, four or eight
+  int row_outputs = 0;       // where rows of 16-bit results begin anywhere: how many outputs tgm_row_epilogue has
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };
 /// Kernel "tg_gemm" with at most a block per multiprocessor.

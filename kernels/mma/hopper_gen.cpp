@@ -71,7 +71,7 @@ template <int SIZE> TGM_DEV void tgh_exchange(float* acc, int other) {
     }
 }
 
-/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. */
+/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. A thread has two rows, the first or second `half` of them. */
 template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) {
   constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
   const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2);
@@ -88,7 +88,7 @@ template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) 
         const int from = at + j / 4 * 8 + j % 4 / 2 * 4 + j % 2 + half * 2;
         x[j] = acc[from], x[TGM_V + j] = acc[SECOND + from];
       }
-      out(row + half * 8, at * 2 + column, x);
+      out(row + half * 8, at * 2 + column, x, half);
     }
 }
 
@@ -108,7 +108,7 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratc
     __syncwarp();
 #pragma unroll
     for (int r = 0; r < 16; ++r)
-      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
+      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane, r / 8);
     __syncwarp();
   }
 }
@@ -290,17 +290,17 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
       tgh_join(acc, smem, rank, part, id + step < tiles);
-      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+$SHIFTED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x, int) {
             const int m = at.m0 + r, n = n0 + c;
             tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V);
           });
       } else {
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x, int) {
             const bool inside = at.m0 + r < size_m && n0 + c < size_n;
             if constexpr (TGH_WHOLE) {  // outside, what the last row or columns take is loaded and dropped: loads that wait for no branch overlap
               const int m = at.m0 + r < size_m ? at.m0 + r : size_m - 1, n = n0 + c < size_n ? n0 + c : size_n - TGM_V;
@@ -315,6 +315,24 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
   }
   tgh_sync_cluster();
 }
+)CUDA";
+
+/// Tiles with all their columns, where rows begin anywhere.
+constexpr const char* kShifted = R"CUDA(
+      if (n0 + TGH_KEPT <= size_n) {
+#pragma unroll
+        for (int i = 0; i < TGH_MI; ++i) {
+          tgh_row rows[2][$OUTS];
+          tgh_store_wide(acc[i], row0 + i * 64, [&](int r, int c, const float* x, int half) {
+            const bool inside = at.m0 + r < size_m;
+            const int m = inside ? at.m0 + r : size_m - 1, n = n0 + c;
+            for (int k = 0; k < $OUTS; ++k) rows[half][k].keep = inside;
+            tgm_row_epilogue(TG_ARGS, $COORDS, x, rows[half]);
+          });
+          for (int half = 0; half < 2; ++half)
+            for (int k = 0; k < $OUTS; ++k) rows[half][k].finish(TGH_KEPT);
+        }
+      } else
 )CUDA";
 
 /// The accelerator's view of an operand: the contiguous coordinate, the other one, the batch.
@@ -350,7 +368,9 @@ int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBy
 KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
   const HopperTile& t = text.tile;
   auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
-  const codegen::Vars vars = {{"SCRATCH", std::to_string(t.groups() * kScratch)},
+  const std::string shifted = text.row_outputs > 0 ? codegen::fill(kShifted, {{"OUTS", std::to_string(text.row_outputs)}, {"COORDS", text.store_coords}}) : "";
+  const codegen::Vars vars = {{"SHIFTED", shifted},
+                              {"SCRATCH", std::to_string(t.groups() * kScratch)},
                               {"LD", std::to_string(kScratchRow)},
                               {"THREADS", std::to_string(t.threads())},
                               {"M", params.size(text.m)},
@@ -362,7 +382,7 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
                               {"COORDS", text.store_coords},
                               {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
                               {"B2", text.b2 ? "map_b2" : "map_b"}};
-  const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() +
+  const std::string body = text.epilogue + (text.row_outputs > 0 ? hopper_rows_text() : "") + definitions(text) + hopper_primitives_text() +
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
   const Dim tiles = ceildiv(text.m, t.bm * t.cluster_m) * ceildiv(text.n, (text.b2 ? t.bn / 2 : t.bn) * t.cluster_n) * text.batch;

@@ -113,6 +113,18 @@ std::vector<MatMulCase> matmul_cases() {
   all.push_back({"wgmma_split_in_eight",
                  product(op(false, true, gelu), {dense(H, "[70,720]"), dense(H, "[200,720]"), dense(H, "[200]")}, {dense(H, "[70,200]")}),
                  "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=8"});
+  all.push_back({"wgmma_shifted_rows", product(op(false, true, gelu), {dense(H, "[390,72]"), dense(H, "[269,72]"), dense(H, "[269]")}, {dense(H, "[390,269]")}),
+                 "wgmma tile=192x128 stages=2 cluster=1x1 alternate=0 split=1"});
+  all.push_back({"wgmma_shifted_pairs",
+                 product(op(false, true, two), {dense(B, "[2,70,64]"), dense(B, "[2,134,64]"), dense(B, "[134]"), dense(B, "[134]")},
+                         {dense(B, "[2,70,134]"), dense(H, "[2,70,134]")}),
+                 "wgmma tile=64x96 stages=3 cluster=1x1 alternate=1 split=1"});
+  all.push_back({"wgmma_shifted_split",
+                 product(op(false, true, gelu), {dense(H, "[300,456]"), dense(H, "[397,456]"), dense(H, "[397]")}, {dense(H, "[300,397]")}),
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=4"});
+  all.push_back({"wgmma_odd_columns_residual",
+                 product(op(false, true, gelu), {dense(H, "[66,64]"), dense(H, "[131,64]"), dense(H, "[66,131]")}, {dense(H, "[66,131]")}),
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=1 split=1"});
   all.push_back({"wgmma_split_odd_columns", product(op(false, true), {dense(H, "[66,320]"), dense(H, "[131,320]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=256x64 stages=2 cluster=1x1 alternate=0 split=2"});
   all.push_back({"wgmma_cluster", product(op(false, true, gelu), {dense(H, "[330,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[330,136]")}),
