@@ -92,6 +92,11 @@ def bag(**settings):
     return f
 
 
+def at_least_f32(x):
+    """Eager resizes no 16-bit floats with antialiasing on a CPU; float64 stays the reference."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 HEADS = [(2, 7, 3, 20)] * 3
 # Functions, the shapes of their arguments, and the operators that must be native.
 GRADIENTS = {
@@ -119,8 +124,8 @@ GRADIENTS = {
     "adaptive max pool, global": (lambda x: F.adaptive_max_pool2d(x * 2, 1), [(2, 20, 7, 5)]),
     "adaptive max pool 1d": (lambda x: F.adaptive_max_pool1d(x * 2, 4), [(3, 5, 12)]),
     "adaptive max pool 3d": (lambda x: F.adaptive_max_pool3d(x * 2, (1, 2, 3)), [(3, 5, 4, 4, 6)]),
-    "antialiased bilinear": (lambda x: F.interpolate(x.float() * 2, size=(4, 9), mode="bilinear", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
-    "antialiased bicubic": (lambda x: F.interpolate(x.float() * 2, size=(4, 9), mode="bicubic", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
+    "antialiased bilinear": (lambda x: F.interpolate(at_least_f32(x) * 2, size=(4, 9), mode="bilinear", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
+    "antialiased bicubic": (lambda x: F.interpolate(at_least_f32(x) * 2, size=(4, 9), mode="bicubic", antialias=True).to(x.dtype), [(2, 3, 10, 7)]),
     "bags, summed": (bag(mode="sum", padding_idx=3), [(12, 5)]),
     "bags, weighted": (bag(mode="sum"), [(12, 5), (8,)]),
     "bags, averaged": (bag(mode="mean"), [(12, 5)]),
