@@ -19,20 +19,20 @@ bool takes_width(const matmul::View& v, int width) {
   return std::all_of(v.outs.begin(), v.outs.end(), [&](const mma::EpilogueTensor& t) { return takes(t, width); });
 }
 
-/// Whether only the results' rows begin at addresses that are not multiples of 16 bytes.
-bool rows_shift(const matmul::View& v) {
+/// Whether results of two columns at a time can be made without reading what differs by row: 16-bit floats, each row contiguous.
+bool makes_pairs(const matmul::View& v) {
   auto result = [](const mma::EpilogueTensor& t) { return t.strides.back().is_const(1) && (t.dtype == DType::F16 || t.dtype == DType::BF16); };
-  auto extra = [](const mma::EpilogueTensor& t) { return t.strides.back().is_const(0) || takes(t, 8); };
+  auto extra = [](const mma::EpilogueTensor& t) { return t.strides[t.strides.size() - 2].is_const(0) && (t.strides.back().is_const(0) || takes(t, 2)); };
   return std::all_of(v.outs.begin(), v.outs.end(), result) && std::all_of(v.extras.begin(), v.extras.end(), extra);
 }
 
-/// The epilogue of tiles of `columns`: 16 bytes per thread and store if that can be; with single values, neighbouring threads write neighbours.
+/// How tiles of `columns` are stored: turned in shared memory if that can be, others four or eight columns per thread; with one, neighbouring threads write
+/// neighbours.
 void choose_stores(const matmul::View& v, int columns, mma::HopperText& text) {
   const bool groups = columns % 32 == 0;
   text.width = groups && takes_width(v, 8) ? 8 : takes_width(v, 4) ? 4 : 1;
-  if (text.width > 1 || !groups || v.b2 || !rows_shift(v)) return;
-  text.width = 8;
-  text.row_outputs = static_cast<int>(v.outs.size());
+  text.shifted = text.width != 8;
+  if (groups && makes_pairs(v) && (!text.shifted || v.outs.size() <= mma::kMostShifted)) text.staged_outputs = static_cast<int>(v.outs.size());
 }
 
 }  // namespace
@@ -48,8 +48,8 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
   choose_stores(v, tile.bn / (v.b2 ? 2 : tile.split), text);
   const mma::Epilogue stored = epilogue(v, v.coords() - 1, text.width);
-  text.epilogue = mma::emit_epilogue(stored, params);
-  if (text.row_outputs > 0) text.epilogue += mma::emit_row_epilogue(stored, params, "tgm_row_epilogue");
+  if (text.staged_outputs > 0) text.epilogue = mma::emit_pair_epilogue(stored, params);
+  text.epilogue += mma::emit_epilogue(stored, params);
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }

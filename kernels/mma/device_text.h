@@ -18,8 +18,8 @@ const char* simt_core_text();
 /// Memory barriers of a cluster, loads of the tensor memory accelerator, descriptors and fences of warpgroup products; needs TGH_CLUSTER, TGH_SPLIT and
 /// TGH_GROUPS.
 const char* hopper_primitives_text();
-/// struct tgh_row: a row of 16-bit results that begins anywhere, stored 16 bytes at a time.
-const char* hopper_rows_text();
+/// tgh_store_staged: 16-bit results are turned in shared memory and stored 16 bytes at a time, also where rows begin anywhere (TGH_SHIFTED).
+const char* hopper_staged_text();
 /// The warpgroup instruction for 64 rows and `columns` columns: name(float* d, a, b) with descriptors of matrices in shared memory; a may also be the fragments
 /// of mma.sync in registers.
 struct WgmmaText {

@@ -87,7 +87,7 @@ struct Printer {
   void puts() {
     for (size_t k = 0; k < e.outs.size(); ++k) {
       const std::string n = std::to_string(k);
-      code += "    rows[" + n + "].put(" + params.pointer(e.outs[k].position, e.outs[k].dtype, true) + " + o" + n + ", r" + n + ");\n";
+      code += "    outs[" + n + "].put(" + params.pointer(e.outs[k].position, e.outs[k].dtype, true) + " + o" + n + ", r" + n + ");\n";
     }
   }
 
@@ -125,12 +125,20 @@ std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::st
   return code + "\n}\n";
 }
 
-std::string emit_row_epilogue(const Epilogue& e, KernelParams& params, const std::string& name) {
+std::string emit_pair_epilogue(Epilogue e, KernelParams& params) {
   check(e);
+  e.width = 2;
   Printer printer{e, params, {}};
-  printer.code = printer.begin("template <class ROW> ", name, "ROW* rows");
+  std::string& code = printer.code;
+  code = printer.begin("template <class OUT> ", "tgm_pair_epilogue", "OUT* outs");
   printer.loads(true), printer.compute(true), printer.puts();
-  return printer.code + "}\n";
+  code += "}\n#undef TGM_V\nTGM_DEV unsigned short* tgm_result(TG_PARAMS, int k";
+  for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
+  code += ") {\n";
+  for (size_t k = 0; k < e.outs.size(); ++k)
+    code += (k + 1 < e.outs.size() ? "  if (k == " + std::to_string(k) + ") " : std::string("  ")) + "return (unsigned short*)(" +
+            params.pointer(e.outs[k].position, e.outs[k].dtype, true) + " + " + offset_of(e, e.outs[k], params) + ");\n";
+  return code + "}\n";
 }
 
 int epilogue_width(const std::vector<EpilogueTensor>& outs) {

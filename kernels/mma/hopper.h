@@ -42,6 +42,9 @@ std::vector<Config> hopper_configs(const GemmSize& size, const Target& target, i
 /// batch coordinate.
 Support accepts_hopper(const Matrix& matrix);
 
+/// Outputs that may be both staged and shifted: each needs room for what is carried from one group of columns to the next.
+constexpr size_t kMostShifted = 2;
+
 struct HopperText {
   HopperTile tile;
   DType dtype = DType::F16;  // of both operands
@@ -51,7 +54,8 @@ struct HopperText {
   Dim m, n, k, batch;
   std::string epilogue;      // text of tgm_epilogue
   int width = 1;             // its columns: one, four or eight
-  int row_outputs = 0;       // where rows of 16-bit results begin anywhere: how many outputs tgm_row_epilogue has
+  int staged_outputs = 0;    // how many outputs tgm_pair_epilogue makes, when whole tiles are turned in shared memory; the epilogue is for the others
+  bool shifted = false;      // rows of theirs begin at addresses that are not multiples of 16 bytes
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };
 /// Kernel "tg_gemm" with at most a block per multiprocessor.

@@ -14,9 +14,12 @@ constexpr int kRowBytes = 128;
 constexpr int kScratchRow = 40;                     // floats: 32 columns, filled up against bank conflicts
 constexpr int kScratch = 4 * 16 * kScratchRow * 4;  // bytes per warpgroup
 
-constexpr const char* kHopperFrame = R"CUDA(
+constexpr const char* kSizes = R"CUDA(
 constexpr int TGH_OUT = TGH_GATED ? TGH_BN / 2 : TGH_BN;                  /* columns of the result per tile */
 constexpr int TGH_SUMS = TGH_BN / TGH_SPLIT, TGH_KEPT = TGH_OUT / TGH_SPLIT; /* columns of sums and of the result that this block of the split finishes */
+)CUDA";
+
+constexpr const char* kHopperFrame = R"CUDA(
 constexpr int TGH_MI = TGH_ROWS / 64, TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
 constexpr int TGH_SCRATCH_AT = TGH_STAGES * TGH_STAGE_BYTES, TGH_FULL_AT = TGH_SCRATCH_AT + $SCRATCH, TGH_EMPTY_AT = TGH_FULL_AT + TGH_STAGES * 8;
 
@@ -71,7 +74,7 @@ template <int SIZE> TGM_DEV void tgh_exchange(float* acc, int other) {
     }
 }
 
-/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. A thread has two rows, the first or second `half` of them. */
+/* Hands 64 rows of accumulators to `out`, four or eight consecutive columns at a time; of both products when there are two. */
 template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) {
   constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
   const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + (lane >> 2);
@@ -88,7 +91,7 @@ template <class OUT> TGM_DEV void tgh_store_wide(float* acc, int row0, OUT out) 
         const int from = at + j / 4 * 8 + j % 4 / 2 * 4 + j % 2 + half * 2;
         x[j] = acc[from], x[TGM_V + j] = acc[SECOND + from];
       }
-      out(row + half * 8, at * 2 + column, x, half);
+      out(row + half * 8, at * 2 + column, x);
     }
 }
 
@@ -108,7 +111,7 @@ template <class OUT> TGM_DEV void tgh_store_ones(const float* acc, float* scratc
     __syncwarp();
 #pragma unroll
     for (int r = 0; r < 16; ++r)
-      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane, r / 8);
+      if (lane < groups * 8) out(row0 + warp * 16 + r, chunk * 32 + lane, scratch + r * LD + lane);
     __syncwarp();
   }
 }
@@ -290,17 +293,17 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
       });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
       tgh_join(acc, smem, rank, part, id + step < tiles);
-$SHIFTED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+$STAGED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x, int) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
             const int m = at.m0 + r, n = n0 + c;
             tgm_epilogue(TG_ARGS, $COORDS, x, TGM_V);
           });
       } else {
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
-          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x, int) {
+          tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
             const bool inside = at.m0 + r < size_m && n0 + c < size_n;
             if constexpr (TGH_WHOLE) {  // outside, what the last row or columns take is loaded and dropped: loads that wait for no branch overlap
               const int m = at.m0 + r < size_m ? at.m0 + r : size_m - 1, n = n0 + c < size_n ? n0 + c : size_n - TGM_V;
@@ -317,20 +320,23 @@ $SHIFTED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) 
 }
 )CUDA";
 
-/// Tiles with all their columns, where rows begin anywhere.
-constexpr const char* kShifted = R"CUDA(
+/// Tiles with all their columns, by way of shared memory.
+constexpr const char* kStaged = R"CUDA(
       if (n0 + TGH_KEPT <= size_n) {
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i) {
-          tgh_row rows[2][$OUTS];
-          tgh_store_wide(acc[i], row0 + i * 64, [&](int r, int c, const float* x, int half) {
-            const bool inside = at.m0 + r < size_m;
-            const int m = inside ? at.m0 + r : size_m - 1, n = n0 + c;
-            for (int k = 0; k < $OUTS; ++k) rows[half][k].keep = inside;
-            tgm_row_epilogue(TG_ARGS, $COORDS, x, rows[half]);
-          });
-          for (int half = 0; half < 2; ++half)
-            for (int k = 0; k < $OUTS; ++k) rows[half][k].finish(TGH_KEPT);
+          const auto find = [&](int r) { return at.m0 + row0 + i * 64 + r; };
+          tgh_store_staged<$OUTS>(
+              acc[i], (unsigned char*)scratch,
+              [&](int r, int c, const float* x, tgh_pair* pairs) {
+                const int m = find(r) < size_m ? find(r) : size_m - 1, n = n0 + c;
+                tgm_pair_epilogue(TG_ARGS, $COORDS, x, pairs);
+              },
+              [&](int out, int r, int c) {
+                const int m = find(r), n = n0 + c;
+                return tgm_result(TG_ARGS, out, $COORDS);
+              },
+              [&](int r) { return find(r) < size_m; });
         }
       } else
 )CUDA";
@@ -358,7 +364,8 @@ std::string definitions(const HopperText& text) {
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster()) +
          define("TGH_CLUSTER_M", t.cluster_m) + define("TGH_CLUSTER_N", t.cluster_n) + define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) +
          define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) + define("TGH_GATED", text.b2.has_value()) +
-         define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
+         define("TGH_SHIFTED", text.shifted) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) +
+         define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace
@@ -368,8 +375,9 @@ int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBy
 KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
   const HopperTile& t = text.tile;
   auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
-  const std::string shifted = text.row_outputs > 0 ? codegen::fill(kShifted, {{"OUTS", std::to_string(text.row_outputs)}, {"COORDS", text.store_coords}}) : "";
-  const codegen::Vars vars = {{"SHIFTED", shifted},
+  const std::string staged =
+      text.staged_outputs > 0 ? codegen::fill(kStaged, {{"OUTS", std::to_string(text.staged_outputs)}, {"COORDS", text.store_coords}}) : "";
+  const codegen::Vars vars = {{"STAGED", staged},
                               {"SCRATCH", std::to_string(t.groups() * kScratch)},
                               {"LD", std::to_string(kScratchRow)},
                               {"THREADS", std::to_string(t.threads())},
@@ -382,7 +390,7 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
                               {"COORDS", text.store_coords},
                               {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
                               {"B2", text.b2 ? "map_b2" : "map_b"}};
-  const std::string body = text.epilogue + (text.row_outputs > 0 ? hopper_rows_text() : "") + definitions(text) + hopper_primitives_text() +
+  const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() + kSizes + (text.staged_outputs > 0 ? hopper_staged_text() : "") +
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
   const Dim tiles = ceildiv(text.m, t.bm * t.cluster_m) * ceildiv(text.n, (text.b2 ? t.bn / 2 : t.bn) * t.cluster_n) * text.batch;

@@ -30,6 +30,10 @@ TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0,
   asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%3, %4, %5}], [%2], %6;"
       ::"r"(to), "l"((unsigned long long)&map), "r"(bar), "r"(c0), "r"(c1), "r"(c2), "h"((unsigned short)(((1 << count) - 1) << first)) : "memory");
 }
+/* Four matrices of 8 x 8 16-bit values, as products leave them: lanes 8 i to 8 i + 7 have the addresses of the rows of matrix i, each 16 bytes. */
+TGM_DEV void tgm_stsm(unsigned addr, const unsigned* r) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(addr), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
+}
 TGM_DEV void tgh_prefetch(const tgh_map& map) { asm volatile("prefetch.tensormap [%0];" ::"l"((unsigned long long)&map) : "memory"); }
 /* What this thread wrote to shared memory is seen by warpgroup instructions after the next barrier. */
 TGM_DEV void tgh_publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

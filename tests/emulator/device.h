@@ -405,6 +405,17 @@ inline void emu_ldsm(unsigned* r, unsigned addr, bool trans) {
 }
 inline void tgm_ldsm(unsigned* r, unsigned addr) { emu_ldsm(r, addr, false); }
 inline void tgm_ldsm_t(unsigned* r, unsigned addr) { emu_ldsm(r, addr, true); }
+inline void tgm_stsm(unsigned addr, const unsigned* r) {
+  struct Words {
+    unsigned w[4];
+  };
+  const Words* all = emu::exchange_begin(Words{{r[0], r[1], r[2], r[3]}});
+  const int matrix = emu::self->lane / 8, row = emu::self->lane % 8;
+  for (int pair = 0; pair < 4; ++pair) {
+    const Words words = emu::lane_value(all, row * 4 + pair);
+    memcpy(emu::shared_at(addr, 16) + pair * 4, &words.w[matrix], 4);
+  }
+}
 struct emu_fragments {
   unsigned a[4], b[2];
 };
