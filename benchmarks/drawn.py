@@ -110,9 +110,9 @@ def of_transformers(leaf):
 
 
 def compiled(backend, model):
+    """Both stay compiled: torch._dynamo.reset() would make the other compile again, with whatever is configured by then."""
     import torch
 
-    torch._dynamo.reset()
     torch._inductor.config.freezing = backend == "inductor"
     return torch.compile(model, mode="reduce-overhead") if backend == "inductor" else torch.compile(model, backend="tuyere")
 
