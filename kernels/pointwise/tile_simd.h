@@ -17,6 +17,8 @@ constexpr bool is_bitwise(std::string_view name) { return name.starts_with("bitw
 
 /// The loop for f32 arguments (where: bool, f32, f32). Comparisons write bool. Transcendental functions are within 3 ulp of the exact value.
 TileFn f32_function(Fn fn);
+/// a * b + c, rounded once where the machine can.
+TileFn f32_multiply_add();
 /// The loop for arguments of another compute type: f64, i32, i64, bool.
 TileFn generic_function(Fn fn, DType type);
 
