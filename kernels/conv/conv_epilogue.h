@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/conv/conv_image.h"
+#include "kernels/conv/conv_tiles.h"
 #include "kernels/pointwise/tile_loop.h"
 
 namespace tuyere::cpu {
@@ -22,6 +23,24 @@ struct SumsFunction {
   std::optional<Fn> fn;
   float low = 0, high = 0;
 };
+
+/// What the inner loops make of finished sums, where they know the function.
+inline std::optional<ConvEnd> conv_end(const std::optional<SumsFunction>& function) {
+  if (!function) return std::nullopt;
+  if (!function->fn) return ConvEnd::none;
+  switch (*function->fn) {
+    case Fn::relu:
+      return ConvEnd::relu;
+    case Fn::clamp:
+      return ConvEnd::clamp;
+    case Fn::hardswish:
+      return ConvEnd::hardswish;
+    case Fn::silu:
+      return ConvEnd::silu;
+    default:
+      return std::nullopt;
+  }
+}
 
 /// The sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
 class ConvEpilogue {

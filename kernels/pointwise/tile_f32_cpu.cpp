@@ -211,12 +211,16 @@ HWY_AFTER_NAMESPACE();
 namespace tuyere::cpu {
 HWY_EXPORT(function);
 HWY_EXPORT(multiply_add);
-HWY_EXPORT(load_row);
-HWY_EXPORT(store_row);
+HWY_EXPORT(load_rows);
+HWY_EXPORT(store_rows);
 
 TileFn f32_multiply_add() { return HWY_DYNAMIC_DISPATCH(multiply_add)(); }
 TileFn f32_function(Fn fn) { return HWY_DYNAMIC_DISPATCH(function)(fn); }
-void to_f32(DType storage, const void* in, float* out, int64_t n) { HWY_DYNAMIC_DISPATCH(load_row)(storage, in, out, n); }
-void from_f32(DType storage, const float* in, void* out, int64_t n) { HWY_DYNAMIC_DISPATCH(store_row)(storage, in, out, n); }
+void to_f32(DType storage, const void* in, int64_t in_row, float* out, int64_t out_row, int64_t rows, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(load_rows)(storage, in, in_row, out, out_row, rows, n);
+}
+void from_f32(DType storage, const float* in, int64_t in_row, void* out, int64_t out_row, int64_t rows, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(store_rows)(storage, in, in_row, out, out_row, rows, n);
+}
 }  // namespace tuyere::cpu
 #endif
