@@ -54,7 +54,7 @@ class DirectConv {
     epilogue_ = std::make_unique<ConvEpilogue>(op_.epilogue, out_, extras_, lanes_, threads_);
     sums_.resize(static_cast<size_t>(threads_ * thread_floats() + kCacheLine));
     load_ = tile_load(x_.dtype, DType::F32);
-    if (out_.dtype == DType::BF16 && out_.channel == 1 && out_.blocks == 0) end_ = conv_end(epilogue_->function());
+    plan_end();
   }
 
   void operator()(void* const* ptr) {
@@ -185,6 +185,21 @@ class DirectConv {
     weights_ = packed_constant(p, 1, layout + (short_ ? "|pairs" : "") + w.describe(), [&] { return short_ ? pack<uint16_t>(w) : pack<float>(w); });
     const int64_t cost = out_.count * out_.channels * out_.size[0] * out_.size[1] * out_.size[2] * std::max<int64_t>(1, group_in_ * window_.taps() / lanes_);
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, out_.count * strips_ * static_cast<int64_t>(rows_.size()))));
+  }
+
+  /// Outputs in whole vectors need no epilogue behind the inner loops when it is one of their functions.
+  void plan_end() {
+    const auto& function = epilogue_->function();
+    if (!function || out_.channel != 1 || (out_.dtype != DType::F32 && out_.dtype != DType::BF16)) return;
+    if (short_ && out_.dtype == DType::F32) return;
+    out_vector_ = out_.blocks == 0 || out_.block % (2 * lanes_) == 0 ? lanes_ : out_.blocks;
+    if (out_.blocks != 0 && out_.block % lanes_ != 0) return;
+    if (function->residual >= 0) {
+      const Image& r = extras_[static_cast<size_t>(function->residual)];
+      const bool same = r.dtype == out_.dtype && r.batch == out_.batch && r.blocks == out_.blocks && r.channel == out_.channel && r.space == out_.space;
+      if (!same || r.block != out_.block) return;
+    }
+    end_ = conv_end(*function);
   }
 
   /// Input channels [first, last) that the rows read.
@@ -328,7 +343,6 @@ class DirectConv {
     const int64_t first = n * x_.batch + x_.pixel({at[0] * window_.stride[0], at[1] * window_.stride[1], at[2] * window_.stride[2]});
     const T* source = depthwise_ ? reinterpret_cast<const T*>(window) : static_cast<const T*>(x) + first;
     const T* w = static_cast<const T*>(weights_.get()) + weight_starts_[static_cast<size_t>(&row - rows_.data())];
-    const bool finished = end_ && row.channels == row.vectors * lanes_;
     for (size_t k = row.pieces_begin; k < row.pieces_end; ++k) {
       const Piece& piece = pieces_[k];
       ConvTileOf<T> tile{nullptr,
@@ -342,17 +356,17 @@ class DirectConv {
                          k == row.pieces_begin ? start : nullptr,
                          nullptr,
                          0};
-      const bool last = finished && k + 1 == row.pieces_end;
-      if (last) set_end(tile);
+      if (end_ && k + 1 == row.pieces_end) set_end(tile, row);
       // The first strip meets weights that are in no cache yet: every tile fetches one vector of each that the next piece, or row, will need.
-      run_piece(tile, row, place, source, space, sums, strip == 0 && n == 0 ? 0 : row.vectors, last ? ptr[2 + extras_.size()] : nullptr);
+      run_piece(ptr, tile, row, place, source, space, sums, strip == 0 && n == 0 ? 0 : row.vectors);
     }
-    if (!finished) epilogue_->run(ptr, thread, n, at, place.lines, place.width, row.first, row.channels, {sums, kStripPixels * lanes_, place.width * lanes_});
+    if (!end_) epilogue_->run(ptr, thread, n, at, place.lines, place.width, row.first, row.channels, {sums, kStripPixels * lanes_, place.width * lanes_});
   }
 
-  /// fetched: of the vectors of weights behind this piece, those that are in the cache. out: where finished sums go, or null.
+  /// fetched: of the vectors of weights behind this piece, those that are in the cache.
   template <class T>
-  void run_piece(ConvTileOf<T>& tile, const Row& row, const Strip& place, const T* source, const Space& space, float* sums, int64_t fetched, void* out) const {
+  void run_piece(void* const* ptr, ConvTileOf<T>& tile, const Row& row, const Strip& place, const T* source, const Space& space, float* sums,
+                 int64_t fetched) const {
     const int64_t count = tile.count * tile.channels * lanes_;
     for (int64_t line = 0; line < place.lines; ++line) {
       for (int64_t p = 0; p < place.width; p += tile_) {
@@ -360,8 +374,7 @@ class DirectConv {
         tile.sums = sums + (line * place.width + p) * lanes_;
         tile.ahead = tile.w + (fetched < row.vectors ? row.vectors + fetched : 0) * count;
         tile.ahead_step = fetched++ < row.vectors ? lanes_ * static_cast<int64_t>(sizeof(float) / sizeof(T)) : 0;
-        const int64_t pixel = out_.at(place.n, row.first) + out_.pixel({place.at[0], place.at[1] + line, place.at[2] + p});
-        if (out) tile.out = static_cast<uint16_t*>(out) + pixel;
+        if (tile.last > 0) place_end(ptr, tile, out_.at(place.n, row.first) + out_.pixel({place.at[0], place.at[1] + line, place.at[2] + p}));
         multiply(tile, row.vectors, std::min(tile_, place.width - p));
       }
     }
@@ -372,13 +385,23 @@ class DirectConv {
   }
   void multiply(const ShortConvTile& tile, int64_t vectors, int64_t pixels) const { conv_functions().dense_short(tile, vectors, pixels); }
 
+  /// The last piece finishes its sums.
   template <class T>
-  void set_end(ConvTileOf<T>& tile) const {
+  void set_end(ConvTileOf<T>& tile, const Row& row) const {
     tile.end = *end_;
     tile.low = epilogue_->function()->low;
     tile.high = epilogue_->function()->high;
-    tile.rough = true;
+    tile.out_short = tile.rough = out_.dtype == DType::BF16;
     tile.out_pixel = out_.space[2];
+    tile.out_vector = out_vector_;
+    tile.last = row.channels - (row.vectors - 1) * lanes_;
+  }
+  template <class T>
+  void place_end(void* const* ptr, ConvTileOf<T>& tile, int64_t offset) const {
+    const int64_t bytes = offset * (bits(out_.dtype) / 8);
+    const int residual = epilogue_->function()->residual;
+    tile.out = static_cast<char*>(ptr[2 + extras_.size()]) + bytes;
+    if (residual >= 0) tile.residual = static_cast<const char*>(ptr[2 + residual]) + bytes;
   }
 
   Conv op_;
@@ -403,7 +426,8 @@ class DirectConv {
   int64_t weight_count_ = 0;
   std::shared_ptr<void> weights_;
   std::unique_ptr<ConvEpilogue> epilogue_;
-  std::optional<ConvEnd> end_;  // what the inner loops make of whole vectors, to the output
+  std::optional<ConvEnd> end_;  // what the inner loops make of the sums, to the output
+  int64_t out_vector_ = 0;
   std::vector<float> sums_;
   int threads_ = 1;
 };

@@ -22,10 +22,13 @@ struct ConvTileOf {
   const T* ahead;           // dense: memory that is needed soon is fetched from here,
   int64_t ahead_step;       // so many elements for every input channel of the piece (bf16: every two); 0: there is none to fetch
   ConvEnd end = ConvEnd::none;
-  float low = 0, high = 0;  // of clamp
-  bool rough = false;       // results of 16 bits: SiLU need not be exact
-  uint16_t* out = nullptr;  // where finished sums go as bf16, vectors side by side; null: they stay in `sums`
-  int64_t out_pixel = 0;    // from one output to the next one
+  float low = 0, high = 0;                // of clamp
+  bool rough = false;                     // results of 16 bits: SiLU need not be exact
+  void* out = nullptr;                    // where finished sums go; null: they stay in `sums`
+  bool out_short = false;                 // as bf16
+  int64_t out_pixel = 0, out_vector = 0;  // elements from one output, and from one vector, to the next one
+  int64_t last = 0;                       // channels of the last vector
+  const void* residual = nullptr;         // what is added before the function: of the output's type and strides, or null
 };
 using ConvTile = ConvTileOf<float>;
 using ShortConvTile = ConvTileOf<uint16_t>;

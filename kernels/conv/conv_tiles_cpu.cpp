@@ -19,9 +19,13 @@ using D = hn::ScalableTag<float>;
 // Twice as many sums, two vectors of weights and a value of x fit the registers.
 constexpr int kPixels = HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_NEON ? 14 : 6;
 
+struct Identity {
+  HWY_INLINE hn::Vec<D> operator()(hn::Vec<D> x) const { return x; }
+};
+
 /// use(f) with the function f of the end, but SiLU: NaN stays NaN.
 template <class T, class F>
-HWY_INLINE void with_end(const ConvTileOf<T>& t, F use) {
+HWY_INLINE void with_end(const ConvTileOf<T>& t, const F& use) {
   const D d;
   switch (t.end) {
     case ConvEnd::relu:
@@ -36,11 +40,46 @@ HWY_INLINE void with_end(const ConvTileOf<T>& t, F use) {
     case ConvEnd::hardswish:
       return use([d](auto x) HWY_ATTR { return hardswish_v(d, x); });
     default:
-      return use([](auto x) HWY_ATTR { return x; });
+      return use(Identity());
   }
 }
 
-/// SiLU wants registers of its own: it follows the sums of a tile through the first cache, in place or to the output.
+/// A vector of the output, or `count` < Lanes values of it.
+template <bool kNative, bool kShort>
+HWY_INLINE void store_out(hn::Vec<D> x, void* out, int64_t at, int64_t count) {
+  if constexpr (kShort) {
+    auto* to = static_cast<uint16_t*>(out) + at;
+    if (count == static_cast<int64_t>(hn::Lanes(D()))) return store_rounded<kNative>(x, to);
+    uint16_t part[kMaxLanes];
+    store_rounded<kNative>(x, part);
+    std::memcpy(to, part, static_cast<size_t>(count) * 2);
+  } else {
+    float* to = static_cast<float*>(out) + at;
+    count == static_cast<int64_t>(hn::Lanes(D())) ? hn::StoreU(x, D(), to) : store_tail(D(), x, to, count);
+  }
+}
+template <bool kShort>
+HWY_INLINE hn::Vec<D> load_out(const void* out, int64_t at, int64_t count) {
+  const D d;
+  const bool whole = count == static_cast<int64_t>(hn::Lanes(d));
+  if constexpr (kShort) {
+    const auto* from = static_cast<const uint16_t*>(out) + at;
+    return whole ? load_short(d, from) : load_short_tail(d, from, count);
+  } else {
+    const float* from = static_cast<const float*>(out) + at;
+    return whole ? hn::LoadU(d, from) : load_tail(d, from, count, 0.0f);
+  }
+}
+
+/// Vector v of pixel p, finished by f.
+template <bool kNative, bool kShort, class T, class F>
+HWY_INLINE void finish_vector(const ConvTileOf<T>& t, int64_t v, int64_t p, bool last, hn::Vec<D> x, F f) {
+  const int64_t at = p * t.out_pixel + v * t.out_vector, count = last ? t.last : static_cast<int64_t>(hn::Lanes(D()));
+  if (t.residual) x = hn::Add(x, load_out<kShort>(t.residual, at, count));
+  store_out<kNative, kShort>(f(x), t.out, at, count);
+}
+
+/// Finishes sums that are complete in memory, in place or to the output.
 template <bool kNative, class T, class F>
 HWY_INLINE void finish_with(const ConvTileOf<T>& t, int64_t vectors, int64_t pixels, F f) {
   const D d;
@@ -48,52 +87,70 @@ HWY_INLINE void finish_with(const ConvTileOf<T>& t, int64_t vectors, int64_t pix
   for (int64_t p = 0; p < pixels; ++p) {
     for (int64_t v = 0; v < vectors; ++v) {
       float* sums = t.sums + v * t.vector + p * lanes;
-      const auto x = f(hn::LoadU(d, sums));
-      if (t.out) {
-        store_rounded<kNative>(x, t.out + p * t.out_pixel + v * lanes);
+      const auto x = hn::LoadU(d, sums);
+      if (!t.out) {
+        hn::StoreU(f(x), d, sums);
+      } else if (t.out_short) {
+        finish_vector<kNative, true>(t, v, p, v + 1 == vectors, x, f);
       } else {
-        hn::StoreU(x, d, sums);
+        finish_vector<kNative, false>(t, v, p, v + 1 == vectors, x, f);
       }
     }
   }
 }
+/// Functions that want registers of their own, and rare forms of the output, follow the sums of a tile through the first cache.
 template <bool kNative, class T>
-void finish_silu(const ConvTileOf<T>& t, int64_t vectors, int64_t pixels) {
+void finish_tile(const ConvTileOf<T>& t, int64_t vectors, int64_t pixels) {
   const D d;
+  if (t.end != ConvEnd::silu) return with_end(t, [&](auto f) HWY_ATTR { finish_with<kNative>(t, vectors, pixels, f); });
   if (t.rough) return finish_with<kNative>(t, vectors, pixels, [d](auto x) HWY_ATTR { return silu_rough(d, x); });
   finish_with<kNative>(t, vectors, pixels, [d](auto x) HWY_ATTR { return silu_v(d, x); });
 }
 
-/// The end of a tile.
-template <bool kNative, int V, int P, class T>
-HWY_INLINE void add_sums(const ConvTileOf<T>& t, const hn::Vec<D> (&sums)[V][P]) {
-  const D d;
-  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  const auto store = [&](auto f) HWY_ATTR {
-#pragma GCC unroll 16
-    for (int v = 0; v < V; ++v) {
-#pragma GCC unroll 16
-      for (int p = 0; p < P; ++p) {  // added at the end: short chains of additions are more exact
-        float* to = t.sums + v * t.vector + p * lanes;
-        hn::StoreU(f(hn::Add(sums[v][p], t.start ? hn::LoadU(d, t.start + v * lanes) : hn::LoadU(d, to))), d, to);
-      }
-    }
-  };
-  const auto store_out = [&](auto f) HWY_ATTR {
+/// What a tile does with its sums in registers; kOut: writes the output, of the type that kShort says. No lambda: where gcc does not inline one, the sums are
+/// in memory from the beginning on.
+template <bool kNative, bool kShort, bool kOut, int V, int P, class T>
+struct TileEnd {
+  const ConvTileOf<T>& t;
+  const hn::Vec<D> (&sums)[V][P];
+
+  template <class F>
+  HWY_INLINE void operator()(F f) const {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) {
 #pragma GCC unroll 16
-      for (int v = 0; v < V; ++v) {
-        const float* from = t.start ? t.start + v * lanes : t.sums + v * t.vector + p * lanes;
-        store_rounded<kNative>(f(hn::Add(sums[v][p], hn::LoadU(d, from))), t.out + p * t.out_pixel + v * lanes);
-      }
+      for (int v = 0; v < V; ++v) finish(v, p, f);
     }
-  };
-  if (t.end == ConvEnd::silu) {
-    store([](auto x) HWY_ATTR { return x; });
-    return finish_silu<kNative>(t, V, P);
   }
-  t.out ? with_end(t, store_out) : with_end(t, store);
+
+ private:
+  template <class F>
+  HWY_INLINE void finish(int v, int p, F f) const {
+    const D d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    float* memory = t.sums + v * t.vector + p * lanes;
+    // Added at the end: short chains of additions are more exact.
+    const auto x = f(hn::Add(sums[v][p], hn::LoadU(d, t.start ? t.start + v * lanes : memory)));
+    const int64_t at = p * t.out_pixel + v * t.out_vector;
+    if constexpr (!kOut) {
+      hn::StoreU(x, d, memory);
+    } else if constexpr (kShort) {
+      store_rounded<kNative>(x, static_cast<uint16_t*>(t.out) + at);
+    } else {
+      hn::StoreU(x, d, static_cast<float*>(t.out) + at);
+    }
+  }
+};
+
+/// The end of a tile. kShort: the usual type of outputs, which are written from registers where vectors are whole.
+template <bool kNative, bool kShort, int V, int P, class T>
+HWY_INLINE void add_sums(const ConvTileOf<T>& t, const hn::Vec<D> (&sums)[V][P]) {
+  const TileEnd<kNative, kShort, false, V, P, T> store{t, sums};
+  if (t.end != ConvEnd::silu && !t.out) return with_end(t, store);
+  const bool whole = !t.residual && t.last == static_cast<int64_t>(hn::Lanes(D()));
+  if (t.end != ConvEnd::silu && t.out_short == kShort && whole) return with_end(t, TileEnd<kNative, kShort, true, V, P, T>{t, sums});
+  store(Identity());
+  finish_tile<kNative>(t, V, P);
 }
 
 // Sums stay in registers only when every loop over them is unrolled.
@@ -130,7 +187,7 @@ void dense_tile(const ConvTile& t) {
       for (int b = 0; b < kBases; ++b) ++x[b];
     }
   }
-  add_sums<kNative>(t, sums);
+  add_sums<kNative, false>(t, sums);
 }
 
 #if HWY_TARGET == HWY_AVX3
@@ -175,7 +232,7 @@ void dense_short_tile(const ShortConvTile& t) {
       for (int b = 0; b < kBases; ++b) x[b] += 2;
     }
   }
-  add_sums<true>(t, sums);
+  add_sums<true, true>(t, sums);
 }
 
 template <int V, int P>
@@ -204,7 +261,7 @@ void depthwise_tile(const ConvTile& t) {
 #pragma GCC unroll 16
     for (int p = 0; p < P; ++p) sums[0][p] = hn::MulAdd(hn::LoadU(d, x + p * t.pixel), weights, sums[0][p]);
   }
-  add_sums<kNative>(t, sums);
+  t.out_short ? add_sums<kNative, true>(t, sums) : add_sums<kNative, false>(t, sums);
 }
 
 template <bool kNative, int V, int P>

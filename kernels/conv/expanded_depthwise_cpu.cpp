@@ -60,7 +60,8 @@ class ExpandedLines {
     TileFn function = nullptr;
 
     End() = default;
-    explicit End(const ConvEpilogue& epilogue, DType type) : simple(epilogue.function().has_value()), rough(type == DType::BF16) {
+    explicit End(const ConvEpilogue& epilogue, DType type) : rough(type == DType::BF16) {
+      simple = epilogue.function() && epilogue.function()->residual < 0;
       if (!simple) return;
       const SumsFunction& f = *epilogue.function();
       low = f.low;
@@ -162,8 +163,8 @@ class ExpandedLines {
     window_extras_ = p.args.in.size() - 3 - expansion_extras_;
     expansion_end_ = End(*expansion_, x_.dtype);
     const bool vectors = out_.dtype == DType::F32 && out_.block % lanes_ == 0 && out_.space[2] == lanes_;
-    const bool rounds = out_.dtype == DType::BF16 && conv_end(epilogue_->function());
-    if ((vectors || rounds) && out_.channel == 1 && out_.channels % lanes_ == 0) window_end_ = End(*epilogue_, out_.dtype);
+    const bool rounds = out_.dtype == DType::BF16 && epilogue_->function() && conv_end(*epilogue_->function());
+    if (((vectors && out_.channels % lanes_ == 0) || rounds) && out_.channel == 1) window_end_ = End(*epilogue_, out_.dtype);
   }
 
   void plan_weights(const CpuProblem& p) {
@@ -335,7 +336,9 @@ class ExpandedLines {
                   nullptr,
                   0};
     window_end_.set(tile);
+    tile.out_short = rounds;
     tile.out_pixel = out_.space[2];
+    tile.last = std::min(lanes_, row.channels - channel);
     for (int64_t p = 0; p < width; p += step) {
       tile.x = row.ring + v * ring_ + p * window_.stride[2] * lanes_;
       tile.sums = to + p * lanes_;
