@@ -17,6 +17,7 @@
 #include "core/builder/version.h"
 #include "core/builder/weights.h"
 #include "core/builder/whole_network.h"
+#include "core/passes/passes.h"
 #include "kernels/api/tactics.h"
 
 namespace tuyere {
@@ -137,6 +138,7 @@ class Build {
     ErrorFrame frame("in the weight program");
     for (const auto& [constant, type] : weights.parameters) add_constant(constant, type);
     if (weights.outputs.empty()) return;
+    fuse_pointwise(weights.network, {});
     PlanBody body = emit_on_cpu(weights.network, weights.outputs, config_.num_threads);
     add_constants(weights.network);
     const bool refits = !weights.parameters.empty();

@@ -72,6 +72,15 @@ bool is_cpu_product(const Network& net, const Layer& layer, const Pointwise& aft
          after.types[0] == DType::F32;
 }
 
+/// Whether the program's result is rounded to another type than it is stored in. Kernels of products and convolutions that know simple epilogues take the
+/// last rounding for that of the store.
+bool rounds_on_the_way(const Program& program, DType stored) {
+  const auto last = static_cast<size_t>(program.outputs[0]);
+  if (last < program.inputs.size()) return false;
+  const Inst& inst = program.body[last - program.inputs.size()];
+  return inst.fn == Fn::cast && inst.type != stored && compute_type(inst.type) != inst.type;
+}
+
 bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& context, bool formulas) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
@@ -96,6 +105,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   }
   Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
+  if (heavy && rounds_on_the_way(c.program, pointwise->types[0])) return false;
   const bool joins = formulas || (is_hopper_product(net, layer, body, context) && joins_one_tensor(net, c, net.type(main, body), body));
   if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
   if (c.inputs.size() > 8) return false;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// On the CPU, over channels in blocks:
+// On the CPU, over f32 channels in blocks and bf16 images that lie channels-last:
 //   conv(conv(x, w, a...) epilogue={f}, v, b...) epilogue={g}  =>  expanded_depthwise(x, w, v, a..., b...) expansion={f} epilogue={g}
 // where w is of one pixel and moves by one, v is depthwise and alone reads the image between them, and that image is large: it then need not go through
 // memory. Kernels that make it after all race with those that keep parts of it in the cache. Runs after `block_channels`. See
@@ -13,7 +13,7 @@
 namespace tuyere {
 namespace {
 
-constexpr double kLeastBytes = 640 << 10;  // of the expanded image, at the hint sizes: smaller ones stay in the second cache
+constexpr double kLeastValues = 160 << 10;  // of the expanded image, at the hint sizes: smaller ones stay in the second cache
 
 bool all_are(const std::vector<int64_t>& list, int64_t value) {
   return std::all_of(list.begin(), list.end(), [&](int64_t v) { return v == value; });
@@ -34,13 +34,19 @@ class ExpansionFuser {
  private:
   const Shape& shape(TensorId id) const { return net_.type(id, body_).shape; }
 
-  /// The convolution of a layer over images of f32 in blocks, two spatial dims, with a constant weight.
+  bool is_channels_last(TensorId id) const { return same_order(shape(id), memory_order(net_, id, body_), Layout::channels_last(4).order); }
+
+  /// The convolution of a layer over images in f32 blocks or in bf16, two spatial dims, with a constant weight.
   const Conv* blocked_conv(const Layer& layer) const {
     const auto* conv = std::get_if<Conv>(&layer.op);
-    if (!conv || layer.dead || conv->transposed || conv->type != DType::F32 || conv->stride.size() != 2) return nullptr;
+    if (!conv || layer.dead || conv->transposed || conv->stride.size() != 2) return nullptr;
     const TensorId x = layer.inputs[0], w = layer.inputs[1];
-    const bool blocks = conv_spatial(*conv, shape(w).size()) == 2 && in_blocks(shape(w).size(), 2) && in_blocks(shape(x).size(), 2);
-    return blocks && constant_[w] && net_.type(x, body_).dtype == DType::F32 ? conv : nullptr;
+    const DType type = net_.type(x, body_).dtype;
+    if (conv_spatial(*conv, shape(w).size()) != 2 || conv->type != type || !constant_[w]) return nullptr;
+    const bool blocks = in_blocks(shape(w).size(), 2) && in_blocks(shape(x).size(), 2);
+    const bool plain = shape(w).size() == 4 && shape(x).size() == 4;
+    const bool takes = type == DType::F32 ? blocks : type == DType::BF16 && plain && is_channels_last(x) && is_channels_last(layer.outputs[0]);
+    return takes ? conv : nullptr;
   }
 
   bool expands(const Layer& layer) const {
@@ -55,18 +61,19 @@ class ExpansionFuser {
     if (!conv) return false;
     const Shape &x = shape(layer.inputs[0]), &v = shape(layer.inputs[1]);
     const auto no_crop = [](const std::vector<int64_t>& pads) { return std::all_of(pads.begin(), pads.end(), [](int64_t pad) { return pad >= 0; }); };
-    return v[0].is_const() && v[4].is_const() && x[1] == v[0] && x[4] == v[4] && (v[0] * v[4]).is_const(conv->groups) && no_crop(conv->pad_before) &&
-           no_crop(conv->pad_after) && all_are(conv->dilation, 1);
+    const Dim block = v.size() == 5 ? v[4] : Dim(1);
+    return v[0].is_const() && block.is_const() && x[1] == v[0] && (x.size() == 4 || x[4] == block) && (v[0] * block).is_const(conv->groups) &&
+           no_crop(conv->pad_before) && no_crop(conv->pad_after) && all_are(conv->dilation, 1);
   }
 
   /// A symbol without a hint counts as 1.
   bool is_large(TensorId image) const {
-    double bytes = sizeof(float);
+    double values = 1;
     for (const Dim& dim : shape(image)) {
       int64_t value = 1;
-      if (dim.try_eval(hints_, &value)) bytes *= static_cast<double>(value);
+      if (dim.try_eval(hints_, &value)) values *= static_cast<double>(value);
     }
-    return bytes >= kLeastBytes;
+    return values >= kLeastValues;
   }
 
   /// `id`: the depthwise convolution.
@@ -92,7 +99,9 @@ class ExpansionFuser {
     inputs.insert(inputs.end(), window.inputs.begin() + 2, window.inputs.end());
     Origins origins = window.origins;
     origins.insert(expansion.origins.begin(), expansion.origins.end());
-    net_.replace(window.outputs[0], net_.add1(op, std::move(inputs), std::move(origins), body_), body_);
+    const TensorId fused = net_.add1(op, std::move(inputs), std::move(origins), body_);
+    net_.bodies[body_].tensors[fused].type.layout = net_.type(window.outputs[0], body_).layout;
+    net_.replace(window.outputs[0], fused, body_);
     net_.erase(id, body_);
     net_.erase(other, body_);
     return true;

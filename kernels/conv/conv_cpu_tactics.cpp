@@ -67,7 +67,15 @@ Support weight_gradient_supports(const Problem& p) {
   return Support::yes();
 }
 
-/// The two convolutions as problems of their own, with a dense image between them.
+/// Strides of a dense image whose pixels hold their channels.
+void place_channels_innermost(TensorDesc& image) {
+  Dim stride = image.shape[1];
+  image.strides[1] = Dim(1);
+  for (size_t d = image.shape.size(); d-- > 2; stride = stride * image.shape[d]) image.strides[d] = stride;
+  image.strides[0] = stride;
+}
+
+/// The two convolutions as problems of their own, with a dense image between them, as image_between() in expanded_depthwise_ref.cpp makes it.
 std::pair<Problem, Problem> apart(const Problem& p) {
   const auto& op = std::get<ExpandedDepthwise>(p.op);
   const Shape& w = p.in[1].shape;
@@ -76,7 +84,8 @@ std::pair<Problem, Problem> apart(const Problem& p) {
   shape[0] = p.in[0].shape[0];
   shape[1] = w[0];
   for (size_t d = 0; d < op.stride.size(); ++d) shape[2 + d] = p.in[0].shape[2 + d];
-  const TensorDesc image = desc(p.in[0].dtype, shape);
+  TensorDesc image = desc(p.in[0].dtype, shape);
+  if (!blocks) place_channels_innermost(image);
   const auto rest = p.in.begin() + 3 + static_cast<std::ptrdiff_t>(expansion_extras(op));
   Problem first{expansion_of(op, image.dtype), {p.in[0], p.in[1]}, {image}, p.hints, p.deterministic};
   first.in.insert(first.in.end(), p.in.begin() + 3, rest);
@@ -87,7 +96,7 @@ std::pair<Problem, Problem> apart(const Problem& p) {
 
 Support apart_supports(const Problem& p) {
   REQUIRE(std::holds_alternative<ExpandedDepthwise>(p.op), kOtherOperator);
-  REQUIRE(p.in[0].dtype == DType::F32, "the image between the two would be rounded");
+  REQUIRE(p.in[0].dtype == DType::F32 || p.in[0].dtype == DType::BF16, "f32 and bf16 only");
   const auto [first, second] = apart(p);
   const Support expands = direct_supports(first);
   return expands ? direct_supports(second) : expands;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/conv/conv_image.h"
+#include "kernels/conv/conv_tiles.h"
 #include "kernels/pointwise/tile_loop.h"
 
 namespace tuyere::cpu {
@@ -17,11 +18,29 @@ struct ConvSums {
   int64_t vector, line;
 };
 
-/// A function of a number: none of it is the identity. Its bounds, of clamp.
+/// A function of a number, after a residual was added: none of it is the identity. Its bounds, of clamp.
 struct SumsFunction {
   std::optional<Fn> fn;
   float low = 0, high = 0;
+  int residual = -1;  // of the extras
 };
+
+/// The function as the inner loops know it.
+inline std::optional<ConvEnd> conv_end(const SumsFunction& function) {
+  if (!function.fn) return ConvEnd::none;
+  switch (*function.fn) {
+    case Fn::relu:
+      return ConvEnd::relu;
+    case Fn::clamp:
+      return ConvEnd::clamp;
+    case Fn::hardswish:
+      return ConvEnd::hardswish;
+    case Fn::silu:
+      return ConvEnd::silu;
+    default:
+      return std::nullopt;
+  }
+}
 
 /// The sums begin with the bias where the epilogue adds one; what is left of it runs over tiles.
 class ConvEpilogue {
@@ -44,7 +63,7 @@ class ConvEpilogue {
     return to;
   }
 
-  /// What becomes of the sums, where that is one function of them alone.
+  /// What becomes of the sums, where that is one function of them, or of them and a residual.
   const std::optional<SumsFunction>& function() const { return function_; }
 
   /// Writes `lines` lines of `width` pixels from pixel `at` of image n on, of the channels [channel, channel + channels).
@@ -69,7 +88,8 @@ class ConvEpilogue {
     std::vector<bool> is_bias{false};
     for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
     const auto simple = program.empty() ? SimpleEpilogue{} : match_simple_epilogue(program, is_bias);
-    if (simple && simple->residual < 0) function_ = {simple->act, static_cast<float>(simple->act_alpha), static_cast<float>(simple->act_beta)};
+    if (simple)
+      function_ = {simple->act, static_cast<float>(simple->act_alpha), static_cast<float>(simple->act_beta), simple->residual > 0 ? simple->residual - 1 : -1};
     if (!simple || simple->bias <= 0) {
       for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
       return program;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // own.expanded_depthwise.lines: a few lines of some channels of the expanded image stay in the first cache, in a ring, and the depthwise window runs over
 // them, so that the expanded image never goes to memory. A task is a strip of lines of one vector or two of channels; those that read the same strip of
-// the image follow each other. Arithmetic is in f32, as that of own.conv.direct.
+// the image follow each other. Arithmetic is that of own.conv.direct: in f32, or of pairs of bf16 values whose sums are f32.
 #include <algorithm>
 #include <numeric>
 
@@ -33,6 +33,10 @@ class ExpandedLines {
         x_(View(p.args.in[0]), spatial_),
         out_(View(p.args.out[0]), spatial_),
         window_(window_of(op_, out_.channels), View(p.args.in[2])) {
+    const bool pairs = conv_functions().dense_short && x_.channels % 2 == 0 && x_.channel == 1;
+    short_ = pairs && x_.dtype == DType::BF16 && p.args.in[1].dtype == DType::BF16;
+    widens_ = !short_ && x_.dtype != DType::F32;
+    load_ = tile_load(x_.dtype, DType::F32);
     plan_ring();
     plan_strips();
     plan_programs(p);
@@ -47,33 +51,33 @@ class ExpandedLines {
   }
 
  private:
-  /// What becomes of finished sums: in registers, by a function over a row of them, or by a whole epilogue.
+  /// What becomes of finished sums: by the inner loops, by a function over a row of them, or by a whole epilogue.
   struct End {
     bool simple = false;
     ConvEnd end = ConvEnd::none;
     float low = 0, high = 0;
+    bool rough = false;
     TileFn function = nullptr;
 
     End() = default;
-    explicit End(const ConvEpilogue& epilogue) : simple(epilogue.function().has_value()) {
-      if (!simple || !epilogue.function()->fn) return;
+    explicit End(const ConvEpilogue& epilogue, DType type) : rough(type == DType::BF16) {
+      simple = epilogue.function() && epilogue.function()->residual < 0;
+      if (!simple) return;
       const SumsFunction& f = *epilogue.function();
       low = f.low;
       high = f.high;
-      if (*f.fn == Fn::relu) {
-        end = ConvEnd::relu;
-      } else if (*f.fn == Fn::clamp) {
-        end = ConvEnd::clamp;
-      } else if (*f.fn == Fn::hardswish) {
-        end = ConvEnd::hardswish;
+      if (const auto known = conv_end(f)) {
+        end = *known;
       } else {
         function = f32_function(*f.fn);
       }
     }
-    void set(ConvTile& tile) const {
+    template <class T>
+    void set(ConvTileOf<T>& tile) const {
       tile.end = end;
       tile.low = low;
       tile.high = high;
+      tile.rough = rough;
     }
   };
   /// A run of input channels whose products are added up at once: segments of equal length.
@@ -84,9 +88,11 @@ class ExpandedLines {
   /// The channels of a task, and its part of the thread's memory.
   struct Row {
     int64_t first, channels;
-    const float *expansion, *taps;  // weights
-    float *ring, *part, *sums;      // the sums of a part of an expanded line, and of the window
-    float *start, *window_start;    // what they begin with
+    const void* expansion;  // weights
+    const float* taps;
+    float *ring, *part, *sums;    // the sums of a part of an expanded line, and of the window
+    float *start, *window_start;  // what they begin with
+    float* line;                  // of the image, as f32
   };
 
   /// Lines of the expanded image with zeros on both sides, as many as a window reaches over. Line q of the padded image is in slot q % reach_.
@@ -130,7 +136,8 @@ class ExpandedLines {
   // Floats of a vector.
   int64_t part_floats() const { return whole_lines(std::max(kPartPixels, conv_functions().pixels) * lanes_); }
   int64_t sums_floats() const { return whole_lines(batch_ * out_.size[2] * lanes_); }
-  int64_t thread_floats() const { return vectors_ * (ring_ + part_floats() + sums_floats() + 2 * whole_lines(lanes_)); }
+  int64_t line_floats() const { return widens_ ? whole_lines(x_.size[2] * x_.channels) : 0; }
+  int64_t thread_floats() const { return vectors_ * (ring_ + part_floats() + sums_floats() + 2 * whole_lines(lanes_)) + line_floats(); }
 
   void plan_programs(const CpuProblem& p) {
     const View out(p.args.out[0]), w(p.args.in[1]);
@@ -154,37 +161,47 @@ class ExpandedLines {
     expansion_ = std::make_unique<ConvEpilogue>(op_.expansion, line, std::move(extras), lanes_, threads_, 0);
     epilogue_ = std::make_unique<ConvEpilogue>(op_.epilogue, out_, std::move(window_extras), lanes_, threads_, 3 + expansion_extras_);
     window_extras_ = p.args.in.size() - 3 - expansion_extras_;
-    expansion_end_ = End(*expansion_);
-    const bool vectors = out_.dtype == DType::F32 && out_.channel == 1 && out_.block % lanes_ == 0 && out_.space[2] == lanes_;
-    if (vectors && out_.channels % lanes_ == 0) window_end_ = End(*epilogue_);
+    expansion_end_ = End(*expansion_, x_.dtype);
+    const bool vectors = out_.dtype == DType::F32 && out_.block % lanes_ == 0 && out_.space[2] == lanes_;
+    const bool rounds = out_.dtype == DType::BF16 && epilogue_->function() && conv_end(*epilogue_->function());
+    if (((vectors && out_.channels % lanes_ == 0) || rounds) && out_.channel == 1) window_end_ = End(*epilogue_, out_.dtype);
   }
 
   void plan_weights(const CpuProblem& p) {
     const Weights w(p, spatial_), v(p, spatial_, 2);
     const int64_t used = w.used_channels(x_, out_.channels), even = std::min(x_.channels, ratio(used, 8) * 8);
-    channels_ = x_.block % 8 == 0 ? even : used;  // short segments cost more than a few zeros
+    channels_ = x_.block % 8 == 0 ? even : short_ ? ratio(used, 2) * 2 : used;  // short segments cost more than a few zeros
     length_ = std::gcd(channels_, x_.block);
     if (length_ > kPiece) length_ = std::gcd(length_, kPiece);
-    for (int64_t c = 0; c < channels_; c += length_) segments_.push_back(x_.at(0, c));
+    for (int64_t c = 0; c < channels_; c += length_) segments_.push_back(widens_ ? c : x_.at(0, c));
     const auto count = segments_.size(), pieces = static_cast<size_t>(ratio(channels_, kPiece));
     for (size_t i = 0; i < pieces; ++i) {
       const size_t first = count * i / pieces, last = count * (i + 1) / pieces;
       if (first < last) pieces_.push_back({first, last - first, static_cast<int64_t>(first) * length_});
     }
     const std::string layout = "|" + std::to_string(lanes_) + "|" + std::to_string(channels_) + "|" + std::to_string(out_.channels) + "|";
-    expansion_weights_ = packed_constant(p, 1, "|expansion" + layout + w.describe(), [&] { return pack_expansion(w); });
+    const std::string kind = short_ ? "|expansion pairs" : "|expansion";
+    expansion_weights_ = packed_constant(p, 1, kind + layout + w.describe(), [&] { return short_ ? pack_expansion<uint16_t>(w) : pack_expansion<float>(w); });
     window_weights_ = packed_constant(p, 2, "|window" + layout + v.describe(), [&] { return pack_window(v); });
   }
 
   int64_t row_floats() const { return vectors_ * lanes_; }
 
-  /// [row][input channel][channel of the row]
+  /// [row][input channel][channel of the row], with both channels of a pair side by side
+  template <class T>
   std::shared_ptr<void> pack_expansion(const Weights& w) const {
-    std::shared_ptr<void> memory = host_memory(static_cast<size_t>(rows_ * channels_ * row_floats()) * sizeof(float));
-    auto* to = static_cast<float*>(memory.get());
+    constexpr int64_t kTogether = sizeof(float) / sizeof(T);
+    std::shared_ptr<void> memory = host_memory(static_cast<size_t>(rows_ * channels_ * row_floats()) * sizeof(T));
     for (int64_t o = 0; o < out_.channels; ++o) {
-      float* row = to + o / row_floats() * channels_ * row_floats() + o % row_floats();
-      for (int64_t c = 0; c < channels_; ++c) row[c * row_floats()] = w.at(o, c, 0);
+      T* row = static_cast<T*>(memory.get()) + o / row_floats() * channels_ * row_floats() + o % row_floats() * kTogether;
+      for (int64_t c = 0; c < channels_; ++c) {
+        T* to = row + c / kTogether * kTogether * row_floats() + c % kTogether;
+        if constexpr (sizeof(T) == sizeof(float)) {
+          *to = w.at(o, c, 0);
+        } else {
+          *to = f32_to_bf16(w.at(o, c, 0));
+        }
+      }
     }
     return memory;
   }
@@ -209,13 +226,14 @@ class ExpandedLines {
     float *part = memory + vectors_ * ring_, *sums = part + vectors_ * part_floats(), *start = sums + vectors_ * sums_floats();
     return {first,
             std::min(row_floats(), out_.channels - first),
-            static_cast<const float*>(expansion_weights_.get()) + index * channels_ * row_floats(),
+            static_cast<const char*>(expansion_weights_.get()) + index * channels_ * row_floats() * (short_ ? 2 : 4),
             static_cast<const float*>(window_weights_.get()) + index * window_.taps() * row_floats(),
             memory,
             part,
             sums,
             start,
-            start + vectors_ * whole_lines(lanes_)};
+            start + vectors_ * whole_lines(lanes_),
+            start + 2 * vectors_ * whole_lines(lanes_)};
   }
 
   void run_task(void* const* ptr, int thread, int64_t task) {
@@ -245,12 +263,21 @@ class ExpandedLines {
       for (int64_t v = 0; v < vectors_; ++v) std::fill_n(line + v * ring_, width * lanes_, 0.0f);
       return;
     }
-    const float* x = static_cast<const float*>(ptr[0]) + n * x_.batch + x_.pixel({0, h, 0});
+    const int64_t first = n * x_.batch + x_.pixel({0, h, 0});
+    const void* x = static_cast<const char*>(ptr[0]) + first * (bits(x_.dtype) / 8);
+    if (widens_) load_(Patch{x, x_.space[2], x_.channel}, row.line, width, x_.channels);
     const Parts parts(width, kPartPixels);
     for (int64_t p = 0; p < width; p += parts.part) {
       const int64_t pixels = std::min(parts.part, width - p);
       const bool simple = expansion_end_.simple;
-      multiply(x + p * x_.space[2], row, pixels, parts.tile, simple ? line + p * lanes_ : row.part, simple ? ring_ : part_floats());
+      float* sums = simple ? line + p * lanes_ : row.part;
+      const int64_t vector = simple ? ring_ : part_floats();
+      if (short_) {
+        multiply(static_cast<const uint16_t*>(x) + p * x_.space[2], x_.space[2], row, pixels, parts.tile, sums, vector);
+      } else {
+        const int64_t step = widens_ ? x_.channels : x_.space[2];
+        multiply((widens_ ? row.line : static_cast<const float*>(x)) + p * step, step, row, pixels, parts.tile, sums, vector);
+      }
       for (int64_t c = 0; c < row.channels; c += lanes_) {
         float *to = line + c / lanes_ * ring_, *at = to + p * lanes_;
         if (!simple) {
@@ -262,20 +289,23 @@ class ExpandedLines {
     }
   }
 
-  /// The expansion's sums of some pixels, finished if that is simple; `vector`: floats from one vector's to the next one's.
-  void multiply(const float* x, const Row& row, int64_t pixels, int64_t tile_pixels, float* sums, int64_t vector) const {
+  /// The expansion's sums of some pixels, `step` apart, finished if that is simple; `vector`: floats from one vector's to the next one's.
+  template <class T>
+  void multiply(const T* x, int64_t step, const Row& row, int64_t pixels, int64_t tile_pixels, float* sums, int64_t vector) const {
     for (const Piece& piece : pieces_) {
-      const float* w = row.expansion + piece.channel * row_floats();
+      const T* w = static_cast<const T*>(row.expansion) + piece.channel * row_floats();
       const float* start = piece.channel == 0 ? row.start : nullptr;
-      ConvTile tile{nullptr, x_.space[2], segments_.data() + piece.first, static_cast<int64_t>(piece.count), length_, w, nullptr, vector, start, w, 0};
+      ConvTileOf<T> tile{nullptr, step, segments_.data() + piece.first, static_cast<int64_t>(piece.count), length_, w, nullptr, vector, start, w, 0};
       if (&piece == &pieces_.back()) expansion_end_.set(tile);
       for (int64_t p = 0; p < pixels; p += tile_pixels) {
-        tile.x = x + p * x_.space[2];
+        tile.x = x + p * step;
         tile.sums = sums + p * lanes_;
-        conv_functions().dense(tile, vectors_, std::min(tile_pixels, pixels - p));
+        run_tile(tile, std::min(tile_pixels, pixels - p));
       }
     }
   }
+  void run_tile(const ConvTile& tile, int64_t pixels) const { conv_functions().dense(tile, vectors_, pixels); }
+  void run_tile(const ShortConvTile& tile, int64_t pixels) const { conv_functions().dense_short(tile, vectors_, pixels); }
 
   /// The expansion's program over a vector of channels, to a line of the ring. Its image counts channels from 0 on, and the line begins with `channel`.
   void finish(void* const* ptr, int thread, int64_t n, const Space& at, int64_t pixels, int64_t channel, int64_t channels, const float* sums,
@@ -289,8 +319,10 @@ class ExpandedLines {
   /// The window's sums of a vector of channels of output line y, finished and in the output if that is simple.
   void slide(void* const* ptr, const Row& row, int64_t channel, int64_t n, int64_t y, float* sums) const {
     const int64_t width = out_.size[2], step = Parts(width, kPartPixels).tile, top = y * window_.stride[1], v = channel / lanes_;
-    float* out = sums;
-    if (window_end_.simple) out = static_cast<float*>(ptr[3 + expansion_extras_ + window_extras_]) + out_.at(n, row.first + channel) + out_.pixel({0, y, 0});
+    const int64_t first = out_.at(n, row.first + channel) + out_.pixel({0, y, 0});
+    void* memory = ptr[3 + expansion_extras_ + window_extras_];
+    const bool rounds = window_end_.simple && out_.dtype == DType::BF16;
+    float* out = window_end_.simple && !rounds ? static_cast<float*>(memory) + first : sums;
     float* to = window_end_.function ? sums : out;
     ConvTile tile{nullptr,
                   window_.stride[2] * lanes_,
@@ -304,9 +336,13 @@ class ExpandedLines {
                   nullptr,
                   0};
     window_end_.set(tile);
+    tile.out_short = rounds;
+    tile.out_pixel = out_.space[2];
+    tile.last = std::min(lanes_, row.channels - channel);
     for (int64_t p = 0; p < width; p += step) {
       tile.x = row.ring + v * ring_ + p * window_.stride[2] * lanes_;
       tile.sums = to + p * lanes_;
+      if (rounds) tile.out = static_cast<uint16_t*>(memory) + first + p * out_.space[2];
       conv_functions().depthwise(tile, std::min(step, width - p));
     }
     if (out != to) window_end_.function(to, nullptr, nullptr, out, width * lanes_);
@@ -317,6 +353,8 @@ class ExpandedLines {
   int spatial_;
   Image x_, out_;
   Window window_;
+  bool short_ = false, widens_ = false;  // products of bf16 pairs; lines of x become f32 first
+  LoadFn load_ = nullptr;
   int64_t left_ = 0, line_ = 0, reach_ = 1, ring_ = 0;  // of the ring, in floats but for reach_ and left_: zeros in front, a line, lines, all of a vector
   std::vector<int64_t> taps_;                           // [first line's slot][tap]: where the window's pixels lie in the ring
   int64_t rows_ = 1, lines_ = 1, strips_ = 1, batch_ = 1;

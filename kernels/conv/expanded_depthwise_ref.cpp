@@ -41,8 +41,16 @@ TensorView image_between(const CpuProblem& p, DType type) {
   image.shape[0] = x.shape[0];
   image.shape[1] = w.shape[0];
   for (size_t d = 0; d < attrs<ExpandedDepthwise>(p).stride.size(); ++d) image.shape[2 + d] = x.shape[2 + d];
+  const bool blocks = in_blocks(w.shape.size(), attrs<ExpandedDepthwise>(p).stride.size());
   int64_t stride = 1;
-  for (size_t d = image.shape.size(); d-- > 0; stride *= image.shape[d]) image.strides[d] = stride;
+  const auto place = [&](size_t d) {
+    image.strides[d] = stride;
+    stride *= image.shape[d];
+  };
+  if (!blocks) place(1);  // channels innermost, as images without blocks have them
+  for (size_t d = image.shape.size(); d-- > 2;) place(d);
+  if (blocks) place(1);
+  place(0);
   return image;
 }
 

@@ -22,6 +22,11 @@ struct ColumnStrip {
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
     for (int k = 0; k < N; ++k) v[k] = tail > 0 && k == N - 1 ? load_tail(d, x + k * lanes, tail, 0.0f) : hn::LoadU(d, x + k * lanes);
   }
+  HWY_INLINE void load(const uint16_t* x, hn::Vec<Df>* v) const {
+    const Df d;
+    const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+    for (int k = 0; k < N; ++k) v[k] = tail > 0 && k == N - 1 ? load_short_tail(d, x + k * lanes, tail) : load_short(d, x + k * lanes);
+  }
   HWY_INLINE void store(const hn::Vec<Df>* v, float* out) const {
     const Df d;
     const auto lanes = static_cast<int64_t>(hn::Lanes(d));
@@ -41,39 +46,57 @@ HWY_INLINE void each_strip(int64_t n, F f) {
   const auto lanes = static_cast<int64_t>(hn::Lanes(Df()));
   int64_t i = 0;
   for (; i + kColumnVectors * lanes <= n; i += kColumnVectors * lanes) f(ColumnStrip<kColumnVectors>{0}, i);
+  for (; i + 2 * lanes <= n; i += 2 * lanes) f(ColumnStrip<2>{0}, i);
   for (; i + lanes <= n; i += lanes) f(ColumnStrip<1>{0}, i);
   if (i < n) f(ColumnStrip<1>{n - i}, i);
 }
 
-template <int N>
-HWY_INLINE void sum_strip(const ColumnStrip<N>& strip, const float* x, int64_t row_stride, int64_t rows, const float* mean, double* sums) {
+/// Few vectors side by side take several rows at once instead.
+template <int N, class T>
+HWY_INLINE void sum_strip(const ColumnStrip<N>& strip, const T* x, int64_t row_stride, int64_t rows, const float* mean, double* sums) {
+  constexpr int kRows = kColumnVectors / N;
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
-  hn::Vec<Df> sum[N], acc[N], center[N], v[N];
+  hn::Vec<Df> sum[N], acc[kRows][N], center[N], v[N];
   for (int k = 0; k < N; ++k) sum[k] = center[k] = hn::Zero(d);
   if (mean) strip.load(mean, center);
-  for (int64_t r = 0; r < rows;) {
-    const int64_t end = HWY_MIN(r + kChainRows, rows);
-    for (int k = 0; k < N; ++k) acc[k] = hn::Zero(d);
-    for (; r < end; ++r) {
-      strip.load(x + r * row_stride, v);
-      for (int k = 0; k < N; ++k) {
-        const auto e = hn::Sub(v[k], center[k]);
-        acc[k] = mean ? hn::MulAdd(e, e, acc[k]) : hn::Add(acc[k], v[k]);
-      }
+  const auto add = [&](int64_t row, hn::Vec<Df>* to) HWY_ATTR {
+    strip.load(x + row * row_stride, v);
+    for (int k = 0; k < N; ++k) {
+      const auto e = hn::Sub(v[k], center[k]);
+      to[k] = mean ? hn::MulAdd(e, e, to[k]) : hn::Add(to[k], v[k]);
     }
-    for (int k = 0; k < N; ++k) sum[k] = hn::Add(sum[k], acc[k]);
+  };
+  for (int64_t r = 0; r < rows;) {
+    const int64_t end = HWY_MIN(r + kChainRows * kRows, rows);
+    for (int j = 0; j < kRows; ++j) {
+      for (int k = 0; k < N; ++k) acc[j][k] = hn::Zero(d);
+    }
+    for (; r + kRows <= end; r += kRows) {
+      for (int j = 0; j < kRows; ++j) add(r + j, acc[j]);
+    }
+    for (; r < end; ++r) add(r, acc[0]);
+    for (int j = 0; j < kRows; ++j) {
+      for (int k = 0; k < N; ++k) sum[k] = hn::Add(sum[k], acc[j][k]);
+    }
   }
   float parts[N * kMaxLanes];
   for (int k = 0; k < N; ++k) hn::StoreU(sum[k], d, parts + k * lanes);
   const int64_t count = strip.tail > 0 ? strip.tail : N * lanes;
   for (int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(parts[i]);
 }
-void column_sums(const float* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums) {
+template <class T>
+HWY_INLINE void add_column_sums(const T* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums) {
   for (int64_t r = 0; r < rows; r += kFlushRows) {
     const int64_t count = HWY_MIN(kFlushRows, rows - r);
     each_strip(n, [&](auto strip, int64_t i) HWY_ATTR { sum_strip(strip, x + r * row_stride + i, row_stride, count, mean ? mean + i : nullptr, sums + i); });
   }
+}
+void column_sums(const float* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums) {
+  add_column_sums(x, row_stride, rows, n, mean, sums);
+}
+void column_sums_short(const uint16_t* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums) {
+  add_column_sums(x, row_stride, rows, n, mean, sums);
 }
 
 template <int N>

@@ -35,6 +35,8 @@ struct RowFunctions {
 
   /// sums[i] += x[r, i] over the rows; with mean: += (x[r, i] - mean[i])^2.
   void (*column_sums)(const float* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums);
+  /// Of bf16 values.
+  void (*column_sums_short)(const uint16_t* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums);
   /// softmax along columns of length `rows`, n columns side by side. out may be x when the strides are the same.
   void (*column_softmax)(const float* x, int64_t x_stride, float* out, int64_t out_stride, int64_t rows, int64_t n, bool log);
   /// best[i] = x[i] and at[i] = index where x[i] is better than best[i] (greater, or less; the first NaN wins).

@@ -26,8 +26,9 @@ RowFunctions functions() {
       row_scale_add,    row_multiply_add,
       row_softmax,      row_online_softmax,
       row_weighted_sum, row_pool,
-      column_sums,      column_softmax,
-      column_arg,       row_take,
+      column_sums,      column_sums_short,
+      column_softmax,   column_arg,
+      row_take,
   };
 }
 

@@ -22,10 +22,18 @@ HWY_INLINE hn::Vec<Df> fold_row(const float* x, int64_t n, float init, float pad
   return join(d, join(d, a0, a1), join(d, a2, a3));
 }
 
-// Long rows are cut so that no f32 lane adds up more than a few dozen values.
-constexpr int64_t kSumBlock = 2048;
+// Long rows are cut so that no f32 accumulator adds up more than 16 values. Eager's batch norms have their means in double.
+constexpr int64_t kSumBlock = 1024;
 
-HWY_INLINE double total(hn::Vec<Df> v) { return static_cast<double>(hn::GetLane(hn::SumOfLanes(Df(), v))); }
+HWY_INLINE double total(hn::Vec<Df> v) {
+#if HWY_TARGET == HWY_SCALAR
+  return static_cast<double>(hn::GetLane(v));
+#else
+  const hn::Half<Df> half;
+  const hn::Repartition<double, Df> wide;
+  return hn::GetLane(hn::SumOfLanes(wide, hn::Add(hn::PromoteTo(wide, hn::LowerHalf(half, v)), hn::PromoteTo(wide, hn::UpperHalf(half, v)))));
+#endif
+}
 
 template <class F>
 HWY_INLINE double sum_blocks(const float* x, int64_t n, float pad, F f) {

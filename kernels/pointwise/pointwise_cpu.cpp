@@ -4,6 +4,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/strided_copy.h"
 #include "kernels/cpu/views.h"
+#include "kernels/pointwise/pair_loop.h"
 #include "kernels/pointwise/tile_cpu.h"
 #include "kernels/pointwise/tile_loop.h"
 
@@ -28,14 +29,18 @@ std::unique_ptr<Executable> prepare_pointwise(const CpuProblem& p) {
     operands.push_back(View(t).broadcast_to(out));
     in_types.push_back(t.dtype);
   }
-  auto loop = std::make_shared<TileLoop>(TileProgram(op.program, in_types, out_types), out, operands, p.outputs(), element_cost(op.program));
   const int inputs = p.inputs(), outputs = p.outputs();
-  return executable([loop, inputs, outputs](void* const* ptr) {
+  const auto arrange = [inputs, outputs](void* const* ptr) {
     std::array<void*, TileLoop::kMaxOperands> data{};
     for (int k = 0; k < outputs; ++k) data[k] = ptr[inputs + k];
     for (int k = 0; k < inputs; ++k) data[outputs + k] = ptr[k];
-    loop->run(data.data());
-  });
+    return data;
+  };
+  if (auto pair = PairLoop::of(op.program, out, operands)) {
+    return executable([loop = std::move(*pair), arrange](void* const* ptr) { loop.run(arrange(ptr).data()); });
+  }
+  auto loop = std::make_shared<TileLoop>(TileProgram(op.program, in_types, out_types), out, operands, p.outputs(), element_cost(op.program));
+  return executable([loop, arrange](void* const* ptr) { loop->run(arrange(ptr).data()); });
 }
 
 }  // namespace

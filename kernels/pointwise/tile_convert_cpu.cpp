@@ -115,8 +115,7 @@ void load(const Patch& p, void* tile, int64_t rows, int64_t cols) {
   }
   if constexpr (simd_storage(S) && C == DType::F32) {
     if (p.col_stride == 1) {
-      for (int64_t r = 0; r < rows; ++r) to_f32(S, in + r * p.row_stride, out + r * cols, cols);
-      return;
+      return to_f32(S, in, p.row_stride, out, cols, rows, cols);
     }
   }
   each_element(p.row_stride, p.col_stride, rows, cols, [&](int64_t t, int64_t m) { out[t] = value(m); });
@@ -132,8 +131,7 @@ void store(const void* tile, const Patch& p, int64_t rows, int64_t cols) {
   auto* out = static_cast<typename Storage<S>::Raw*>(const_cast<void*>(p.data));
   if constexpr (simd_storage(S) && C == DType::F32) {
     if (p.col_stride == 1) {
-      for (int64_t r = 0; r < rows; ++r) from_f32(S, in + r * cols, out + r * p.row_stride, cols);
-      return;
+      return from_f32(S, in, cols, out, p.row_stride, rows, cols);
     }
   }
   each_element(p.row_stride, p.col_stride, rows, cols,
@@ -142,7 +140,7 @@ void store(const void* tile, const Patch& p, int64_t rows, int64_t cols) {
 
 template <DType A, DType B>
 void change(const void* in, void* out, int64_t n) {
-  if constexpr (B == DType::F32 && (A == DType::Bool || A == DType::I32)) return to_f32(A, in, static_cast<float*>(out), n);
+  if constexpr (B == DType::F32 && (A == DType::Bool || A == DType::I32)) return to_f32(A, in, n, static_cast<float*>(out), n, 1, n);
   for (int64_t i = 0; i < n; ++i) {
     static_cast<Tile<B>*>(out)[i] = convert<typename Storage<B>::Value>(read_tile<A>(static_cast<const Tile<A>*>(in)[i]));
   }
@@ -173,8 +171,8 @@ void round_trip(const void* in, void* out, int64_t n) {
     std::array<uint16_t, kPiece> raw;
     for (int64_t i = 0; i < n; i += kPiece) {
       const int64_t m = std::min(kPiece, n - i);
-      from_f32(S, static_cast<const float*>(in) + i, raw.data(), m);
-      to_f32(S, raw.data(), static_cast<float*>(out) + i, m);
+      from_f32(S, static_cast<const float*>(in) + i, m, raw.data(), m, 1, m);
+      to_f32(S, raw.data(), m, static_cast<float*>(out) + i, m, 1, m);
     }
     return;
   }

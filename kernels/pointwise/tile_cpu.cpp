@@ -36,11 +36,44 @@ class SlotAllocator {
   int count_ = 0;
 };
 
-// The last instruction that reads each value; outputs live to the end.
-std::vector<int> last_uses(const Program& p) {
-  std::vector<int> last(p.inputs.size() + p.body.size(), -1);
+/// What an instruction does to tiles: that of the program, or a product with the sum that is its only reader.
+struct Action {
+  enum class Kind : uint8_t { plain, nothing, multiply_add } kind = Kind::plain;
+  std::array<int16_t, 3> args{-1, -1, -1};
+};
+
+// Sums of f32 products are rounded once. Were x * scale rounded before a shift is added to it, all values of a binade would lie on one grid and the sum's
+// roundings have one sign, which a convolution with such weights adds up. Differences are left: users expect c - a * b to be 0 where c is a * b.
+std::vector<Action> contract(const Program& p) {
+  const auto inputs = static_cast<int>(p.inputs.size());
+  std::vector<Action> actions(p.body.size());
+  std::vector<int> uses(p.inputs.size() + p.body.size(), 0);
+  for (int16_t o : p.outputs) ++uses[o];
   for (size_t i = 0; i < p.body.size(); ++i) {
+    std::copy(std::begin(p.body[i].args), std::end(p.body[i].args), actions[i].args.begin());
     for (int16_t a : p.body[i].args) {
+      if (a >= 0) ++uses[a];
+    }
+  }
+  const auto is_product = [&](int16_t v) { return v >= inputs && p.body[v - inputs].fn == Fn::mul && compute_type(p.type_of(v)) == DType::F32; };
+  for (size_t i = 0; i < p.body.size(); ++i) {
+    if (p.body[i].fn != Fn::add) continue;
+    const int16_t a = actions[i].args[0], b = actions[i].args[1];
+    if (is_product(a) == is_product(b)) continue;  // of two products one would be rounded: a * b + c * -d should be 0 where they are equal
+    const int16_t product = is_product(a) ? a : b;
+    if (uses[product] != 1) continue;
+    Action& factors = actions[product - inputs];
+    actions[i] = {Action::Kind::multiply_add, {factors.args[0], factors.args[1], product == a ? b : a}};
+    factors = {Action::Kind::nothing};
+  }
+  return actions;
+}
+
+// The last action that reads each value; outputs live to the end.
+std::vector<int> last_uses(const Program& p, const std::vector<Action>& actions) {
+  std::vector<int> last(p.inputs.size() + p.body.size(), -1);
+  for (size_t i = 0; i < actions.size(); ++i) {
+    for (int16_t a : actions[i].args) {
       if (a >= 0) last[a] = static_cast<int>(i);
     }
   }
@@ -82,7 +115,8 @@ TileProgram::TileProgram(const Program& original, const std::vector<DType>& in, 
 
 void TileProgram::compile(const Program& program) {
   const int inputs = static_cast<int>(program.inputs.size()), count = inputs + static_cast<int>(program.body.size());
-  const std::vector<int> last = last_uses(program);
+  const std::vector<Action> actions = contract(program);
+  const std::vector<int> last = last_uses(program, actions);
   slots_.assign(count, -1);
   SlotAllocator slots;
   for (int k = 0; k < inputs; ++k) slots_[k] = slots.take();
@@ -95,14 +129,17 @@ void TileProgram::compile(const Program& program) {
   for (size_t i = 0; i < program.body.size(); ++i) {
     const Inst& inst = program.body[i];
     const int value = inputs + static_cast<int>(i);
-    if (inst.fn == Fn::constant) continue;
+    const auto& [kind, args] = actions[i];
+    if (inst.fn == Fn::constant || kind == Action::Kind::nothing) continue;
     Code code;
-    code.a = inst.args[0];
-    code.b = inst.args[1];
-    code.c = inst.args[2];
+    code.a = args[0];
+    code.b = args[1];
+    code.c = args[2];
     code.out = value;
     const DType argument = compute_type(program.type_of(inst.fn == Fn::where ? inst.args[1] : inst.args[0]));
-    if (inst.fn == Fn::cast) {
+    if (kind == Action::Kind::multiply_add) {
+      code.fn = f32_multiply_add();
+    } else if (inst.fn == Fn::cast) {
       const bool same = compute_type(inst.type) == inst.type;
       code.convert = same ? tile_convert(argument, inst.type) : tile_round(argument, inst.type);
     } else {
@@ -111,8 +148,8 @@ void TileProgram::compile(const Program& program) {
     slots_[value] = slots.take();
     code_.push_back(code);
     for (int k = 0; k < 3; ++k) {
-      const int a = inst.args[k];
-      const bool repeated = (k > 0 && a == inst.args[0]) || (k > 1 && a == inst.args[1]);
+      const int a = args[k];
+      const bool repeated = (k > 0 && a == args[0]) || (k > 1 && a == args[1]);
       if (a >= inputs && !repeated && last[a] == static_cast<int>(i) && program.body[a - inputs].fn != Fn::constant) slots.give(slots_[a]);
     }
     if (last[value] < 0) slots.give(slots_[value]);

@@ -111,6 +111,19 @@ void map_clamp(const void* pa, const void* pb, const void* pc, void* out, int64_
   store_tail(d, clamp(tail(a), tail(b), tail(c)), r + i, n - i);
 }
 
+void map_multiply_add(const void* pa, const void* pb, const void* pc, void* out, int64_t n) {
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto *a = static_cast<const float*>(pa), *b = static_cast<const float*>(pb), *c = static_cast<const float*>(pc);
+  auto* r = static_cast<float*>(out);
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), hn::LoadU(d, c + i)), d, r + i);
+  if (i == n) return;
+  const auto tail = [&](const float* p) HWY_ATTR { return load_tail(d, p + i, n - i, 0.0f); };
+  store_tail(d, hn::MulAdd(tail(a), tail(b), tail(c)), r + i, n - i);
+}
+TileFn multiply_add() { return map_multiply_add; }
+
 #if HWY_TARGET != HWY_SCALAR
 // Vectors with a special value or a result out of the normal range go through libm.
 void map_pow(const void* pa, const void* pb, const void*, void* out, int64_t n) {
@@ -197,11 +210,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace tuyere::cpu {
 HWY_EXPORT(function);
-HWY_EXPORT(load_row);
-HWY_EXPORT(store_row);
+HWY_EXPORT(multiply_add);
+HWY_EXPORT(load_rows);
+HWY_EXPORT(store_rows);
 
+TileFn f32_multiply_add() { return HWY_DYNAMIC_DISPATCH(multiply_add)(); }
 TileFn f32_function(Fn fn) { return HWY_DYNAMIC_DISPATCH(function)(fn); }
-void to_f32(DType storage, const void* in, float* out, int64_t n) { HWY_DYNAMIC_DISPATCH(load_row)(storage, in, out, n); }
-void from_f32(DType storage, const float* in, void* out, int64_t n) { HWY_DYNAMIC_DISPATCH(store_row)(storage, in, out, n); }
+void to_f32(DType storage, const void* in, int64_t in_row, float* out, int64_t out_row, int64_t rows, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(load_rows)(storage, in, in_row, out, out_row, rows, n);
+}
+void from_f32(DType storage, const float* in, int64_t in_row, void* out, int64_t out_row, int64_t rows, int64_t n) {
+  HWY_DYNAMIC_DISPATCH(store_rows)(storage, in, in_row, out, out_row, rows, n);
+}
 }  // namespace tuyere::cpu
 #endif

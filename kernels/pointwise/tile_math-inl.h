@@ -122,6 +122,11 @@ HWY_INLINE V silu_v(D d, V x) {
   // 1/(1+e^-x) underflows to 0 for -inf, where x * 0 would be NaN as in PyTorch.
   return hn::Mul(x, sigmoid_v(d, x));
 }
+/// For results of 16 bits.
+template <class D, class V>
+HWY_INLINE V silu_rough(D d, V x) {
+  return silu_v(d, x);
+}
 #endif
 
 /// x / 6 + 1/2 within 0 and 1, of numbers.

@@ -64,13 +64,23 @@ HWY_INLINE void store_f16(const float* in, uint16_t* out, int64_t n) {
 #endif
   for (; i < n; ++i) out[i] = f32_to_f16(in[i]);
 }
-HWY_INLINE void load_bf16(const uint16_t* in, float* out, int64_t n) {
-  const Df d;
+/// A vector of bf16 values.
+HWY_INLINE hn::Vec<Df> load_short(Df d, const uint16_t* in) {
   const hn::RebindToUnsigned<Df> du;
   const hn::Rebind<uint16_t, Df> dh;
+  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, in))));
+}
+/// The first `count` < Lanes of them, then zeros. Reads nothing behind them.
+HWY_INLINE hn::Vec<Df> load_short_tail(Df d, const uint16_t* in, int64_t count) {
+  uint16_t tail[kMaxLanes] = {};
+  std::memcpy(tail, in, static_cast<size_t>(count) * 2);
+  return load_short(d, tail);
+}
+HWY_INLINE void load_bf16(const uint16_t* in, float* out, int64_t n) {
+  const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) hn::StoreU(hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(du, hn::LoadU(dh, in + i)))), d, out + i);
+  for (; i + lanes <= n; i += lanes) hn::StoreU(load_short(d, in + i), d, out + i);
   for (; i < n; ++i) out[i] = bf16_to_f32(in[i]);
 }
 HWY_INLINE uint16_t round_bf16(float v) {
@@ -79,21 +89,45 @@ HWY_INLINE uint16_t round_bf16(float v) {
   const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
   return static_cast<uint16_t>(v != v ? (u >> 16) | 0x40u : rounded);
 }
-HWY_INLINE void store_bf16(const float* in, uint16_t* out, int64_t n) {
-  const Df d;
+/// A vector as bf16 values.
+HWY_INLINE void store_short(hn::Vec<Df> v, uint16_t* out) {
   const hn::RebindToUnsigned<Df> du;
   const hn::RebindToSigned<Df> di;
   const hn::Rebind<uint16_t, Df> dh;
+  const auto u = hn::BitCast(du, v), high = hn::ShiftRight<16>(u);
+  const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(du, 0x7fffu)), hn::And(high, hn::Set(du, 1u))));
+  const auto quiet = hn::Or(high, hn::Set(du, 0x40u));
+  const auto bits = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
+  hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, bits)), dh, out);
+}
+/// Whether the machine rounds to bf16 (AVX512-BF16, which Highway's targets know only as a part of others).
+inline bool rounds_natively() {
+#if HWY_TARGET == HWY_AVX3
+  static const bool found = __builtin_cpu_supports("avx512bf16");
+  return found;
+#else
+  return false;
+#endif
+}
+/// kNative: rounds_natively(). Values below the normal range then become zero.
+template <bool kNative>
+HWY_INLINE void store_rounded(hn::Vec<Df> v, uint16_t* out) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kNative) {
+    __m256i bits;
+    asm("vcvtneps2bf16 %1, %0" : "=v"(bits) : "v"(v.raw));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), bits);
+    return;
+  }
+#endif
+  store_short(v, out);
+}
+template <bool kNative>
+HWY_INLINE void round_row(const float* in, uint16_t* out, int64_t n) {
+  const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    const auto v = hn::LoadU(d, in + i);
-    const auto u = hn::BitCast(du, v), high = hn::ShiftRight<16>(u);
-    const auto rounded = hn::ShiftRight<16>(hn::Add(hn::Add(u, hn::Set(du, 0x7fffu)), hn::And(high, hn::Set(du, 1u))));
-    const auto quiet = hn::Or(high, hn::Set(du, 0x40u));
-    const auto bits = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
-    hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, bits)), dh, out + i);
-  }
+  for (; i + lanes <= n; i += lanes) store_rounded<kNative>(hn::LoadU(d, in + i), out + i);
   for (; i < n; ++i) out[i] = round_bf16(in[i]);
 }
 
@@ -120,26 +154,35 @@ HWY_INLINE void load_i32(const int32_t* in, float* out, int64_t n) {
   for (; i < n; ++i) out[i] = static_cast<float>(in[i]);
 }
 
-inline void load_row(DType storage, const void* in, float* out, int64_t n) {
-  if (storage == DType::Bool) {
-    load_bool(static_cast<const uint8_t*>(in), out, n);
-  } else if (storage == DType::I32) {
-    load_i32(static_cast<const int32_t*>(in), out, n);
-  } else if (storage == DType::F32) {
-    std::memcpy(out, in, static_cast<size_t>(n) * 4);
-  } else if (storage == DType::BF16) {
-    load_bf16(static_cast<const uint16_t*>(in), out, n);
-  } else {
-    load_f16(static_cast<const uint16_t*>(in), out, n);
+template <class From, class To, void (*kMove)(const From*, To*, int64_t)>
+HWY_INLINE void each_row(const void* in, int64_t in_row, void* out, int64_t out_row, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; ++r) kMove(static_cast<const From*>(in) + r * in_row, static_cast<To*>(out) + r * out_row, n);
+}
+HWY_INLINE void copy_f32(const float* in, float* out, int64_t n) { std::memcpy(out, in, static_cast<size_t>(n) * 4); }
+
+inline void load_rows(DType storage, const void* in, int64_t in_row, float* out, int64_t out_row, int64_t rows, int64_t n) {
+  switch (storage) {
+    case DType::Bool:
+      return each_row<uint8_t, float, load_bool>(in, in_row, out, out_row, rows, n);
+    case DType::I32:
+      return each_row<int32_t, float, load_i32>(in, in_row, out, out_row, rows, n);
+    case DType::F32:
+      return each_row<float, float, copy_f32>(in, in_row, out, out_row, rows, n);
+    case DType::BF16:
+      return each_row<uint16_t, float, load_bf16>(in, in_row, out, out_row, rows, n);
+    default:
+      return each_row<uint16_t, float, load_f16>(in, in_row, out, out_row, rows, n);
   }
 }
-inline void store_row(DType storage, const float* in, void* out, int64_t n) {
-  if (storage == DType::F32) {
-    std::memcpy(out, in, static_cast<size_t>(n) * 4);
-  } else if (storage == DType::BF16) {
-    store_bf16(in, static_cast<uint16_t*>(out), n);
-  } else {
-    store_f16(in, static_cast<uint16_t*>(out), n);
+inline void store_rows(DType storage, const float* in, int64_t in_row, void* out, int64_t out_row, int64_t rows, int64_t n) {
+  switch (storage) {
+    case DType::F32:
+      return each_row<float, float, copy_f32>(in, in_row, out, out_row, rows, n);
+    case DType::BF16:
+      if (rounds_natively()) return each_row<float, uint16_t, round_row<true>>(in, in_row, out, out_row, rows, n);
+      return each_row<float, uint16_t, round_row<false>>(in, in_row, out, out_row, rows, n);
+    default:
+      return each_row<float, uint16_t, store_f16>(in, in_row, out, out_row, rows, n);
   }
 }
 

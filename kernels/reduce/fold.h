@@ -20,11 +20,15 @@ class Fold {
   ReduceKind kind() const { return kind_; }
   /// Whether cells hold integers.
   bool exact() const { return exact_; }
+  /// Whether values, or their squared differences, are added up.
+  bool sums() const { return !exact_ && (kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var); }
   Cell identity() const;
   /// Folds n values into one cell. `mean`: fold the squared differences to it instead.
   void row(const void* values, int64_t n, Cell* cell, const Cell* mean) const;
   /// Folds `rows` rows of n f32 values into n cells, value i of each into cell i.
   void column_rows(const float* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const;
+  /// The same with bf16 values, where sums().
+  void short_column_rows(const uint16_t* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const;
   /// Folds value i into cell i.
   void columns(const void* values, int64_t n, Cell* cells, const Cell* means) const;
   void join(Cell* cell, Cell part) const;

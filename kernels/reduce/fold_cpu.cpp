@@ -72,6 +72,19 @@ void fold_any(DType type, ReduceKind kind, bool exact, const void* values, int64
   }
 }
 
+/// column_sums: for values of type T.
+template <class T>
+void sum_columns(void (*column_sums)(const T*, int64_t, int64_t, int64_t, const float*, double*), const T* values, int64_t row_stride, int64_t rows, int64_t n,
+                 Cell* cells, const Cell* means) {
+  constexpr int64_t kPart = 256;
+  std::array<float, kPart> part;
+  for (int64_t first = 0; first < n; first += kPart) {
+    const int64_t count = std::min(kPart, n - first);
+    for (int64_t i = 0; means && i < count; ++i) part[static_cast<size_t>(i)] = static_cast<float>(means[first + i].real);
+    column_sums(values + first, row_stride, rows, count, means ? part.data() : nullptr, &cells[first].real);
+  }
+}
+
 }  // namespace
 
 Fold::Fold(ReduceKind kind, DType type) : kind_(kind), type_(type) {
@@ -118,25 +131,23 @@ void Fold::row(const void* values, int64_t n, Cell* cell, const Cell* mean) cons
 }
 
 void Fold::columns(const void* values, int64_t n, Cell* cells, const Cell* means) const {
-  if (type_ == DType::F32 && (means || kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var)) {
+  if (type_ == DType::F32 && (means || sums())) {
     return column_rows(static_cast<const float*>(values), n, 1, n, cells, means);
   }
   fold_any(type_, kind_, exact_, values, n, cells, means, 1);
 }
 
 void Fold::column_rows(const float* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const {
-  constexpr int64_t kPart = 256;
   const RowFunctions& f = row_functions();
+  if (sums()) return sum_columns(f.column_sums, values, row_stride, rows, n, cells, means);
+  constexpr int64_t kPart = 256;
   std::array<float, kPart> part;
   std::array<const float*, 64> list;
   for (int64_t first = 0; first < n; first += kPart) {
     const int64_t count = std::min(kPart, n - first);
     const float* x = values + first;
     Cell* to = cells + first;
-    if (kind_ == ReduceKind::sum || kind_ == ReduceKind::mean || kind_ == ReduceKind::var) {
-      for (int64_t i = 0; means && i < count; ++i) part[static_cast<size_t>(i)] = static_cast<float>(means[first + i].real);
-      f.column_sums(x, row_stride, rows, count, means ? part.data() : nullptr, &to->real);
-    } else if (kind_ == ReduceKind::max) {
+    if (kind_ == ReduceKind::max) {
       for (int64_t r = 0; r < rows; r += static_cast<int64_t>(list.size())) {
         const int64_t some = std::min<int64_t>(static_cast<int64_t>(list.size()), rows - r);
         for (int64_t k = 0; k < some; ++k) list[static_cast<size_t>(k)] = x + (r + k) * row_stride;
@@ -147,6 +158,10 @@ void Fold::column_rows(const float* values, int64_t row_stride, int64_t rows, in
       for (int64_t r = 0; r < rows; ++r) fold_any(type_, kind_, exact_, x + r * row_stride, count, to, nullptr, 1);
     }
   }
+}
+
+void Fold::short_column_rows(const uint16_t* values, int64_t row_stride, int64_t rows, int64_t n, Cell* cells, const Cell* means) const {
+  sum_columns(row_functions().column_sums_short, values, row_stride, rows, n, cells, means);
 }
 
 void Fold::join(Cell* cell, Cell part) const {

@@ -84,8 +84,10 @@ class TileReduce {
     partials_.resize(static_cast<size_t>(threads_));
     length_ = inner_.nest().numel();
     const LoopNest& inner = inner_.nest();
-    const bool plain = op.prologue.is_identity() && inputs_.count() == 1 && inputs_.views[0].dtype == DType::F32 && inner.rank == 2;
-    in_place_ = plain && (columns_ || (inner.shape[0] == 1 && inner.strides[0][1] == 1));
+    const bool plain = op.prologue.is_identity() && inputs_.count() == 1 && inner.rank == 2;
+    const DType storage = inputs_.views[0].dtype;
+    short_ = plain && columns_ && storage == DType::BF16 && fold_.sums();
+    in_place_ = short_ || (plain && storage == DType::F32 && (columns_ || (inner.shape[0] == 1 && inner.strides[0][1] == 1)));
   }
 
   void operator()(void* const* ptr) {
@@ -220,14 +222,19 @@ class TileReduce {
     }
   }
 
-  // Columns of f32 values as they lie in memory.
+  // Columns of values as they lie in memory.
   void pass_rows(const Patch& base, const NestTile& tile, Cell* cells, const Cell* means) const {
     const LoopNest& inner = inner_.nest();
     for (int64_t r = 0; r < tile.rows; ++r) {
-      const float* x = static_cast<const float*>(base.data) + r * base.row_stride;
+      Cell* to = cells + r * tile.cols;
+      const Cell* mean = means ? means + r * tile.cols : nullptr;
       for (int64_t i = 0; i < inner.shape[0]; ++i) {
-        fold_.column_rows(x + i * inner.strides[0][0], inner.strides[0][1], inner.shape[1], tile.cols, cells + r * tile.cols,
-                          means ? means + r * tile.cols : nullptr);
+        const int64_t offset = r * base.row_stride + i * inner.strides[0][0], step = inner.strides[0][1], count = inner.shape[1];
+        if (short_) {
+          fold_.short_column_rows(static_cast<const uint16_t*>(base.data) + offset, step, count, tile.cols, to, mean);
+        } else {
+          fold_.column_rows(static_cast<const float*>(base.data) + offset, step, count, tile.cols, to, mean);
+        }
       }
     }
   }
@@ -243,7 +250,8 @@ class TileReduce {
   Fold fold_;
   double correction_;
   bool columns_, split_ = false;
-  bool in_place_ = false;  // f32 without a prologue, along the columns or along a dense row
+  bool in_place_ = false;  // values without a prologue: f32 along the columns or along a dense row, or
+  bool short_ = false;     // bf16 that is added up along the columns
   Operands inputs_, outputs_;
   TileProgram prologue_, epilogue_;
   NestTiles outer_, inner_;

@@ -36,9 +36,6 @@ PRESERVED = [
 
 # Decompositions that PyTorch has, but not in its core set.
 _MORE = [
-    aten._native_batch_norm_legit.no_stats,
-    aten._native_batch_norm_legit_functional.default,
-    aten._batch_norm_with_update_functional.default,
     aten.batch_norm_backward.default,
     aten.grid_sampler_2d.default,
     aten._addmm_activation.default,
@@ -113,6 +110,27 @@ def _roll(self, shifts, dims=()):
             rolled = self.contiguous().roll(shifts, dims)
             return rolled if stays else rolled.contiguous(memory_format=order)
     return NotImplemented
+
+
+def _batch_norm_of(op):
+    formula = torch._decomp.decomposition_table[op]
+
+    def batch_norm(input, weight, bias, *settings):
+        """On the CPU x * scale + shift, as eager's: differences to the mean are rounded alike for all values of a binade, which moves the mean of all."""
+        results = formula(input, weight, bias, *settings)
+        mean, rstd = results[1:3]
+        if input.device.type != "cpu" or input.dtype != torch.float32 or mean.shape[0] == 0:  # without new statistics
+            return results
+        scale = rstd if weight is None else rstd * weight
+        shift = -mean * scale if bias is None else -mean * scale + bias
+        channels = [-1] + [1] * (input.dim() - 2)
+        return (input * scale.view(channels) + shift.view(channels), *results[1:])
+
+    return batch_norm
+
+
+for _op in (aten._native_batch_norm_legit.no_stats, aten._native_batch_norm_legit_functional.default, aten._batch_norm_with_update_functional.default):
+    OWN[_op] = _batch_norm_of(_op)
 
 
 @_replaces(aten._weight_norm_interface_backward.default)

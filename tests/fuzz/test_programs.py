@@ -5,7 +5,7 @@ import programs
 import pytest
 
 
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", [*range(25), 4079])
 @pytest.mark.filterwarnings("ignore")
 def test_program(seed):
     program = programs.make(seed)

@@ -96,6 +96,26 @@ def instance_norm(x):
     return F.instance_norm(x), F.batch_norm(x, None, None, training=True)
 
 
+@pytest.mark.parametrize("constant", [True, False])
+def test_standardized_weights_keep_their_mean(constant):
+    """A convolution adds up what all weights of a row are off by: eager's means are within 1e-8 of the deviation, those of differences to the mean are not."""
+
+    class Standardized(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(0.05 * torch.randn(256, 1536, generator=torch.Generator().manual_seed(0)) + 0.002)
+
+        def forward(self, x):
+            weight = self.weight if constant else self.weight * x[0, 0]
+            return F.batch_norm(weight[None], None, None, training=True, eps=1e-6)[0] + 0 * x
+
+    model, x = Standardized().eval(), torch.ones(1, 1)
+    with torch.no_grad():
+        want, got, exact = model(x), tuyere.compile(model, (x,))(x), model.double()(x.double())
+    off = [float((y.double() - exact).mean(1).square().mean().sqrt()) for y in (want, got)]
+    assert off[1] < 3 * off[0]
+
+
 @op_case([(2, 3, 5, 6), (2, 4, 4, 2)], low=-0.9, high=0.9)
 def grid_sample(x, grid):
     return F.grid_sample(x, grid, align_corners=False), F.grid_sample(x, grid, mode="nearest", padding_mode="border", align_corners=True)

@@ -45,6 +45,13 @@ const char* const kPointwise[] = {
     "pointwise program={relu(i0:f32)} types=[f32] | f32[0,5] -> f32[0,5]",
     "pointwise program={relu(i0:f32)} types=[f32] | f32[] -> f32[]",
     "pointwise program={relu(i0:f32)} types=[f32] | f32[4,6]{20,3} -> f32[4,6]{1,8}",
+    // Pairs of bf16: a factor for every channel or row, one for all, several tiles, gaps and parts of vectors, one operand twice; others take tiles of f32.
+    "pointwise program={mul(i0:f32, i1:f32)} types=[bf16] | bf16[2,72,1,1], bf16[2,72,13,11]{10296,1,792,72} -> bf16[2,72,13,11]{10296,1,792,72}",
+    "pointwise program={sub(i1:f32, i0:f32)} types=[bf16] | bf16[90,1], bf16[90,70]{80,1} -> bf16[90,70]{71,1}",
+    "pointwise program={add(i0:f32, i1:f32)} types=[bf16] | bf16[5,3000], bf16[] -> bf16[5,3000]",
+    "pointwise program={mul(i0:f32, i0)} types=[bf16] | bf16[9,5] -> bf16[9,5]",
+    "pointwise program={add(i0:f32, i1:f32)} types=[bf16] | bf16[30,40]{1,30}, bf16[30,40] -> bf16[30,40]",
+    "pointwise program={div(i0:f32, i1:f32)} types=[bf16] | bf16[9,65], bf16[65] -> bf16[9,65]",
 };
 INSTANTIATE_TEST_SUITE_P(Pointwise, Candidates, ::testing::ValuesIn(kPointwise));
 
@@ -57,6 +64,9 @@ const char* const kReduce[] = {
     "reduce kind=sum axes=[0,1] | f32[300,701] -> f32[]",
     "reduce kind=min axes=[1] type=f16 | f16[3,50,4] -> f16[3,4]",
     "reduce kind=prod axes=[1] type=i64 | i64[3,5] -> i64[3]",
+    "reduce kind=mean axes=[2,3] type=bf16 | bf16[2,72,17,9]{11016,1,648,72} -> bf16[2,72]",
+    "reduce kind=var axes=[0] correction=1 type=bf16 | bf16[150,101] -> bf16[101]",
+    "reduce kind=max axes=[0] type=bf16 | bf16[33,70] -> bf16[70]",
     "reduce kind=sum axes=[0] type=i64 | i32[30,5] -> i64[5]",
     "reduce kind=sum axes=[1] type=i64 | bool[30,50] -> i64[30]",
     "reduce kind=any axes=[1] type=bool | bool[30,3] -> bool[30]",
@@ -225,6 +235,27 @@ const char* const kConv[] = {
     "conv stride=[1,1] pad_before=[0,2] pad_after=[1,-1] dilation=[1,1] | f32[3,272,4,7]{7616,1,1904,272}, const f32[16,272,3,3] -> "
     "bf16[3,16,3,6]{288,1,96,16}",
     "conv stride=[1] pad_before=[1] pad_after=[1] dilation=[1] | f32[1,2,30,8], const f32[2,16,3,8]{384,3,1,48} -> f32[1,2,30,8]",
+    // bf16 pairs: every end, channels that fill no vector, copies with borders, groups, long sums, an odd channel; sums that stay f32, and blocks.
+    "conv " PIXELS
+    "type=bf16 epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[96,24,1,1], const f32[96,1,1] -> "
+    "bf16[2,96,9,11]{9504,1,1056,96}",
+    "conv " PIXELS
+    "type=bf16 epilogue={hardswish(add(i0:f32, i1:f32))} | bf16[1,40,19,70]{53200,1,2800,40}, const bf16[72,40,1,1], const f32[72,1,1] -> "
+    "bf16[1,72,19,70]{95760,1,5040,72}",
+    "conv " GEOMETRY2
+    "type=bf16 epilogue={clamp(add(i0:f32, i1:f32), 0:f32, 0.25:f32)} | bf16[2,8,9,11]{792,1,88,8}, const bf16[48,8,3,3], const f32[48,1,1] -> "
+    "bf16[2,48,9,11]{4752,1,528,48}",
+    "conv " STRIDED2 "groups=2 type=bf16 epilogue={relu(i0:f32)} | bf16[2,8,9,11]{792,1,88,8}, const bf16[64,4,3,3] -> bf16[2,64,5,6]{1920,1,384,64}",
+    "conv " PIXELS
+    "type=bf16 epilogue={add(add(i0:f32, i1:f32), i2:f32)} | bf16[2,602,5,6]{18060,1,3612,602}, const bf16[40,602,1,1], const f32[40,1,1], "
+    "bf16[2,40,5,6]{1200,1,240,40} -> bf16[2,40,5,6]{1200,1,240,40}",
+    "conv " PIXELS "type=bf16 | bf16[2,7,5,6]{210,1,42,7}, const bf16[32,7,1,1] -> bf16[2,32,5,6]{960,1,192,32}",
+    "conv " PIXELS "epilogue={silu(i0:f32)} | bf16[2,12,5,6]{360,1,72,12}, const bf16[32,12,1,1] -> f32[2,32,5,6]{960,1,192,32}",
+    "conv " PIXELS "type=bf16 epilogue={tanh(i0:f32)} | bf16[2,1,5,6,16], const bf16[2,16,1,1,16]{256,1,1,1,16} -> bf16[2,2,5,6,16]",
+    "conv " STRIDED2
+    "groups=40 type=bf16 epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,40,9,11]{3960,1,440,40}, const bf16[40,1,3,3], const f32[40,1,1] -> "
+    "bf16[2,40,5,6]{1200,1,240,40}",
+    "conv " GEOMETRY2 "groups=32 type=bf16 epilogue={relu(i0:f32)} | bf16[2,32,9,11], const bf16[32,1,3,3] -> bf16[2,32,9,11]{3168,1,352,32}",
 };
 INSTANTIATE_TEST_SUITE_P(Conv, Candidates, ::testing::ValuesIn(kConv));
 
@@ -264,6 +295,26 @@ const char* const kExpandedDepthwise[] = {
     "expanded_depthwise " GEOMETRY2 "| f32[0,1,9,11,16], const f32[2,16,1,1,16], const f32[2,1,3,3,16] -> f32[0,2,9,11,16]",
 };
 INSTANTIATE_TEST_SUITE_P(ExpandedDepthwise, Candidates, ::testing::ValuesIn(kExpandedDepthwise));
+
+/// Pairs in bf16. The image between two convolutions is rounded where it is made: by 2^-5 where its values are up to 16, and a window adds nine of them up.
+class ShortPairs : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(ShortPairs, MatchReference) { check_against_reference(GetParam(), {.apart = 0.3}); }
+
+const char* const kShortPairs[] = {
+    // Pairs of channels, an odd one, channels that fill no vector, long sums, functions and operands that the loops do not know.
+    "expanded_depthwise " GEOMETRY2
+    "type=bf16 expansion={silu(add(i0:f32, i1:f32))} epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,24,9,11]{2376,1,264,24}, "
+    "const bf16[96,24,1,1], const bf16[96,1,3,3], const f32[96,1,1], const f32[96,1,1] -> bf16[2,96,9,11]{9504,1,1056,96}",
+    "expanded_depthwise " STRIDED2
+    "type=bf16 expansion={relu(add(i0:f32, i1:f32))} epilogue={hardswish(add(i0:f32, i1:f32))} | bf16[1,7,57,70]{27930,1,490,7}, "
+    "const bf16[40,7,1,1], const bf16[40,1,3,3], const f32[40,1,1], const f32[40,1,1] -> bf16[1,40,29,35]{40600,1,1400,40}",
+    "expanded_depthwise " GEOMETRY2
+    "type=bf16 expansion={gelu_tanh(i0:f32)} epilogue={tanh(add(i0:f32, i1:f32))} | bf16[2,130,9,11]{12870,1,1430,130}, "
+    "const bf16[48,130,1,1], const bf16[48,1,3,3], bf16[2,48,9,11]{4752,1,528,48} -> bf16[2,48,9,11]{4752,1,528,48}",
+    "expanded_depthwise " GEOMETRY2 "type=bf16 | bf16[2,4,9,11], const bf16[32,4,1,1], const bf16[32,1,3,3] -> bf16[2,32,9,11]",
+};
+INSTANTIATE_TEST_SUITE_P(ExpandedDepthwise, ShortPairs, ::testing::ValuesIn(kShortPairs));
 
 const char* const kLayout[] = {
     "reshape shape=[12,5] | f32[3,4,5] -> f32[12,5]",

@@ -195,7 +195,7 @@ std::vector<std::string> check_against_reference(const std::string& text, const 
       continue;
     }
     for (size_t k = 0; k < actual.size(); ++k) {
-      const double tolerance = tolerance_of(problem.out[k].dtype) + options.tolerance;
+      const double tolerance = tolerance_of(problem.out[k].dtype) + options.tolerance + (tactic->name().ends_with(".apart") ? options.apart : 0);
       int failures = 0;
       for (size_t i = 0; i < actual[k].size() && failures < 3; ++i) {
         const double a = actual[k][i], e = expected[k][i];

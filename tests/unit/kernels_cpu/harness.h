@@ -30,6 +30,7 @@ class GuardedTensor {
 struct RunOptions {
   int int_low = -4, int_high = 4;
   double tolerance = 0;  // added to the default of the output's type
+  double apart = 0;      // the same for candidates that do the parts of an operator apart, with a tensor between them
 };
 
 /// Runs every supporting tactic of `problem_text` but the reference, and checks outputs against the reference. Returns the names that ran.

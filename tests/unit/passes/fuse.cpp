@@ -19,6 +19,15 @@ TEST(FuseEpilogue, WhatLibrariesDoNotKnowStaysOutOfMatmul) {
               "x = input f32[n,8]\ny = reduce(x) kind=sum axes=[1] epilogue={sqrt(i0:f32)}\nreturn y");
 }
 
+TEST(FuseEpilogue, RoundingOnTheWayIsKept) {
+  const std::string inputs = "x = input f32[n,8]\nw = param f32[8,4]\n";
+  const std::string rounded = inputs + "h = matmul(x, w) type=f16 epilogue={cast(i0:f32, f16)}\ny = pointwise(h) program={i0:f32} types=[f32]\nreturn y\n";
+  expect_pass(fuse_epilogue,
+              inputs + "a = matmul(x, w)\nh = pointwise(a) program={cast(i0:f32, f16)} types=[f16]\ny = pointwise(h) program={i0:f32} types=[f32]\nreturn y",
+              rounded);
+  expect_unchanged(fuse_formulas, rounded);
+}
+
 TEST(FuseEpilogue, ProductsOnHopperTakeTheirGate) {
   const std::string inputs = "x = input f16[512,64]\nw0 = param f16[96,64]\nw1 = param f16[96,64]\n";
   const std::string gated = inputs + "g = matmul(x, w0) trans_b=true type=f16\nu = matmul(x, w1) trans_b=true type=f16\ns = silu(g)\ny = mul(s, u)\nreturn y";

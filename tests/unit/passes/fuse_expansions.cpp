@@ -29,6 +29,16 @@ TEST(FuseExpansions, ProgramsMayBeEmptyAndReadOtherImages) {
                   "return y");
 }
 
+TEST(FuseExpansions, ShortImagesLieChannelsLast) {
+  const std::string inputs =
+      "i = input bf16[1,16,112,112]\nw = param bf16[96,16,1,1]\na = param f32[96,1,1]\nv = param bf16[96,1,3,3]\n"
+      "x@0231 = pointwise(i) program={relu(i0:f32)} types=[bf16]\n";
+  const std::string expanding = "conv(x, w, a) " EXPANDING "type=bf16 epilogue={silu(add(i0:f32, i1:f32))}\n";
+  expect_pass(fuse_expansions, inputs + "h@0231 = " + expanding + "y@0231 = conv(h, v) " WINDOW "groups=96 type=bf16 epilogue={silu(i0:f32)}\nreturn y",
+              inputs + "y@0231 = expanded_depthwise(x, w, v, a) " WINDOW "type=bf16 expansion={silu(add(i0:f32, i1:f32))} epilogue={silu(i0:f32)}\nreturn y");
+  expect_unchanged(fuse_expansions, inputs + "h = " + expanding + "y = conv(h, v) " WINDOW "groups=96 type=bf16\nreturn y");
+}
+
 TEST(FuseExpansions, OthersStay) {
   expect_unchanged(fuse_expansions, kBlocked + kExpanding + kWindowed + "return y", on_cuda());
   PassContext libraries;
