@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// own.attention.tile: blocks of queries against blocks of keys with running maxima and sums; scores never leave the cache.
+// own.attention.tile: blocks of queries against blocks of keys with running maxima and sums; scores never leave the cache. Products are those of f32, or of
+// pairs of bf16 values where the machine has them: weights are then rounded, as values are.
 #include <cmath>
 
 #include "kernels/attention/attention_heads.h"
@@ -7,6 +8,7 @@
 #include "kernels/cpu/row_functions.h"
 #include "kernels/cpu/small_gemm.h"
 #include "kernels/cpu/transpose.h"
+#include "kernels/pointwise/tile_simd.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -23,6 +25,8 @@ int64_t even_blocks(int64_t size, int64_t most, int64_t step) {
 
 struct Buffers {
   std::vector<float> q, k, keys, v, scores, out, top, sum;
+  std::vector<uint32_t> values;       // pairs of them, of the blocks in `keys`
+  std::vector<uint16_t> weights;      // scores as bf16
   int64_t head = -1, transposed = 0;  // whose keys are in `keys`, and how many blocks of them
 };
 
@@ -51,6 +55,9 @@ class TileAttention {
     query_block_ = even_blocks(q_.shape[2], keeps_keys_ ? kQueriesOfHead : kQueries, kGemmRows);
     blocks_ = (q_.shape[2] + query_block_ - 1) / query_block_;
     tasks_ = q_.shape[0] * q_.shape[1] * blocks_;
+    const bool shorts = q_.dtype == DType::BF16 && k_.dtype == DType::BF16 && v_.dtype == DType::BF16 && depth_ % 2 == 0;
+    const bool rows = q_.strides[3] == 1 && k_.strides[3] == 1 && v_.strides[3] == 1 && k_.strides[2] % 2 == 0;
+    pairs_ = shorts && rows && query_block_ > kFewQueries ? pair_functions() : nullptr;
     const int64_t cost = q_.shape[0] * q_.shape[1] * q_.shape[2] * k_.shape[2] * (depth_ + width_) / 8;
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(cost), std::max<int64_t>(1, tasks_)));
     buffers_.resize(static_cast<size_t>(threads_));
@@ -60,6 +67,8 @@ class TileAttention {
       b.keys.resize(static_cast<size_t>((keeps_keys_ ? key_blocks : 1) * kKeys * depth_));
       b.v.resize(static_cast<size_t>(kKeys * width_ + kGemmColumns));
       b.scores.resize(kQueries * kKeys);
+      if (pairs_) b.values.resize(static_cast<size_t>((keeps_keys_ ? key_blocks : 1) * kKeys / 2 * padded_));
+      if (pairs_) b.weights.resize(kQueries * kKeys);
       b.out.resize(static_cast<size_t>(kQueries * padded_));
       b.top.resize(kQueries);
       b.sum.resize(kQueries);
@@ -77,14 +86,20 @@ class TileAttention {
   void run_block(void* const* ptr, Buffers& b, int64_t task) {
     const int64_t first = task % blocks_ * query_block_, head = task / blocks_ % q_.shape[1], batch = task / blocks_ / q_.shape[1];
     const int64_t m = std::min(query_block_, q_.shape[2] - first);
-    load_q_(head_rows(q_, ptr[0], batch, head, first), b.q.data(), m, depth_);
-    row_functions().shift_scale(b.q.data(), m * depth_, 0, static_cast<float>(op_.scale), b.q.data());
+    if (!pairs_) {
+      load_q_(head_rows(q_, ptr[0], batch, head, first), b.q.data(), m, depth_);
+      row_functions().shift_scale(b.q.data(), m * depth_, 0, static_cast<float>(op_.scale), b.q.data());
+    }
     std::fill_n(b.out.data(), m * padded_, 0.0f);
     std::fill_n(b.top.data(), m, -INFINITY);
     std::fill_n(b.sum.data(), m, 0.0f);
     const int64_t keys = op_.causal ? std::min(k_.shape[2], first + m) : k_.shape[2];
     for (int64_t key = 0; key < keys; key += key_block_) {
       const int64_t n = std::min(key_block_, keys - key);
+      if (pairs_) {
+        add_block_of_pairs(ptr, b, batch, head, first, m, key, n);
+        continue;
+      }
       score(ptr, b, batch, head / share_, key, m, n);
       for (int64_t i = 0; i < m; ++i) update_row(ptr, b, batch, head, first + i, i, key, n);
       const Rows values = value_rows(ptr, b, batch, head / share_, key, n);
@@ -97,6 +112,36 @@ class TileAttention {
     }
     store_(b.out.data(), head_rows(out_, ptr[out_slot_], batch, head, first), m, width_);
     if (op_.logsumexp) store_logsumexp(ptr, b, batch, head, first, m);
+  }
+
+  /// Scores, weights and weighted values of a block of keys, of bf16 pairs. The columns past n are stale, as are their scores.
+  void add_block_of_pairs(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t first, int64_t m, int64_t key, int64_t n) const {
+    const auto* keys = reinterpret_cast<const uint32_t*>(transposed_keys(ptr, b, batch, head / share_, key));
+    const Patch queries = head_rows(q_, ptr[0], batch, head, first);
+    const auto* q = static_cast<const uint16_t*>(queries.data);
+    pairs_->gemm(q, queries.row_stride, keys, kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_ / 2, false);
+    const int64_t even = (n + 1) / 2;
+    for (int64_t i = 0; i < m; ++i) {
+      float* row = b.scores.data() + i * kKeys;
+      row_functions().shift_scale(row, n, 0, static_cast<float>(op_.scale), row);
+      update_row(ptr, b, batch, head, first + i, i, key, n);
+      uint16_t* weights = b.weights.data() + i * kKeys;
+      from_f32(DType::BF16, row, n, weights, n, 1, n);
+      if (n % 2 != 0) weights[n] = 0;
+    }
+    const uint32_t* values = b.values.data() + (keeps_keys_ ? key / key_block_ * (kKeys / 2) * padded_ : 0);
+    pairs_->gemm(b.weights.data(), kKeys, values, padded_, b.out.data(), padded_, m, padded_, even, true);
+  }
+
+  /// The keys of a block as [depth / 2, kKeys] pairs, and its values as [n / 2, padded_].
+  void load_pairs(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key, int64_t n, float* keys) const {
+    const Patch k = head_rows(k_, ptr[1], batch, head, key), v = head_rows(v_, ptr[2], batch, head, key);
+    transpose(static_cast<const float*>(k.data), k.row_stride / 2, keys, kKeys, n, depth_ / 2);
+    uint32_t* to = b.values.data() + (keeps_keys_ ? key / key_block_ * (kKeys / 2) * padded_ : 0);
+    const auto* rows = static_cast<const uint16_t*>(v.data);
+    for (int64_t i = 0; i < n; i += 2, to += padded_) {
+      pairs_->interleave(rows + i * v.row_stride, i + 1 < n ? rows + (i + 1) * v.row_stride : nullptr, to, width_);
+    }
   }
 
   void store_logsumexp(void* const* ptr, const Buffers& b, int64_t batch, int64_t head, int64_t first, int64_t m) const {
@@ -123,15 +168,19 @@ class TileAttention {
     return {b.k.data(), depth_};
   }
 
-  /// The block of keys from `key` on as [depth, kKeys].
+  /// The block of keys from `key` on as [depth, kKeys], or as pairs.
   const float* transposed_keys(void* const* ptr, Buffers& b, int64_t batch, int64_t head, int64_t key) const {
     const int64_t number = batch * k_.shape[1] + head, block = key / key_block_, n = std::min(key_block_, k_.shape[2] - key);
     float* to = b.keys.data() + (keeps_keys_ ? block * kKeys * depth_ : 0);
     if (b.head != number) b.transposed = 0;
     b.head = number;
     if (keeps_keys_ && block < b.transposed) return to;
-    const Rows keys = key_rows(ptr, b, batch, head, key, n);
-    transpose(keys.data, keys.stride, to, kKeys, n, depth_);
+    if (pairs_) {
+      load_pairs(ptr, b, batch, head, key, n, to);
+    } else {
+      const Rows keys = key_rows(ptr, b, batch, head, key, n);
+      transpose(keys.data, keys.stride, to, kKeys, n, depth_);
+    }
     b.transposed = block + 1;
     return to;
   }
@@ -159,6 +208,7 @@ class TileAttention {
   int64_t depth_, width_, padded_, share_ = 1, blocks_ = 0, tasks_ = 0;
   int64_t key_block_ = kKeys, query_block_ = kQueries;
   bool keeps_keys_ = false;
+  const PairFunctions* pairs_ = nullptr;  // products are theirs
   int out_slot_, threads_ = 1;
   LoadFn load_q_ = nullptr, load_k_ = nullptr, load_v_ = nullptr;
   StoreFn store_ = nullptr;

@@ -191,12 +191,6 @@ void dense_tile(const ConvTile& t) {
 }
 
 #if HWY_TARGET == HWY_AVX3
-/// sums += the products of bf16 pairs, where rounds_natively().
-HWY_INLINE hn::Vec<D> add_pairs(hn::Vec<D> sums, hn::Vec<D> a, hn::Vec<D> b) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sums.raw) : "v"(a.raw), "v"(b.raw));
-  return sums;
-}
-
 template <int V, int P>
 void dense_short_tile(const ShortConvTile& t) {
   const D d;

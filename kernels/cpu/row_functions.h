@@ -14,6 +14,7 @@ struct RowFunctions {
   float (*min)(const float* x, int64_t n);
   /// out[r] = dot(a, rows[r]) over n values
   void (*dots)(const float* a, const float* rows, int64_t row_stride, int64_t count, int64_t n, float* out);
+  void (*dots_short)(const float* a, const uint16_t* rows, int64_t row_stride, int64_t count, int64_t n, float* out);  // rows of bf16
   /// out = exp(x - top); the sum of out. out may be x, or null: only the sum.
   double (*exp_sum)(const float* x, int64_t n, float top, float* out);
   /// out = (x - shift) * scale

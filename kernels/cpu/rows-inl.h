@@ -75,8 +75,13 @@ float row_min(const float* x, int64_t n) {
   return extreme(x, n, INFINITY, [](auto a, auto b) HWY_ATTR { return hn::Lt(a, b); });
 }
 
-template <int N>
-HWY_INLINE void dot_group(const float* a, const float* rows, int64_t row_stride, int64_t n, float* out) {
+HWY_INLINE hn::Vec<Df> load_row(const float* x) { return hn::LoadU(Df(), x); }
+HWY_INLINE hn::Vec<Df> load_row(const uint16_t* x) { return load_short(Df(), x); }
+HWY_INLINE hn::Vec<Df> load_row_tail(const float* x, int64_t count) { return load_tail(Df(), x, count, 0.0f); }
+HWY_INLINE hn::Vec<Df> load_row_tail(const uint16_t* x, int64_t count) { return load_short_tail(Df(), x, count); }
+
+template <int N, class T>
+HWY_INLINE void dot_group(const float* a, const T* rows, int64_t row_stride, int64_t n, float* out) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   hn::Vec<Df> sums[N];
@@ -84,19 +89,24 @@ HWY_INLINE void dot_group(const float* a, const float* rows, int64_t row_stride,
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) {
     const auto v = hn::LoadU(d, a + i);
-    for (int k = 0; k < N; ++k) sums[k] = hn::MulAdd(v, hn::LoadU(d, rows + k * row_stride + i), sums[k]);
+    for (int k = 0; k < N; ++k) sums[k] = hn::MulAdd(v, load_row(rows + k * row_stride + i), sums[k]);
   }
   if (i < n) {
     const auto v = load_tail(d, a + i, n - i, 0.0f);
-    for (int k = 0; k < N; ++k) sums[k] = hn::MulAdd(v, load_tail(d, rows + k * row_stride + i, n - i, 0.0f), sums[k]);
+    for (int k = 0; k < N; ++k) sums[k] = hn::MulAdd(v, load_row_tail(rows + k * row_stride + i, n - i), sums[k]);
   }
   for (int k = 0; k < N; ++k) out[k] = hn::GetLane(hn::SumOfLanes(d, sums[k]));
 }
-void row_dots(const float* a, const float* rows, int64_t row_stride, int64_t count, int64_t n, float* out) {
+template <class T>
+HWY_INLINE void dot_groups(const float* a, const T* rows, int64_t row_stride, int64_t count, int64_t n, float* out) {
   int64_t r = 0;
   for (; r + 8 <= count; r += 8) dot_group<8>(a, rows + r * row_stride, row_stride, n, out + r);
   for (; r + 4 <= count; r += 4) dot_group<4>(a, rows + r * row_stride, row_stride, n, out + r);
   for (; r < count; ++r) dot_group<1>(a, rows + r * row_stride, row_stride, n, out + r);
+}
+void row_dots(const float* a, const float* rows, int64_t row_stride, int64_t count, int64_t n, float* out) { dot_groups(a, rows, row_stride, count, n, out); }
+void row_dots_short(const float* a, const uint16_t* rows, int64_t row_stride, int64_t count, int64_t n, float* out) {
+  dot_groups(a, rows, row_stride, count, n, out);
 }
 
 // Exponentials of up to kSumBlock values; returns their sum in lanes.

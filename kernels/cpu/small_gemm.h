@@ -28,4 +28,15 @@ void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float*
 void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
                            const float* ahead = nullptr);
 
+/// c[m, n] = a @ b, or c += a @ b, with `k` pairs of bf16 values: a is [m, 2 * k], b holds the pairs of every column, [k, n] words. Sums are f32. n as above.
+using PairGemm = void (*)(const uint16_t* a, int64_t lda, const uint32_t* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k,
+                          bool accumulate);
+struct PairFunctions {
+  PairGemm gemm;
+  /// Two rows of n bf16 values as one of pairs; null: a row of zeros.
+  void (*interleave)(const uint16_t* first, const uint16_t* second, uint32_t* out, int64_t n);
+};
+/// Null where the machine has no instruction for such products.
+const PairFunctions* pair_functions();
+
 }  // namespace tuyere::cpu

@@ -8,9 +8,10 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#include "kernels/pointwise/tile_rows-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace tuyere::cpu::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 
 // Register block: kRows x kVectors accumulators; what is left takes the rest of the registers.
@@ -101,6 +102,77 @@ void gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, f
   multiply_columns<kVectors>({a, 1, lda, b, ldb, c, ldc, k, accumulate, ahead}, m, n);
 }
 
+#if HWY_TARGET == HWY_AVX3
+struct PairBlock {
+  const uint16_t* a;
+  int64_t lda;
+  const uint32_t* b;
+  int64_t ldb;
+  float* c;
+  int64_t ldc, k;
+  bool accumulate;
+};
+
+template <int M, int N>
+HWY_INLINE void multiply_pairs(const PairBlock& t) {
+  const D d;
+  constexpr int64_t kLanes = 16;
+  hn::Vec<D> sums[M][N];
+  for (int i = 0; i < M; ++i) {
+    for (int j = 0; j < N; ++j) sums[i][j] = hn::Zero(d);
+  }
+  for (int64_t k = 0; k < t.k; ++k) {
+    hn::Vec<D> row[N];
+    for (int j = 0; j < N; ++j) row[j] = hn::LoadU(d, reinterpret_cast<const float*>(t.b + k * t.ldb + j * kLanes));
+    for (int i = 0; i < M; ++i) {
+      float pair;
+      std::memcpy(&pair, t.a + i * t.lda + 2 * k, sizeof(pair));
+      const auto value = hn::Set(d, pair);
+      for (int j = 0; j < N; ++j) sums[i][j] = add_pairs(sums[i][j], row[j], value);
+    }
+  }
+  for (int i = 0; i < M; ++i) {
+    for (int j = 0; j < N; ++j) {
+      float* c = t.c + i * t.ldc + j * kLanes;
+      hn::StoreU(t.accumulate ? hn::Add(hn::LoadU(d, c), sums[i][j]) : sums[i][j], d, c);
+    }
+  }
+}
+
+template <int M, int N>
+HWY_INLINE void multiply_pair_rows(PairBlock t, int64_t m) {
+  for (; m >= M; m -= M, t.a += M * t.lda, t.c += M * t.ldc) multiply_pairs<M, N>(t);
+  if constexpr (M > 1) multiply_pair_rows<M / 2, N>(t, m);
+}
+template <int N>
+HWY_INLINE void multiply_pair_columns(PairBlock t, int64_t m, int64_t n) {
+  for (; n >= 16 * N; n -= 16 * N, t.b += 16 * N, t.c += 16 * N) multiply_pair_rows<kRows, N>(t, m);
+  if constexpr (N > 1) multiply_pair_columns<N / 2>(t, m, n);
+}
+void gemm_pairs(const uint16_t* a, int64_t lda, const uint32_t* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
+  multiply_pair_columns<kVectors>({a, lda, b, ldb, c, ldc, k, accumulate}, m, n);
+}
+
+void interleave(const uint16_t* first, const uint16_t* second, uint32_t* out, int64_t n) {
+  const hn::ScalableTag<uint32_t> du;
+  const hn::Rebind<uint16_t, decltype(du)> dh;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(du));
+  int64_t i = 0;
+  for (; second && i + lanes <= n; i += lanes) {
+    const auto low = hn::PromoteTo(du, hn::LoadU(dh, first + i)), high = hn::PromoteTo(du, hn::LoadU(dh, second + i));
+    hn::StoreU(hn::Or(low, hn::ShiftLeft<16>(high)), du, out + i);
+  }
+  for (; i < n; ++i) out[i] = first[i] | (second ? uint32_t{second[i]} << 16 : 0);
+}
+
+const PairFunctions* pairs() {
+  static const PairFunctions functions{gemm_pairs, interleave};
+  return rounds_natively() ? &functions : nullptr;
+}
+#else
+const PairFunctions* pairs() { return nullptr; }
+#endif
+
 }  // namespace tuyere::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -108,6 +180,7 @@ HWY_AFTER_NAMESPACE();
 namespace tuyere::cpu {
 HWY_EXPORT(gemm);
 HWY_EXPORT(gemm_transposed);
+HWY_EXPORT(pairs);
 void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
                 const float* ahead) {
   HWY_DYNAMIC_DISPATCH(gemm)(a, lda, b, ldb, c, ldc, m, n, k, accumulate, ahead);
@@ -116,5 +189,6 @@ void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t 
                            const float* ahead) {
   HWY_DYNAMIC_DISPATCH(gemm_transposed)(a, lda, b, ldb, c, ldc, m, n, k, accumulate, ahead);
 }
+const PairFunctions* pair_functions() { return HWY_DYNAMIC_DISPATCH(pairs)(); }
 }  // namespace tuyere::cpu
 #endif

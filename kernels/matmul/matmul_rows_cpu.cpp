@@ -35,7 +35,7 @@ class FewRows {
     values_.resize(static_cast<size_t>(rows_ * b_.depth));
     result_.resize(static_cast<size_t>(rows_ * b_.columns));
     threads_ = static_cast<int>(std::min<int64_t>(threads_for(b_.depth * b_.columns * (rows_ + 3) / 4), std::max<int64_t>(1, b_.columns / 16)));
-    loaded_stride_ = b_.type == DType::F32 ? 0 : b_.along_depth() ? kGroup * b_.depth : kColumns * kRowsDepth;
+    loaded_stride_ = b_.type == DType::F32 || dots_short() ? 0 : b_.along_depth() ? kGroup * b_.depth : kColumns * kRowsDepth;
     loaded_.resize(static_cast<size_t>(loaded_stride_ * threads_));
     make_finish(op, p);
   }
@@ -84,6 +84,9 @@ class FewRows {
     return buffer;
   }
 
+  /// Rows of bf16 are multiplied as they lie.
+  bool dots_short() const { return b_.type == DType::BF16 && b_.along_depth(); }
+
   /// Memory gives a third more when it is read at several places at once: the rows of a group lie far apart.
   void dot_rows(const void* b, int64_t begin, int64_t end, float* buffer) {
     const int64_t apart = (end - begin) / kGroup;
@@ -92,11 +95,17 @@ class FewRows {
   }
 
   void dot_group(const void* b, int64_t first, int64_t apart, int64_t count, float* buffer) {
-    int64_t stride = 0;
-    const float* rows = rows_of(b, first * b_.column_stride, apart * b_.column_stride, count, b_.depth, buffer, &stride);
+    int64_t stride = apart * b_.column_stride;
+    const void* rows = element(b, b_.type, first * b_.column_stride);
+    if (!dots_short()) rows = rows_of(b, first * b_.column_stride, stride, count, b_.depth, buffer, &stride);
     std::array<float, kGroup> dots;
     for (int64_t m = 0; m < rows_; ++m) {
-      row_functions().dots(values_.data() + m * b_.depth, rows, stride, count, b_.depth, dots.data());
+      const float* a = values_.data() + m * b_.depth;
+      if (dots_short()) {
+        row_functions().dots_short(a, static_cast<const uint16_t*>(rows), stride, count, b_.depth, dots.data());
+      } else {
+        row_functions().dots(a, static_cast<const float*>(rows), stride, count, b_.depth, dots.data());
+      }
       for (int64_t k = 0; k < count; ++k) result_[static_cast<size_t>(m * b_.columns + first + k * apart)] = dots[static_cast<size_t>(k)];
     }
   }

@@ -100,7 +100,7 @@ HWY_INLINE void store_short(hn::Vec<Df> v, uint16_t* out) {
   const auto bits = hn::IfThenElse(hn::RebindMask(du, hn::IsNaN(v)), quiet, rounded);
   hn::StoreU(hn::DemoteTo(dh, hn::BitCast(di, bits)), dh, out);
 }
-/// Whether the machine rounds to bf16 (AVX512-BF16, which Highway's targets know only as a part of others).
+/// Whether the machine rounds to bf16 and multiplies pairs (AVX512-BF16, which Highway's targets know only as a part of others).
 inline bool rounds_natively() {
 #if HWY_TARGET == HWY_AVX3
   static const bool found = __builtin_cpu_supports("avx512bf16");
@@ -109,6 +109,13 @@ inline bool rounds_natively() {
   return false;
 #endif
 }
+#if HWY_TARGET == HWY_AVX3
+/// sums += the products of bf16 pairs, where rounds_natively().
+HWY_INLINE hn::Vec<Df> add_pairs(hn::Vec<Df> sums, hn::Vec<Df> a, hn::Vec<Df> b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sums.raw) : "v"(a.raw), "v"(b.raw));
+  return sums;
+}
+#endif
 /// kNative: rounds_natively(). Values below the normal range then become zero.
 template <bool kNative>
 HWY_INLINE void store_rounded(hn::Vec<Df> v, uint16_t* out) {

@@ -141,6 +141,7 @@ const char* const kMatMul[] = {
     "matmul | f32[1,33], const f32[33,19] -> f32[1,19]",
     "matmul epilogue={add(i0:f32, i1:f32)} | f32[2,1,20], const f32[20,2500], f32[2500] -> f32[2,1,2500]",
     "matmul trans_b=true type=bf16 epilogue={relu(i0:f32)} | bf16[2,2,40], const bf16[21,40] -> bf16[2,2,21]",
+    "matmul trans_b=true type=bf16 | bf16[1,333], const bf16[45,333]{340,1} -> bf16[1,45]",
     "matmul epilogue={gelu_erf(add(i0:f32, i1:f32))} | f32[7,33], const f32[33,19], f32[19] -> f32[7,19]",
     "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,33], const f32[33,19], f32[19], f32[7,19] -> f32[7,19]",
     "matmul epilogue={mul(silu(i0:f32), i1:f32)} | f32[7,33], const f32[33,19], f32[7,19] -> f32[7,19]",
@@ -386,6 +387,12 @@ const char* const kAttention[] = {
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], f32[2,1,1,20] -> f32[2,2,9,24]",
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], bool[9,20] -> f32[2,2,9,24]",
     "attention scale=0.2 type=bf16 | bf16[1,1,5,32]{160,32,32,1}, bf16[1,1,9,32], bf16[1,1,9,32] -> bf16[1,1,5,32]",
+    // Pairs of bf16: several blocks of queries and keys, odd numbers of both, shared heads, masks, values of another width; an odd depth has none.
+    "attention scale=0.125 type=bf16 | bf16[2,4,131,64]{33536,64,256,1}, bf16[2,2,269,64]{34432,64,128,1}, bf16[2,2,269,64]{34432,64,128,1} -> "
+    "bf16[2,4,131,64]{33536,64,256,1}",
+    "attention scale=0.3 causal=true type=bf16 | bf16[1,2,61,40], bf16[1,2,61,40], bf16[1,2,61,24] -> bf16[1,2,61,24]",
+    "attention scale=0.3 has_mask=true type=bf16 | bf16[1,2,50,16], bf16[1,2,33,16], bf16[1,2,33,16], f32[1,1,50,33] -> bf16[1,2,50,16]",
+    "attention scale=0.3 type=bf16 | bf16[1,2,20,7], bf16[1,2,33,7], bf16[1,2,33,16] -> bf16[1,2,20,16]",
     "attention scale=0.2 | f32[2,4,1,32]{128,32,128,1}, f32[2,2,300,32]{19200,32,64,1}, f32[2,2,300,32]{19200,32,64,1} -> f32[2,4,1,32]{128,32,128,1}",
     "attention scale=1 | f32[1,1,4,8], f32[1,1,0,8], f32[1,1,0,8] -> f32[1,1,4,8]",
     "attention scale=0.2 logsumexp=true | f32[2,2,130,24]{9360,24,72,1}, f32[2,2,140,24], f32[2,2,140,24] -> f32[2,2,130,24], f32[2,2,130]{260,1,2}",
