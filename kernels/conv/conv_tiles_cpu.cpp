@@ -49,10 +49,7 @@ template <bool kNative, bool kShort>
 HWY_INLINE void store_out(hn::Vec<D> x, void* out, int64_t at, int64_t count) {
   if constexpr (kShort) {
     auto* to = static_cast<uint16_t*>(out) + at;
-    if (count == static_cast<int64_t>(hn::Lanes(D()))) return store_rounded<kNative>(x, to);
-    uint16_t part[kMaxLanes];
-    store_rounded<kNative>(x, part);
-    std::memcpy(to, part, static_cast<size_t>(count) * 2);
+    count == static_cast<int64_t>(hn::Lanes(D())) ? store_rounded<kNative>(x, to) : store_rounded_tail<kNative>(x, to, count);
   } else {
     float* to = static_cast<float*>(out) + at;
     count == static_cast<int64_t>(hn::Lanes(D())) ? hn::StoreU(x, D(), to) : store_tail(D(), x, to, count);

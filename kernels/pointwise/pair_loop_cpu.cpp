@@ -45,9 +45,7 @@ HWY_INLINE void pair_columns(const Patch& a, const Patch& b, const Patch& out, i
       if (count == lanes) {
         store_rounded<kNative>(f(x, y), to);
       } else {
-        uint16_t part[kMaxLanes];
-        store_rounded<kNative>(f(x, y), part);
-        std::memcpy(to, part, static_cast<size_t>(count) * 2);
+        store_rounded_tail<kNative>(f(x, y), to, count);
       }
     }
   }

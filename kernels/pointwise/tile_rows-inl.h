@@ -72,22 +72,22 @@ HWY_INLINE hn::Vec<Df> load_short(Df d, const uint16_t* in) {
 }
 /// The first `count` < Lanes of them, then zeros. Reads nothing behind them.
 HWY_INLINE hn::Vec<Df> load_short_tail(Df d, const uint16_t* in, int64_t count) {
+#if HWY_TARGET == HWY_AVX3
+  (void)d;
+  const __m256i part = _mm256_maskz_loadu_epi16(static_cast<__mmask16>((1u << count) - 1), in);
+  return hn::Vec<Df>{_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(part), 16))};
+#else
   uint16_t tail[kMaxLanes] = {};
   std::memcpy(tail, in, static_cast<size_t>(count) * 2);
   return load_short(d, tail);
+#endif
 }
 HWY_INLINE void load_bf16(const uint16_t* in, float* out, int64_t n) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) hn::StoreU(load_short(d, in + i), d, out + i);
-  for (; i < n; ++i) out[i] = bf16_to_f32(in[i]);
-}
-HWY_INLINE uint16_t round_bf16(float v) {
-  uint32_t u;
-  std::memcpy(&u, &v, 4);
-  const uint32_t rounded = (u + 0x7fffu + ((u >> 16) & 1u)) >> 16;
-  return static_cast<uint16_t>(v != v ? (u >> 16) | 0x40u : rounded);
+  if (i < n) store_tail(d, load_short_tail(d, in + i, n - i), out + i, n - i);
 }
 /// A vector as bf16 values.
 HWY_INLINE void store_short(hn::Vec<Df> v, uint16_t* out) {
@@ -129,13 +129,25 @@ HWY_INLINE void store_rounded(hn::Vec<Df> v, uint16_t* out) {
 #endif
   store_short(v, out);
 }
+/// The first `count` < Lanes of them. Writes nothing behind them.
+template <bool kNative>
+HWY_INLINE void store_rounded_tail(hn::Vec<Df> v, uint16_t* out, int64_t count) {
+  uint16_t tail[kMaxLanes];
+  store_rounded<kNative>(v, tail);
+#if HWY_TARGET == HWY_AVX3
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(tail));
+  _mm256_mask_storeu_epi16(out, static_cast<__mmask16>((1u << count) - 1), bits);
+#else
+  std::memcpy(out, tail, static_cast<size_t>(count) * 2);
+#endif
+}
 template <bool kNative>
 HWY_INLINE void round_row(const float* in, uint16_t* out, int64_t n) {
   const Df d;
   const auto lanes = static_cast<int64_t>(hn::Lanes(d));
   int64_t i = 0;
   for (; i + lanes <= n; i += lanes) store_rounded<kNative>(hn::LoadU(d, in + i), out + i);
-  for (; i < n; ++i) out[i] = round_bf16(in[i]);
+  if (i < n) store_rounded_tail<kNative>(load_tail(d, in + i, n - i, 0.0f), out + i, n - i);
 }
 
 /// Bytes as 0 and 1.
