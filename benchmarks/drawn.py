@@ -93,7 +93,7 @@ def make(name):
 def of_transformers(leaf):
     import torch
     import transformers
-    from models import _First
+    from models import OneOutput
 
     made = getattr(transformers, leaf)
     config = made.config_class()
@@ -106,7 +106,7 @@ def of_transformers(leaf):
         inputs = torch.randn(32, 3, *([size, size] if isinstance(size, int) else size))
     else:
         inputs = torch.randn(8, 16000)
-    return _First(made(config), "last_hidden_state"), (inputs,)
+    return OneOutput(made(config), "last_hidden_state"), (inputs,)
 
 
 def compiled(backend, model):

@@ -4,7 +4,7 @@
 import torch
 
 
-class _First(torch.nn.Module):
+class OneOutput(torch.nn.Module):
     """A transformers model reduced to one output tensor."""
 
     def __init__(self, model, key):
@@ -31,21 +31,21 @@ def bert(batch=1, length=128, **config):
     from transformers import BertConfig, BertModel
 
     c = BertConfig(**config)
-    return _First(BertModel(c, add_pooling_layer=False).eval(), "last_hidden_state"), _ids(batch, length, c.vocab_size)
+    return OneOutput(BertModel(c, add_pooling_layer=False).eval(), "last_hidden_state"), _ids(batch, length, c.vocab_size)
 
 
 def roberta(batch=1, length=128, **config):
     from transformers import RobertaConfig, RobertaModel
 
     c = RobertaConfig(**{"vocab_size": 50265, "max_position_embeddings": 514, **config})
-    return _First(RobertaModel(c, add_pooling_layer=False).eval(), "last_hidden_state"), _ids(batch, length, 50000 if c.vocab_size > 50000 else c.vocab_size)
+    return OneOutput(RobertaModel(c, add_pooling_layer=False).eval(), "last_hidden_state"), _ids(batch, length, 50000 if c.vocab_size > 50000 else c.vocab_size)
 
 
 def gpt2(batch=1, length=128, **config):
     from transformers import GPT2Config, GPT2LMHeadModel
 
     c = GPT2Config(use_cache=False, **config)
-    return _First(GPT2LMHeadModel(c).eval(), "logits"), _ids(batch, length, c.vocab_size)
+    return OneOutput(GPT2LMHeadModel(c).eval(), "logits"), _ids(batch, length, c.vocab_size)
 
 
 def llama(batch=1, length=128, **config):
@@ -53,7 +53,7 @@ def llama(batch=1, length=128, **config):
 
     small = dict(hidden_size=256, intermediate_size=688, num_hidden_layers=4, num_attention_heads=8, num_key_value_heads=2, vocab_size=4096)
     c = LlamaConfig(**{**small, **config}, use_cache=False, tie_word_embeddings=True)
-    return _First(LlamaForCausalLM(c).eval(), "logits"), _ids(batch, length, c.vocab_size)
+    return OneOutput(LlamaForCausalLM(c).eval(), "logits"), _ids(batch, length, c.vocab_size)
 
 
 VISION = {
