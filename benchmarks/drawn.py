@@ -254,6 +254,10 @@ def main():
     if options.list:
         print("\n".join(names))
         return
+    import torch
+
+    if not torch.cuda.is_available():
+        parser.error("no GPU that PyTorch can use; --list and --table need none")
     drive(names, options)
 
 
