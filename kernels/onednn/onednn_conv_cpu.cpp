@@ -138,6 +138,7 @@ View channels_last(const View& v) {
 
 // A convolution with windows of one pixel as the product that it is, where sums are worth parts: those of a product are read where they lie.
 std::optional<DnnlRequest> as_product(const DnnlRequest& conv, const Conv& op) {
+  constexpr int64_t kPart = 256;
   const auto all = [](const auto& sizes, int64_t value) { return std::all_of(sizes.begin(), sizes.end(), [&](int64_t s) { return s == value; }); };
   if (conv.parts == 1 || !all(op.stride, 1) || !all(op.pad_before, 0) || !all(op.pad_after, 0)) return std::nullopt;
   View w = conv.w;
@@ -150,7 +151,9 @@ std::optional<DnnlRequest> as_product(const DnnlRequest& conv, const Conv& op) {
   w.shape[inner] = conv.w.shape[0], w.strides[inner] = conv.w.strides[0];
   std::vector<View> extras;
   for (const View& v : conv.extras) extras.push_back(channels_last(v));
-  return onednn_product(channels_last(conv.x), w, channels_last(conv.out), std::move(extras), op.epilogue);
+  DnnlRequest product = onednn_product(channels_last(conv.x), w, channels_last(conv.out), std::move(extras), op.epilogue);
+  product.parts = std::max(product.parts, (conv.w.shape[1] + kPart - 1) / kPart);
+  return product;
 }
 
 DnnlRequest library_request(const CpuProblem& p) {

@@ -197,8 +197,9 @@ std::optional<View> pixels_of(const View& image) {
   return v;
 }
 
-// Of a convolution with windows of one pixel: a product, whose sum over all pixels is taken in parts.
+// Of a convolution with windows of one pixel: a product, whose sum over all pixels is taken in parts. Eager's begins anew with every image.
 std::optional<DnnlRequest> gradient_as_product(const CpuProblem& p) {
+  constexpr int64_t kPart = 192, kMostPixels = 4096;
   const auto& op = attrs<ConvWeightGradient>(p);
   const auto all = [](const std::vector<int64_t>& sizes, int64_t value) {
     return std::all_of(sizes.begin(), sizes.end(), [&](int64_t s) { return s == value; });
@@ -208,7 +209,10 @@ std::optional<DnnlRequest> gradient_as_product(const CpuProblem& p) {
   const std::optional<View> dy = pixels_of(View(p.args.in[0])), x = pixels_of(View(p.args.in[1]));
   if (!dy || !x || x->dtype != DType::F32 || dw.dtype != DType::F32) return std::nullopt;
   dw.rank = 2;
-  return onednn_product(dy->transposed(), *x, dw, {}, {});
+  DnnlRequest product = onednn_product(dy->transposed(), *x, dw, {}, {});
+  const int64_t pixels = x->shape[0];
+  if (pixels <= kMostPixels) product.parts = std::max(product.parts, (pixels + kPart - 1) / kPart);
+  return product;
 }
 
 bool is_empty_gradient(const CpuProblem& p) { return p.args.in[0].numel() == 0 || p.args.in[1].numel() == 0 || p.args.out[0].numel() == 0; }
