@@ -156,7 +156,7 @@ def main():
         "| model | optimizer | autocast | worst of 50 losses | accuracy eager | tuyere | ms a step eager | tuyere | ratio |\n|---|---|---|---|---|---|---|---|---|"
     )
     for name, make in MODELS.items():
-        if options.only and name not in options.only.split(";"):
+        if options.only and name not in options.only.split(","):
             continue
         for optimizer, autocast in ((adam, False), (sgd, False), (adam, True)):
             torch._dynamo.reset()
