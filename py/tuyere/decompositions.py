@@ -263,8 +263,12 @@ def _ldexp(self, other):
 
 @_replaces(aten.diagonal_scatter.default)
 def _diagonal_scatter(self, src, offset=0, dim1=0, dim2=1):
-    place = torch.arange(self.numel(), device=self.device).reshape(self.shape).diagonal(offset, dim1, dim2)
-    return self.reshape(-1).index_put((place.reshape(-1),), src.reshape(-1)).reshape(self.shape)
+    from .draws import memory_order
+
+    order = memory_order(torch.empty_like(self))
+    back, shape = sorted(range(len(order)), key=order.__getitem__), [self.shape[d] for d in order]
+    place = torch.arange(self.numel(), device=self.device).reshape(shape).permute(back).diagonal(offset, dim1, dim2)
+    return self.permute(order).reshape(-1).index_put((place.reshape(-1),), src.reshape(-1)).reshape(shape).permute(back)
 
 
 @_replaces(aten.as_strided_scatter.default)

@@ -25,6 +25,10 @@ ORDERS = {
     "channels-last pool": (lambda x: torch.nn.functional.max_pool2d(x, 2), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
     "channels-last roll": (lambda x: x.roll((1, 2), (2, 3)), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
     "channels-last roll by nothing": (lambda x: x.roll((1, 6), (2, 1)), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
+    "channels-last, with another diagonal": (
+        lambda x: x.diagonal_scatter(x.diagonal() * 2),
+        lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last),
+    ),
     "part of a channels-last image, rolled": (lambda x: x[..., :2].roll(1, 1), lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
     "tokens": (lambda x: CONV(x).flatten(2).transpose(1, 2), lambda: torch.randn(2, 6, 5, 5)),
     "permuted image of a batch of one": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(1, 6, 5, 5)),
