@@ -15,7 +15,7 @@ from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallback
 from .options import Options, checked_mapping, parse_options
 from .read_fx import module_path, source_line
 from .report import Report
-from .step import StepParts, short_step
+from .step import StepParts, short_call, short_step
 from .watch import ArgumentWatch
 
 
@@ -48,7 +48,7 @@ def compile_with(session: "Session", gm, example_inputs):
     if training:
         return short_step(aot(gm, example_inputs), session.parts, example_inputs)
     with _compat.keep_composite_ops():
-        return aot(gm, example_inputs)
+        return short_call(aot(gm, example_inputs), session.parts, example_inputs)
 
 
 def _fills_of_shared_memory(gm) -> List[torch.fx.Node]:
@@ -79,7 +79,9 @@ class Session:
         self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
 
     def compile_inference(self, gm, fakes):
-        return self.compile(gm, self.constants(gm, len(fakes)))
+        self.parts.metadata = _compat.forward_metadata()
+        self.parts.forward = self.compile(gm, self.constants(gm, len(fakes)))
+        return self.parts.forward
 
     def partition(self, joint, inputs, **settings):
         forward, backward = saved.partition(joint, inputs, **settings)

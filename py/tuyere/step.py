@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training steps without AOTAutograd's wrappers. Its autograd function is made for every graph: inputs that are written, outputs that are views, subclasses, tokens, states of generators. A graph that
+"""Training steps, and calls, without AOTAutograd's wrappers. Its autograd function is made for every graph: inputs that are written, outputs that are views, subclasses, tokens, states of generators. A graph that
 has none of these gets one that calls forward and backward and does nothing else, which takes half of the time; the first step, and calls for which that is too little, take AOTAutograd's."""
 
 import contextlib
@@ -47,6 +47,23 @@ def short_step(whole, parts: StepParts, inputs: Sequence[Any]):
         if detached:
             args = [t.detach() if k in detached else t for k, t in enumerate(args)]
         return apply(*args)
+
+    return run
+
+
+def short_call(whole, parts: StepParts, inputs: Sequence[Any]):
+    """The same for a graph without gradients: calls go from Dynamo to the compiled graph."""
+    m = parts.metadata
+    if parts.forward is None or m is None or not _is_plain(m) or len(inputs) != len(m.input_info) or _compat.is_autocasting():
+        return whole
+    if not all(isinstance(x, (torch.Tensor, int, torch.SymInt)) for x in inputs):
+        return whole
+    forward = parts.forward
+
+    def run(*args):
+        if torch.is_grad_enabled() or _compat.are_transforms_active():
+            return whole(*args)
+        return forward(list(args))
 
     return run
 
