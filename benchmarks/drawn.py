@@ -71,8 +71,9 @@ def small(name):
 
 
 def make(name):
-    """(module in eval mode, inputs)"""
+    """(module, inputs)"""
     import torch
+    from models import VISION, vision
 
     library, _, leaf = name.partition("/")
     if library == "timm":
@@ -81,12 +82,7 @@ def make(name):
         model = timm.create_model(leaf)
         return model, (torch.randn(32, *model.default_cfg.get("input_size", (3, 224, 224))),)
     if library == "torchvision":
-        import torchvision
-
-        arguments = {"init_weights": False} if leaf in ("googlenet", "inception_v3") else {}
-        return torchvision.models.get_model(leaf, weights=None, **arguments), (
-            torch.randn(32, 3, 299 if leaf == "inception_v3" else 224, 299 if leaf == "inception_v3" else 224),
-        )
+        return vision(leaf, 32, VISION.get(leaf, 224))
     return of_transformers(leaf)
 
 
@@ -182,11 +178,6 @@ def far(result, reference):
     return float((result.double() - reference).norm() / reference.norm())
 
 
-def commit():
-    given = os.environ.get("TUYERE_COMMIT")  # where the checkout has no history
-    return given or subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-
-
 def table(path):
     rows, factors = load(path), []
     print("| model | inductor, ms | tuyere, ms | factor | error beside eager's | build s |\n|---|---|---|---|---|---|")
@@ -210,11 +201,14 @@ def load(path):
 
 
 def drive(names, options):
-    done = {n for n, row in load(options.out).items() if row["commit"] == commit()} if options.resume else set()
+    from sweep import commit
+
+    here = commit()
+    done = {n for n, row in load(options.out).items() if row["commit"] == here} if options.resume else set()
     for number, name in enumerate(names):
         if name in done:
             continue
-        row = {"model": name, "commit": commit(), "dtype": options.dtype, "date": time.strftime("%Y-%m-%d")}
+        row = {"model": name, "commit": here, "dtype": options.dtype, "date": time.strftime("%Y-%m-%d")}
         command = [sys.executable, __file__, "--measure", name, "--dtype", options.dtype]
         try:
             run = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
@@ -241,7 +235,7 @@ def main():
     parser.add_argument("--table", metavar="FILE")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]
     if options.measure:
         print(json.dumps(measure(options.measure, options.dtype)))
         return

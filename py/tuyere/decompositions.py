@@ -84,16 +84,21 @@ def _finish(table, kept):
     return table
 
 
+def _memory_order(x):
+    """The dims of x in eager's order of memory, and the permutation that turns such a tensor back."""
+    from .draws import memory_order  # late: it needs _compat, which needs this module
+
+    order = memory_order(torch.empty_like(x))
+    return order, sorted(range(len(order)), key=order.__getitem__)
+
+
 @_replaces(aten.native_dropout.default)
 def _native_dropout(input, p, train):
     """On the CPU PyTorch's op draws the mask, in the memory order of the input, and multiplies: only to draw is left to PyTorch. On a GPU it is one kernel."""
-    from .draws import memory_order
-
     if train is False or input.device.type != "cpu" or not input.is_floating_point():
         return NotImplemented
-    order = memory_order(torch.empty_like(input))
-    drawn = torch.zeros([input.shape[d] for d in order], dtype=torch.bool).bernoulli(1 - p)
-    mask = drawn.permute(sorted(range(len(order)), key=order.__getitem__))
+    order, back = _memory_order(input)
+    mask = torch.zeros([input.shape[d] for d in order], dtype=torch.bool).bernoulli(1 - p).permute(back)
     return input * mask * (0.0 if p == 1 else 1 / (1 - p)), mask
 
 
@@ -263,10 +268,8 @@ def _ldexp(self, other):
 
 @_replaces(aten.diagonal_scatter.default)
 def _diagonal_scatter(self, src, offset=0, dim1=0, dim2=1):
-    from .draws import memory_order
-
-    order = memory_order(torch.empty_like(self))
-    back, shape = sorted(range(len(order)), key=order.__getitem__), [self.shape[d] for d in order]
+    order, back = _memory_order(self)
+    shape = [self.shape[d] for d in order]
     place = torch.arange(self.numel(), device=self.device).reshape(shape).permute(back).diagonal(offset, dim1, dim2)
     return self.permute(order).reshape(-1).index_put((place.reshape(-1),), src.reshape(-1)).reshape(shape).permute(back)
 
