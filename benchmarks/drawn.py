@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models drawn at random from timm, torchvision and transformers, in turns with inductor's best mode on a GPU: one JSON line per model.
 
-    python benchmarks/drawn.py [--seed 1] [--count 24] [--dtype fp16] [--shard 0/2] [--out drawn.jsonl] [--resume] [--models timm/resnet18,...]
+    python benchmarks/drawn.py [--seed 1] [--count 24] [--dtype fp16] [--shard 0/2] [--jobs 1] [--out drawn.jsonl] [--resume] [--models timm/resnet18,...]
     python benchmarks/drawn.py --table drawn.jsonl
 
 Half of them are timm's, a quarter each torchvision's and transformers'; random weights, images 32 at a time, texts 16 x 128. Each model runs in a process with a time limit. Times are CUDA events
-around batches of calls of about 50 ms, median of turns; inductor has channels_last, freezing and reduce-overhead. --resume leaves out what the file has for this commit.
+around batches of calls of about 50 ms, median of turns; inductor has channels_last, freezing and reduce-overhead. --resume leaves out what the file has for this commit. With --jobs some models are compiled side by side; one at a time tunes or is timed.
 """
 
 import argparse
+import concurrent.futures
+import contextlib
+import fcntl
 import gc
 import json
 import math
@@ -18,6 +21,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -134,7 +138,27 @@ def turns(calls, count=12, seconds=0.05):
     return {name: (statistics.median(times[2:]), min(times[2:]), max(times[2:])) for name, times in found.items()}
 
 
-def measure(name, dtype):
+@contextlib.contextmanager
+def alone(path):
+    """Holds the GPU: of the processes that were given the same file one at a time is in here."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build(backend, model, inputs):
+    """(the compiled model, its last result, seconds)"""
+    import torch
+
+    started = time.perf_counter()
+    call = compiled(backend, model)
+    for _ in range(4):
+        result = first(call(*inputs))
+    torch.cuda.synchronize()
+    return call, result, round(time.perf_counter() - started, 1)
+
+
+def measure(name, dtype, lock):
     import copy
 
     import torch
@@ -154,18 +178,17 @@ def measure(name, dtype):
     for backend in BACKENDS:
         gc.collect()
         torch.cuda.empty_cache()
-        started = time.perf_counter()
         try:
-            call = compiled(backend, copy.deepcopy(model))
-            for _ in range(4):
-                result = first(call(*inputs))
-            torch.cuda.synchronize()
+            with alone(lock) if backend == "tuyere" else contextlib.nullcontext():
+                call, result, seconds = build(backend, copy.deepcopy(model), inputs)
         except Exception as error:
             row[backend] = {"error": f"{type(error).__name__}: {error}"[:600]}
             continue
-        row[backend] = {"build_s": round(time.perf_counter() - started, 1), "far": far(result, reference)}
+        row[backend] = {"build_s": seconds, "far": far(result, reference)}
         calls[backend] = lambda call=call: call(*inputs)
-    for backend, (median, least, most) in turns(calls).items():
+    with alone(lock):
+        timed = turns(calls)
+    for backend, (median, least, most) in timed.items():
         row[backend] |= {"ms": median, "least": least, "most": most}
     return row | {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
 
@@ -205,20 +228,26 @@ def drive(names, options):
 
     here = commit()
     done = {n for n, row in load(options.out).items() if row["commit"] == here} if options.resume else set()
-    for number, name in enumerate(names):
-        if name in done:
-            continue
-        row = {"model": name, "commit": here, "dtype": options.dtype, "date": time.strftime("%Y-%m-%d")}
-        command = [sys.executable, __file__, "--measure", name, "--dtype", options.dtype]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
-            row |= json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"failed": run.stderr[-600:]}
-        except subprocess.TimeoutExpired:
-            row["failed"] = f"over {options.limit} s"
-        with open(options.out, "a") as file:
-            file.write(json.dumps(row) + "\n")
-        said = " ".join(f"{b} {row[b].get('ms', row[b].get('error'))}" for b in BACKENDS if b in row) or row["failed"].strip()[-150:]
-        print(f"[{number + 1}/{len(names)}] {name}: {said}", flush=True)
+    names = [n for n in names if n not in done]
+    with tempfile.NamedTemporaryFile() as lock, concurrent.futures.ThreadPoolExecutor(options.jobs) as jobs:
+        running = {jobs.submit(measured, name, options, lock.name): name for name in names}
+        for number, job in enumerate(concurrent.futures.as_completed(running)):
+            name = running[job]
+            row = {"model": name, "commit": here, "dtype": options.dtype, "date": time.strftime("%Y-%m-%d")} | job.result()
+            with open(options.out, "a") as file:
+                file.write(json.dumps(row) + "\n")
+            said = " ".join(f"{b} {row[b].get('ms', row[b].get('error'))}" for b in BACKENDS if b in row) or row["failed"].strip()[-150:]
+            print(f"[{number + 1}/{len(names)}] {name}: {said}", flush=True)
+
+
+def measured(name, options, lock):
+    """What a process of its own found, or how it failed."""
+    command = [sys.executable, __file__, "--measure", name, "--dtype", options.dtype, "--lock", lock]
+    try:
+        run = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
+    except subprocess.TimeoutExpired:
+        return {"failed": f"over {options.limit} s"}
+    return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"failed": run.stderr[-600:]}
 
 
 def main():
@@ -227,6 +256,7 @@ def main():
     parser.add_argument("--count", type=int, default=24)
     parser.add_argument("--dtype", default="fp16", choices=sorted(DTYPES))
     parser.add_argument("--shard", default="0/1")
+    parser.add_argument("--jobs", type=int, default=1, help="models compiled side by side")
     parser.add_argument("--out", default="drawn.jsonl")
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--limit", type=float, default=180, help="seconds per model")
@@ -234,10 +264,11 @@ def main():
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--table", metavar="FILE")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--lock", help=argparse.SUPPRESS)
     options = parser.parse_args()
     sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "tools")]
     if options.measure:
-        print(json.dumps(measure(options.measure, options.dtype)))
+        print(json.dumps(measure(options.measure, options.dtype, options.lock)))
         return
     if options.table:
         table(options.table)
