@@ -3,15 +3,18 @@
 
 import contextlib
 import functools
+import inspect
 import re
+import weakref
 
 import torch
 from torch._decomp import decomposition_table
-from torch._dynamo import compiled_autograd, convert_frame
+from torch._dynamo import compiled_autograd, convert_frame, symbolic_convert
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.callback import callback_handler as compile_callbacks
-from torch._dynamo.source import ConstantSource
+from torch._dynamo.guards import _get_closure_vars as guard_helpers
+from torch._dynamo.source import AttrSource, ConstantSource
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
 from torch._functorch._aot_autograd.runtime_wrappers import AOTDispatchAutograd, coerce_to_expected_memory_format
 from torch._functorch._aot_autograd.runtime_wrappers import _raise_if_functorch_active as refuse_function_transforms
@@ -62,6 +65,7 @@ __all__ = [
     "mutated_inputs",
     "IncompatibleKeys",
     "leave_arguments_unrecorded",
+    "leave_out_implied_guards",
     "parse_schema",
     "plain_apply",
     "not_traced",
@@ -246,6 +250,34 @@ def leave_arguments_unrecorded():
 
 
 _unrecorded: list[bool] = []
+
+
+def leave_out_implied_guards():
+    """For the frame that is being compiled: its calls do not ask whether a module has a method of its type, which they look at anyway. Where they do (`for layer in sequential`), Dynamo walks through all guards of the
+    modules around at every call, 0.05 to 0.5 ms, though nothing in their dictionaries has changed."""
+    tx = getattr(symbolic_convert.tls, "current_tx", None)
+    context = TracingContext.try_get()
+    if tx is None or context is None:
+        return
+    guards = context.guards_context.dynamo_guards.inner
+    typed = {g.originating_source for g in guards if g.create_fn_name() == "TYPE_MATCH"}
+    scope = {"L": tx.output.local_scope, "G": tx.output.global_scope}
+    for guard in [g for g in guards if g.create_fn_name() == "HASATTR"]:
+        source = guard.originating_source
+        if isinstance(source, AttrSource) and source.base in typed and _has_method(source.base, source.member, scope):
+            guards.discard(guard)
+
+
+def _has_method(source, name, scope) -> bool:
+    """Whether the module at `source` has a method by its type alone."""
+    try:
+        value = source.get_value(scope, guard_helpers(), weakref.WeakKeyDictionary())
+    except Exception:  # names of values that the frame makes
+        return False
+    kind = type(value)
+    return (
+        isinstance(value, torch.nn.Module) and kind.__getattribute__ is object.__getattribute__ and inspect.isfunction(inspect.getattr_static(kind, name, None))
+    )
 
 
 @not_traced  # backward passes are compiled within calls that Dynamo traces

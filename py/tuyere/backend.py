@@ -28,6 +28,7 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
     _compat.leave_arguments_unrecorded()
+    _compat.leave_out_implied_guards()
     if given.get("target") is None:
         given.setdefault("weights", "shared")  # the module stays: a second copy of its weights would be waste
     session = Session(gm, list(example_inputs), parse_options(given))
