@@ -58,7 +58,10 @@ class ChannelNorm {
     epilogue_scratch_ = std::make_shared<TileScratch>(epilogue_, threads_);
     work_.resize(static_cast<size_t>(threads_));
     for (int k = 0; k < n.stores; ++k) stores_.push_back(tile_store(prologue_.result_type(k + 1), n.operands.views[static_cast<size_t>(k + 1)].dtype));
-    in_place_in_ = op.prologue.is_identity() && n.stores == 0 && n.prologue == 1 && n.operands.views[1].dtype == DType::F32 && col_stride_[1] == 1;
+    const DType type = n.operands.views[1].dtype;
+    const bool in_place = op.prologue.is_identity() && n.stores == 0 && n.prologue == 1 && col_stride_[1] == 1;
+    in_place_ = in_place && type == DType::F32;
+    short_in_place_ = in_place && type == DType::BF16;
   }
 
   void operator()(void* const* ptr) {
@@ -91,13 +94,9 @@ class ChannelNorm {
     const int64_t first = task % parts_ * width_, n = std::min(width_, channels_ - first);
     Work& w = work_[static_cast<size_t>(thread)];
     const RowFunctions& f = row_functions();
-    std::fill_n(w.sums.begin(), n, 0.0);
-    each_tile(data.data(), thread, first, n, true,
-              [&](const float* x, int64_t stride, int64_t, int64_t rows) { f.column_sums(x, stride, rows, n, nullptr, w.sums.data()); });
+    add_up(data.data(), thread, first, n, true, nullptr, w.sums.data());
     share(w.sums.data(), n, [&](int64_t i, double sum) { w.mean[i] = static_cast<float>(sum); });
-    std::fill_n(w.sums.begin(), n, 0.0);
-    each_tile(data.data(), thread, first, n, false,
-              [&](const float* x, int64_t stride, int64_t, int64_t rows) { f.column_sums(x, stride, rows, n, w.mean.data(), w.sums.data()); });
+    add_up(data.data(), thread, first, n, false, w.mean.data(), w.sums.data());
     share(w.sums.data(), n, [&](int64_t i, double variance) {
       const double scale = 1 / std::sqrt(variance + op_.eps) * (weights_.weight() ? static_cast<double>(weights_.weight()[first + i]) : 1.0);
       w.scale[i] = static_cast<float>(scale);
@@ -119,6 +118,18 @@ class ChannelNorm {
     }
   }
 
+  /// Sums of channels; with `mean` of squared differences from it. store: the prologue's further results are written.
+  void add_up(const void* const* data, int thread, int64_t first, int64_t n, bool store, const float* mean, double* sums) {
+    std::fill_n(sums, n, 0.0);
+    if (short_in_place_) {
+      const Patch in = patch(1, data, 0, first);
+      row_functions().column_sums_short(static_cast<const uint16_t*>(in.data), in.row_stride, positions_, n, mean, sums);
+      return;
+    }
+    each_tile(data, thread, first, n, store,
+              [&](const float* x, int64_t stride, int64_t, int64_t rows) { row_functions().column_sums(x, stride, rows, n, mean, sums); });
+  }
+
   template <class F>
   void each_tile(const void* const* data, int thread, int64_t first, int64_t n, bool store, F f) {
     std::array<Patch, RowSpace::kMaxOperands> patches;
@@ -126,7 +137,7 @@ class ChannelNorm {
     const int64_t rows = TileProgram::kTile / n;
     for (int64_t position = 0; position < positions_; position += rows) {
       const int64_t count = std::min(rows, positions_ - position);
-      if (in_place_in_) {
+      if (in_place_) {
         const Patch in = patch(1, data, position, first);
         f(static_cast<const float*>(in.data), in.row_stride, position, count);
         continue;
@@ -157,7 +168,7 @@ class ChannelNorm {
   std::shared_ptr<TileScratch> prologue_scratch_, epilogue_scratch_;
   std::vector<Work> work_;
   std::vector<StoreFn> stores_;
-  bool in_place_in_ = false;
+  bool in_place_ = false, short_in_place_ = false;  // x needs no prologue: f32, bf16
 };
 
 }  // namespace

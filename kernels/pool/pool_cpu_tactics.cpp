@@ -10,7 +10,7 @@ Support library_supports(const Problem& p) {
   const auto* op = std::get_if<Pool>(&p.op);
   REQUIRE(op, kOtherOperator);
   REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
-  REQUIRE(p.in[0].dtype == DType::F32 && p.out[0].dtype == DType::F32, "the library's pooling is used for f32");
+  REQUIRE(p.in[0].dtype == p.out[0].dtype && (p.in[0].dtype == DType::F32 || p.in[0].dtype == DType::BF16), "the library's pooling is used for f32 and bf16");
   REQUIRE(!op->with_indices, "the library returns no indices");
   REQUIRE(op->divisor == 0, "the library knows no divisor of its own");
   REQUIRE(op->kind == PoolKind::max || !op->ceil_mode || !op->count_include_pad, "the library counts the padding that ceil_mode adds");

@@ -124,6 +124,8 @@ const char* const kRows[] = {
     "fill type=f32 shape=[3,4] |  -> f32[3,4]{8,1}",
     "fill type=f32 shape=[0,4] value=1 |  -> f32[0,4]",
     "gather axis=0 | f32[5,3], i64[0] -> f32[0,3]",
+    "norm kind=group groups=1 has_weight=true has_bias=true type=bf16 | bf16[2,40,9,7]{2520,1,280,40}, bf16[40], bf16[40] -> bf16[2,40,9,7]{2520,1,280,40}",
+    "norm kind=group groups=2 has_weight=true type=bf16 | bf16[2,24,9,7]{1512,1,168,24}, bf16[24] -> bf16[2,24,9,7]{1512,1,168,24}",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
     "norm kind=layer has_weight=true has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} epilogue={add(relu(i0:f32), i1:f32)}"
@@ -348,6 +350,8 @@ const char* const kPool[] = {
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11]{792,1,88,8} -> f32[2,8,5,6]{240,1,48,8}",
     "pool kind=avg kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=avg kernel=[3,3] stride=[2,1] pad=[1,1] dilation=[1,2] count_include_pad=false | f32[2,19,9,11]{1881,1,209,19} -> f32[2,19,5,9]{855,1,171,19}",
+    "pool kind=avg kernel=[3,3] stride=[1,1] pad=[1,1] count_include_pad=false | bf16[2,48,9,11]{4752,1,528,48} -> bf16[2,48,9,11]{4752,1,528,48}",
+    "pool kind=max kernel=[3,3] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | bf16[2,19,9,12]{2052,1,228,19} -> bf16[2,19,4,6]{456,1,114,19}",
     "pool kind=max kernel=[3] stride=[2] pad=[1] dilation=[1] | f32[2,16,11]{176,1,16} -> f32[2,16,6]{96,1,16}",
     "pool kind=avg kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] count_include_pad=false ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
