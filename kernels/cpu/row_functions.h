@@ -33,6 +33,8 @@ struct RowFunctions {
   void (*weighted_sum)(const float* const* rows, const float* weights, int count, float* out, int64_t n);
   /// out = the sum of rows, divided by `divisor`; or their maximum, where NaN wins. No rows: 0, or -inf.
   void (*pool)(const float* const* rows, int64_t count, bool max, float divisor, float* out, int64_t n);
+  /// The same of bf16 rows, `offsets` from x, added up in f32 and rounded once.
+  void (*pool_short)(const uint16_t* x, const int64_t* offsets, int64_t count, bool max, float divisor, uint16_t* out, int64_t n);
 
   /// sums[i] += x[r, i] over the rows; with mean: += (x[r, i] - mean[i])^2.
   void (*column_sums)(const float* x, int64_t row_stride, int64_t rows, int64_t n, const float* mean, double* sums);

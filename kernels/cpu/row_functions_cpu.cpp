@@ -34,6 +34,7 @@ RowFunctions functions() {
       row_online_softmax,
       row_weighted_sum,
       row_pool,
+      rounds_natively() ? row_pool_short<true> : row_pool_short<false>,
       column_sums,
       column_sums_short,
       column_softmax,

@@ -234,6 +234,24 @@ void row_pool(const float* const* rows, int64_t count, bool max, float divisor, 
   }
 }
 
+template <bool kNative>
+void row_pool_short(const uint16_t* x, const int64_t* offsets, int64_t count, bool max, float divisor, uint16_t* out, int64_t n) {
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const float factor = max ? 1.0f : 1.0f / divisor;
+  const auto fold = [=](auto load) HWY_ATTR {
+    auto result = hn::Set(d, max ? -INFINITY : 0.0f);
+    for (int64_t k = 0; k < count; ++k) {
+      const auto v = load(x + offsets[k]);
+      result = max ? hn::IfThenElse(hn::Or(hn::Gt(v, result), hn::IsNaN(v)), v, result) : hn::Add(result, v);
+    }
+    return max ? result : hn::Mul(result, hn::Set(d, factor));
+  };
+  int64_t i = 0;
+  for (; i + lanes <= n; i += lanes) store_rounded<kNative>(fold([=](const uint16_t* at) HWY_ATTR { return load_short(d, at + i); }), out + i);
+  if (i < n) store_rounded_tail<kNative>(fold([=](const uint16_t* at) HWY_ATTR { return load_short_tail(d, at + i, n - i); }), out + i, n - i);
+}
+
 template <int kTaps>
 HWY_INLINE void take(const float* x, const int32_t* at, const float* weights, float* out, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {

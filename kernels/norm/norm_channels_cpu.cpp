@@ -4,6 +4,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/row_functions.h"
 #include "kernels/norm/norm_cpu.h"
+#include "kernels/pointwise/short_loop.h"
 
 namespace tuyere::cpu {
 namespace {
@@ -58,10 +59,17 @@ class ChannelNorm {
     epilogue_scratch_ = std::make_shared<TileScratch>(epilogue_, threads_);
     work_.resize(static_cast<size_t>(threads_));
     for (int k = 0; k < n.stores; ++k) stores_.push_back(tile_store(prologue_.result_type(k + 1), n.operands.views[static_cast<size_t>(k + 1)].dtype));
-    const DType type = n.operands.views[1].dtype;
-    const bool in_place = op.prologue.is_identity() && n.stores == 0 && n.prologue == 1 && col_stride_[1] == 1;
-    in_place_ = in_place && type == DType::F32;
-    short_in_place_ = in_place && type == DType::BF16;
+    const auto readable = [&](int k) {
+      const DType type = n.operands.views[static_cast<size_t>(k)].dtype;
+      return (type == DType::F32 || type == DType::BF16) && col_stride_[static_cast<size_t>(k)] == 1;
+    };
+    if (op.prologue.is_identity() && n.stores == 0 && n.prologue == 1 && readable(1)) given_ = 1;
+    for (int k = 0; k < n.stores && stored_ < 0; ++k) {
+      if (op.prologue.outputs[static_cast<size_t>(k + 1)] == op.prologue.outputs[0] && readable(k + 1)) stored_ = k + 1;
+    }
+    types_.reserve(bytes_.size());
+    for (const View& view : n.operands.views) types_.push_back(view.dtype);
+    plain_out_ = op.epilogue.is_identity() && extras_ == n.operands.count() && readable(0);
   }
 
   void operator()(void* const* ptr) {
@@ -93,7 +101,6 @@ class ChannelNorm {
     space_.locate(task / parts_, ptr, data.data());
     const int64_t first = task % parts_ * width_, n = std::min(width_, channels_ - first);
     Work& w = work_[static_cast<size_t>(thread)];
-    const RowFunctions& f = row_functions();
     add_up(data.data(), thread, first, n, true, nullptr, w.sums.data());
     share(w.sums.data(), n, [&](int64_t i, double sum) { w.mean[i] = static_cast<float>(sum); });
     add_up(data.data(), thread, first, n, false, w.mean.data(), w.sums.data());
@@ -102,9 +109,29 @@ class ChannelNorm {
       w.scale[i] = static_cast<float>(scale);
       w.add[i] = static_cast<float>((weights_.bias() ? static_cast<double>(weights_.bias()[first + i]) : 0.0) - static_cast<double>(w.mean[i]) * scale);
     });
-    each_tile(data.data(), thread, first, n, false, [&](const float* x, int64_t stride, int64_t position, int64_t rows) {
-      for (int64_t r = 0; r < rows; ++r) f.multiply_add(x + r * stride, w.scale.data(), w.add.data(), w.values.data() + r * n, n);
-      write(data.data(), thread, position, rows, first, n, w.values.data());
+    scale(data.data(), thread, first, n, w);
+  }
+
+  /// The operand that holds the values to be normalized, in memory: after the first pass also one that it wrote. -1: the prologue computes them.
+  int source(bool first_pass) const { return given_ >= 0 || first_pass ? given_ : stored_; }
+
+  /// The last pass: values times their channel's scale, and so on.
+  void scale(const void* const* data, int thread, int64_t first, int64_t n, Work& w) {
+    const RowFunctions& f = row_functions();
+    const int from = source(false);
+    const Patch out = patch(0, data, 0, first);
+    if (plain_out_ && from >= 0 && types_[0] == DType::BF16 && types_[static_cast<size_t>(from)] == DType::BF16) {
+      short_affine()({patch(from, data, 0, first), Patch{w.scale.data(), 0, 1}, Patch{w.add.data(), 0, 1}}, out, positions_, n);
+      return;
+    }
+    const bool direct = plain_out_ && types_[0] == DType::F32;
+    auto* to = static_cast<float*>(const_cast<void*>(out.data));
+    each_tile(data, thread, first, n, false, [&](const float* x, int64_t stride, int64_t position, int64_t rows) {
+      for (int64_t r = 0; r < rows; ++r) {
+        float* values = direct ? to + (position + r) * out.row_stride : w.values.data() + r * n;
+        f.multiply_add(x + r * stride, w.scale.data(), w.add.data(), values, n);
+      }
+      if (!direct) write(data, thread, position, rows, first, n, w.values.data());
     });
   }
 
@@ -118,33 +145,36 @@ class ChannelNorm {
     }
   }
 
-  /// Sums of channels; with `mean` of squared differences from it. store: the prologue's further results are written.
-  void add_up(const void* const* data, int thread, int64_t first, int64_t n, bool store, const float* mean, double* sums) {
+  /// Sums of channels; with `mean` of squared differences from it. first_pass: the prologue's further results are written.
+  void add_up(const void* const* data, int thread, int64_t first, int64_t n, bool first_pass, const float* mean, double* sums) {
     std::fill_n(sums, n, 0.0);
-    if (short_in_place_) {
-      const Patch in = patch(1, data, 0, first);
+    const int from = source(first_pass);
+    if (from >= 0 && types_[static_cast<size_t>(from)] == DType::BF16) {
+      const Patch in = patch(from, data, 0, first);
       row_functions().column_sums_short(static_cast<const uint16_t*>(in.data), in.row_stride, positions_, n, mean, sums);
       return;
     }
-    each_tile(data, thread, first, n, store,
+    each_tile(data, thread, first, n, first_pass,
               [&](const float* x, int64_t stride, int64_t, int64_t rows) { row_functions().column_sums(x, stride, rows, n, mean, sums); });
   }
 
   template <class F>
-  void each_tile(const void* const* data, int thread, int64_t first, int64_t n, bool store, F f) {
+  void each_tile(const void* const* data, int thread, int64_t first, int64_t n, bool first_pass, F f) {
     std::array<Patch, RowSpace::kMaxOperands> patches;
     std::array<const void*, RowSpace::kMaxOperands> results;
+    const int from = source(first_pass);
+    const bool in_place = from >= 0 && types_[static_cast<size_t>(from)] == DType::F32;
     const int64_t rows = TileProgram::kTile / n;
     for (int64_t position = 0; position < positions_; position += rows) {
       const int64_t count = std::min(rows, positions_ - position);
-      if (in_place_) {
-        const Patch in = patch(1, data, position, first);
+      if (in_place) {
+        const Patch in = patch(from, data, position, first);
         f(static_cast<const float*>(in.data), in.row_stride, position, count);
         continue;
       }
       for (int k = inputs_; k < extras_; ++k) patches[k - inputs_] = patch(k, data, position, first);
       prologue_.eval(patches.data(), results.data(), count, n, prologue_scratch_->of(thread));
-      for (int k = 0; store && k < stores_count_; ++k) stores_[k](results[k + 1], patch(k + 1, data, position, first), count, n);
+      for (int k = 0; first_pass && k < stores_count_; ++k) stores_[k](results[k + 1], patch(k + 1, data, position, first), count, n);
       f(static_cast<const float*>(results[0]), n, position, count);
     }
   }
@@ -168,7 +198,9 @@ class ChannelNorm {
   std::shared_ptr<TileScratch> prologue_scratch_, epilogue_scratch_;
   std::vector<Work> work_;
   std::vector<StoreFn> stores_;
-  bool in_place_ = false, short_in_place_ = false;  // x needs no prologue: f32, bf16
+  std::vector<DType> types_;      // of the operands
+  int given_ = -1, stored_ = -1;  // operands that hold what is normalized, as it is, from the beginning or after the first pass
+  bool plain_out_ = false;        // no epilogue, and channels side by side
 };
 
 }  // namespace

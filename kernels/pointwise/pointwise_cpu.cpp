@@ -4,7 +4,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/strided_copy.h"
 #include "kernels/cpu/views.h"
-#include "kernels/pointwise/pair_loop.h"
+#include "kernels/pointwise/short_loop.h"
 #include "kernels/pointwise/tile_cpu.h"
 #include "kernels/pointwise/tile_loop.h"
 
@@ -36,8 +36,8 @@ std::unique_ptr<Executable> prepare_pointwise(const CpuProblem& p) {
     for (int k = 0; k < inputs; ++k) data[outputs + k] = ptr[k];
     return data;
   };
-  if (auto pair = PairLoop::of(op.program, out, operands)) {
-    return executable([loop = std::move(*pair), arrange](void* const* ptr) { loop.run(arrange(ptr).data()); });
+  if (auto shorts = ShortLoop::of(op.program, out, operands)) {
+    return executable([loop = std::move(*shorts), arrange](void* const* ptr) { loop.run(arrange(ptr).data()); });
   }
   auto loop = std::make_shared<TileLoop>(TileProgram(op.program, in_types, out_types), out, operands, p.outputs(), element_cost(op.program));
   return executable([loop, arrange](void* const* ptr) { loop->run(arrange(ptr).data()); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // own.pool.windows, own.adaptive_pool.windows: windows are lists of starts and counts per dim. Dense channels go together, position by position, or, where
-// pixels are dense too and windows overlap, line by line: the lines of a window fold into one line, whose pixels fold into the outputs;
+// pixels are dense too and windows overlap, line by line: the lines of a window fold into one line, whose pixels fold into the outputs; those of bf16 go
+// from memory to memory;
 // otherwise the rows of a window fold into one row, whose columns fold into the outputs; with indices every output looks at its window.
 // own.adaptive_pool.reduce: one position is a reduction.
 #include <cmath>
@@ -37,9 +38,10 @@ class WindowPool {
     const int skipped = channels_ ? channel : x.rank - 1;  // the dim inside of a task
     size_ = channels_ ? x.shape[channel] : x.shape[x.rank - 1];
     lines_ = channels_ && !index_ && in_place() && x.strides[x.rank - 1] == size_ && w_.dims.back().widest() > 1;
+    short_ = channels_ && !index_ && x.dtype == DType::BF16 && out.dtype == DType::BF16;
     View tasks = out;
     tasks.shape[skipped] = std::min<int64_t>(1, out.shape[skipped]);
-    if (lines_) tasks.shape[x.rank - 1] = std::min<int64_t>(1, out.shape[x.rank - 1]);
+    if (lines_ || short_) tasks.shape[x.rank - 1] = std::min<int64_t>(1, out.shape[x.rank - 1]);
     tasks_ = {tasks.rank, tasks.shape, {}};
     units_ = tasks.numel();
     rows_ = 1;
@@ -54,6 +56,7 @@ class WindowPool {
       b.picks.resize(static_cast<size_t>(width_));
       b.folded.resize(static_cast<size_t>(folded));
       b.results.resize(static_cast<size_t>(std::max(lines_ ? size_ : width_, out.shape[out.rank - 1])));
+      b.offsets.resize(static_cast<size_t>(rows_));
       if (!in_place()) b.loaded.resize(static_cast<size_t>(rows_ * width_));
     }
   }
@@ -66,6 +69,8 @@ class WindowPool {
         Buffer& b = buffers_[static_cast<size_t>(thread)];
         if (lines_) {
           run_line(ptr, b, o.index);
+        } else if (short_) {
+          run_short_line(ptr, b, o.index);
         } else if (channels_) {
           run_position(ptr, b, o.index);
         } else {
@@ -78,8 +83,9 @@ class WindowPool {
  private:
   struct Buffer {
     std::vector<const float*> rows;
-    std::vector<int64_t> places;  // of the rows, among the dims that were collected
-    std::vector<int32_t> picks;   // rows with the largest value
+    std::vector<int64_t> places;   // of the rows, among the dims that were collected
+    std::vector<int64_t> offsets;  // of the positions of a window
+    std::vector<int32_t> picks;    // rows with the largest value
     std::vector<float> loaded, folded, results;
   };
   bool in_place() const { return x_.dtype == DType::F32 && x_.strides[channels_ ? lead_ - 1 : x_.rank - 1] == 1; }
@@ -156,6 +162,37 @@ class WindowPool {
       row_functions().pool(b.rows.data(), e.count, max, divisor(o, spatial_), result, size_);
       if (out_.dtype != DType::F32) store_(result, Patch{place, size_, 1}, 1, size_);
     }
+  }
+
+  /// A line of outputs, at position 0 of `o`: bf16 channels, from memory to memory.
+  void run_short_line(void* const* ptr, Buffer& b, Ix o) const {
+    const int last = out_.rank - 1;
+    const std::vector<Windows::Entry>& columns = w_.dims.back().entries;
+    const auto* x = static_cast<const uint16_t*>(ptr[0]);
+    for (int d = 0; d < lead_ - 1; ++d) x += o[d] * x_.strides[d];
+    for (int d = 0; d + 1 < spatial_; ++d) x += entry(d, o).start * x_.strides[lead_ + d];
+    auto* to = static_cast<uint16_t*>(ptr[1]) + out_.offset(o);
+    int64_t count = 0;
+    for (size_t i = 0; i < columns.size(); ++i, to += out_.strides[last]) {
+      o[last] = static_cast<int64_t>(i);
+      if (i == 0 || columns[i].count != columns[i - 1].count) count = window_offsets(o, b.offsets.data());
+      const float by = divisor(o, spatial_);
+      row_functions().pool_short(x + columns[i].start * x_.strides[last], b.offsets.data(), count, w_.kind == PoolKind::max, by, to, size_);
+    }
+  }
+
+  /// Where the positions of a window lie, from its first; returns their number.
+  int64_t window_offsets(const Ix& o, int64_t* offsets) const {
+    int64_t count = 1;
+    offsets[0] = 0;
+    for (int d = 0; d < spatial_; ++d) {  // every position so far, moved along d; the last first, since they are read and written in one array
+      const int64_t n = entry(d, o).count, step = w_.dims[static_cast<size_t>(d)].step * x_.strides[lead_ + d];
+      for (int64_t i = count; i-- > 0;) {
+        for (int64_t k = n; k-- > 0;) offsets[i * n + k] = offsets[i] + k * step;
+      }
+      count *= n;
+    }
+    return count;
   }
 
   /// The largest of each column of the rows, and its row: the first one, or the last NaN.
@@ -236,7 +273,7 @@ class WindowPool {
   LoadFn load_;
   StoreFn store_;
   int64_t x_bytes_, out_bytes_;
-  bool channels_ = false, lines_ = false;
+  bool channels_ = false, lines_ = false, short_ = false;
   Odometer tasks_;
   int64_t units_ = 0, size_ = 0, rows_ = 1, width_ = 1;
   int threads_ = 1;

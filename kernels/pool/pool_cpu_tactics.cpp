@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "kernels/cpu/cpu_tactic.h"
 #include "kernels/onednn/onednn_tactics.h"
 #include "kernels/pool/pool_tactics.h"
@@ -14,6 +16,8 @@ Support library_supports(const Problem& p) {
   REQUIRE(!op->with_indices, "the library returns no indices");
   REQUIRE(op->divisor == 0, "the library knows no divisor of its own");
   REQUIRE(op->kind == PoolKind::max || !op->ceil_mode || !op->count_include_pad, "the library counts the padding that ceil_mode adds");
+  const bool dilated = std::any_of(op->dilation.begin(), op->dilation.end(), [](int64_t step) { return step != 1; });
+  REQUIRE(op->kind == PoolKind::max || !op->count_include_pad || !dilated, "the library counts the padding of dilated windows otherwise");
   REQUIRE(p.in[0].rank() == static_cast<int>(op->kernel.size()) + 2, "no batch dim");
   REQUIRE(op->kernel.size() <= 3, "more than three spatial dims");
   return Support::yes();

@@ -47,6 +47,11 @@ const char* const kPointwise[] = {
     "pointwise program={relu(i0:f32)} types=[f32] | f32[4,6]{20,3} -> f32[4,6]{1,8}",
     // Pairs of bf16: a factor for every channel or row, one for all, several tiles, gaps and parts of vectors, one operand twice; others take tiles of f32.
     "pointwise program={mul(i0:f32, i1:f32)} types=[bf16] | bf16[2,72,1,1], bf16[2,72,13,11]{10296,1,792,72} -> bf16[2,72,13,11]{10296,1,792,72}",
+    "pointwise program={relu(add(mul(i0:f32, i1:f32), i2:f32))} types=[bf16] | bf16[2,72,13,11]{20592,1,1584,144}, const f32[72,1,1], const f32[72,1,1] -> "
+    "bf16[2,72,13,11]{10296,1,792,72}",
+    "pointwise program={add(i2:f32, mul(i1:f32, i0:f32))} types=[bf16] | bf16[9,77], f32[77], f32[9,1] -> bf16[9,77]",
+    "pointwise program={relu(add(mul(i1:f32, i0:f32), i2:f32))} types=[bf16] | f32[2,5,64]{64,128,1}, bf16[2,5,64], f32[2,5,64] -> bf16[2,5,64]",
+    "pointwise program={add(mul(i0:f32, i1:f32), i0)} types=[bf16] | bf16[9,77], f32[77] -> bf16[9,77]",
     "pointwise program={sub(i1:f32, i0:f32)} types=[bf16] | bf16[90,1], bf16[90,70]{80,1} -> bf16[90,70]{71,1}",
     "pointwise program={add(i0:f32, i1:f32)} types=[bf16] | bf16[5,3000], bf16[] -> bf16[5,3000]",
     "pointwise program={mul(i0:f32, i0)} types=[bf16] | bf16[9,5] -> bf16[9,5]",
@@ -125,6 +130,10 @@ const char* const kRows[] = {
     "fill type=f32 shape=[0,4] value=1 |  -> f32[0,4]",
     "gather axis=0 | f32[5,3], i64[0] -> f32[0,3]",
     "norm kind=group groups=1 has_weight=true has_bias=true type=bf16 | bf16[2,40,9,7]{2520,1,280,40}, bf16[40], bf16[40] -> bf16[2,40,9,7]{2520,1,280,40}",
+    "norm kind=group groups=1 has_weight=true has_bias=true type=bf16 extra_types=[bf16] prologue={i0:f32, i1:f32 -> v2 = add(i0, i1); v2, v2} | "
+    "bf16[2,40,9,7]{2520,1,280,40}, bf16[2,40,9,7]{2520,1,280,40}, bf16[40], bf16[40] -> bf16[2,40,9,7]{2520,1,280,40}, bf16[2,40,9,7]{2520,1,280,40}",
+    "norm kind=group groups=2 has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = mul(i0, i1); v2, v2} epilogue={silu(i0:f32)} | "
+    "f32[2,40,90,7]{25200,1,280,40}, f32[2,40,90,7]{25200,1,280,40}, f32[40] -> f32[2,40,90,7]{25200,1,280,40}, f32[2,40,90,7]{25200,1,280,40}",
     "norm kind=group groups=2 has_weight=true type=bf16 | bf16[2,24,9,7]{1512,1,168,24}, bf16[24] -> bf16[2,24,9,7]{1512,1,168,24}",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
@@ -352,6 +361,10 @@ const char* const kPool[] = {
     "pool kind=avg kernel=[3,3] stride=[2,1] pad=[1,1] dilation=[1,2] count_include_pad=false | f32[2,19,9,11]{1881,1,209,19} -> f32[2,19,5,9]{855,1,171,19}",
     "pool kind=avg kernel=[3,3] stride=[1,1] pad=[1,1] count_include_pad=false | bf16[2,48,9,11]{4752,1,528,48} -> bf16[2,48,9,11]{4752,1,528,48}",
     "pool kind=max kernel=[3,3] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | bf16[2,19,9,12]{2052,1,228,19} -> bf16[2,19,4,6]{456,1,114,19}",
+    "pool kind=max kernel=[3,3] stride=[2,2] pad=[1,1] dilation=[1,1] | bf16[2,40,9,11]{3960,1,440,40} -> bf16[2,40,5,6]{2400,1,480,80}",
+    "pool kind=avg kernel=[3,2] stride=[2,1] pad=[1,1] dilation=[1,3] | bf16[2,19,9,11]{1881,1,209,19} -> bf16[2,19,5,10]{950,1,190,19}",
+    "pool kind=avg kernel=[2,2,3] stride=[1,2,1] pad=[0,1,1] divisor=5 | bf16[1,33,4,5,6]{3960,1,990,198,33} -> bf16[1,33,3,3,6]{1782,1,594,198,33}",
+    "adaptive_pool kind=avg out=[2,3] | bf16[2,24,7,8]{1344,1,192,24} -> bf16[2,24,2,3]{144,1,72,24}",
     "pool kind=max kernel=[3] stride=[2] pad=[1] dilation=[1] | f32[2,16,11]{176,1,16} -> f32[2,16,6]{96,1,16}",
     "pool kind=avg kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] count_include_pad=false ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
     "pool kind=max kernel=[2,2] stride=[2,2] pad=[0,0] dilation=[1,1] ceil_mode=true | f32[2,8,9,11] -> f32[2,8,5,6]",
