@@ -25,6 +25,7 @@ class LayoutPass {
 
   bool run() {
     net_.sort(body_);
+    lines_ = !cuda_ && has_convolved_lines();
     const std::vector<TensorId> outputs = net_.bodies[body_].outputs;
     std::vector<Layout> promised;
     for (TensorId id : outputs) promised.push_back(net_.type(id, body_).layout);
@@ -41,10 +42,21 @@ class LayoutPass {
   int rank(TensorId id) const { return static_cast<int>(shape(id).size()); }
   bool is_constant(TensorId id) const { return id < static_cast<TensorId>(constant_.size()) && constant_[id]; }
 
-  /// The tensor is an image of two or three spatial dims, and its memory is channels-last.
+  /// Images have two or three spatial dims. With one they look like rows of a model that has no images, so it must have convolutions over them, too; on a GPU
+  /// those are row-major.
+  bool is_image_rank(int r) const { return r == 4 || r == 5 || (r == 3 && lines_); }
+  bool has_convolved_lines() const {
+    const std::vector<Layer>& layers = net_.bodies[body_].layers;
+    return std::any_of(layers.begin(), layers.end(), [&](const Layer& l) {
+      const auto* conv = std::get_if<Conv>(&l.op);
+      return conv && !l.dead && rank(l.outputs[0]) == 3;
+    });
+  }
+
+  /// The tensor is an image, and its memory is channels-last.
   bool is_channels_last(TensorId id) const {
     const int r = rank(id);
-    return (r == 4 || r == 5) && same_order(shape(id), memory_order(net_, id, body_), Layout::channels_last(r).order);
+    return is_image_rank(r) && same_order(shape(id), memory_order(net_, id, body_), Layout::channels_last(r).order);
   }
 
   std::vector<int> row_major(TensorId id) const {
@@ -85,8 +97,7 @@ class LayoutPass {
   }
 
   void visit_conv(LayerId id, bool transposed) {
-    const int r = rank(layer(id).outputs[0]);
-    if (r != 4 && r != 5) return;
+    if (!is_image_rank(rank(layer(id).outputs[0]))) return;
     // A transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
     if (transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
     want_channels_last(id, 0);
@@ -96,15 +107,14 @@ class LayoutPass {
 
   /// Images in equal orders: channels-last, as the convolution's own.
   void visit_weight_gradient(LayerId id) {
-    const int r = rank(layer(id).inputs[0]);
-    if (r != 4 && r != 5) return;
+    if (!is_image_rank(rank(layer(id).inputs[0]))) return;
     for (int slot = 0; slot < 2; ++slot) want_channels_last(id, slot);
     if (cuda_) follow(layer(id), true);
   }
 
   void follow(const Layer& here, bool channels_last) {
     for (TensorId out : here.outputs)
-      if (channels_last && (rank(out) == 4 || rank(out) == 5)) set_layout(out, Layout::channels_last(rank(out)));
+      if (channels_last && is_image_rank(rank(out))) set_layout(out, Layout::channels_last(rank(out)));
   }
 
   /// Kernels want the input dense in the order of the output.
@@ -201,6 +211,7 @@ class LayoutPass {
   Network& net_;
   int body_;
   bool cuda_;
+  bool lines_ = false;  // whether tensors of three dims may be images
   bool changed_ = false;
   std::vector<bool> constant_;
   std::map<std::pair<TensorId, std::string>, TensorId> copies_;

@@ -148,14 +148,18 @@ class ChannelNorm {
   /// Sums of channels; with `mean` of squared differences from it. first_pass: the prologue's further results are written.
   void add_up(const void* const* data, int thread, int64_t first, int64_t n, bool first_pass, const float* mean, double* sums) {
     std::fill_n(sums, n, 0.0);
-    const int from = source(first_pass);
-    if (from >= 0 && types_[static_cast<size_t>(from)] == DType::BF16) {
+    const RowFunctions& f = row_functions();
+    if (const int from = source(first_pass); from >= 0) {
       const Patch in = patch(from, data, 0, first);
-      row_functions().column_sums_short(static_cast<const uint16_t*>(in.data), in.row_stride, positions_, n, mean, sums);
+      if (types_[static_cast<size_t>(from)] == DType::BF16) {
+        f.column_sums_short(static_cast<const uint16_t*>(in.data), in.row_stride, positions_, n, mean, sums);
+      } else {
+        f.column_sums(static_cast<const float*>(in.data), in.row_stride, positions_, n, mean, sums);
+      }
       return;
     }
     each_tile(data, thread, first, n, first_pass,
-              [&](const float* x, int64_t stride, int64_t, int64_t rows) { row_functions().column_sums(x, stride, rows, n, mean, sums); });
+              [&](const float* x, int64_t stride, int64_t, int64_t rows) { f.column_sums(x, stride, rows, n, mean, sums); });
   }
 
   template <class F>

@@ -106,6 +106,24 @@ TEST(Layout, WeightsThatChangeAndTheirGradientsOnCuda) {
               on_cuda());
 }
 
+TEST(Layout, LinesOfTokensAreImagesWhereTheyAreConvolved) {
+  const std::string text =
+      "x = input f32[n,s,8]\nw = param f32[16,8,1]\nv = param f32[8,16,3]\n"
+      "a = permute(x) perm=[0,2,1]\nb = conv(a, w)\nc = tanh(b)\nd = conv(c, v) pad_before=[1] pad_after=[1]\n"
+      "e = permute(d) perm=[0,2,1]\ny = relu(e)\nreturn y";
+  const std::string laid_out =
+      "x = input f32[n,s,8]\nw = param f32[16,8,1]\nv = param f32[8,16,3]\n"
+      "a@021 = permute(x) perm=[0,2,1]\nb@021 = conv(a, w)\nc@021 = tanh(b)\nd@021 = conv(c, v) pad_before=[1] pad_after=[1]\n"
+      "e = permute(d) perm=[0,2,1]\ny = relu(e)\nreturn y";
+  expect_pass(layout, text, laid_out);
+  EXPECT_EQ(str(after(layout, text, on_cuda())).find("@021"), std::string::npos);
+}
+
+TEST(Layout, TransposedTokensWithoutConvolutionsAreRowMajor) {
+  expect_pass(layout, "x = input f32[n,s,8]\na = permute(x) perm=[0,2,1]\nb = relu(a)\nreturn b",
+              "x = input f32[n,s,8]\na = permute(x) perm=[0,2,1]\nb = relu(a)\nreturn b");
+}
+
 TEST(Layout, NothingToDo) { expect_unchanged(layout, "x = input f32[n,8]\nw = param f32[8,8]\ny = matmul(x, w)\nz = relu(y)\nreturn z\n"); }
 
 }  // namespace
