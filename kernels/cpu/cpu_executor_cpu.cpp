@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "kernels/cpu/cores.h"
 #include "kernels/cpu/cpu_kernels.h"
 #include "kernels/cpu/waits.h"
 
@@ -27,6 +28,19 @@ Status to_status(const std::exception& e) {
   return Status(Code::Internal, std::string("cpu step: ") + e.what());
 }
 
+/// A step that runs on no more threads than there are cores.
+class CappedStep final : public Executable {
+ public:
+  explicit CappedStep(std::unique_ptr<Executable> step) : step_(std::move(step)) {}
+  Status run(void* const* pointers, void* stream) noexcept override {
+    const cpu::CappedThreads capped;
+    return step_->run(pointers, stream);
+  }
+
+ private:
+  std::unique_ptr<Executable> step_;
+};
+
 class CpuExecutor final : public Executor {
  public:
   CpuExecutor() : table_(cpu::cpu_kernels()) {
@@ -36,8 +50,10 @@ class CpuExecutor final : public Executor {
   Result<std::unique_ptr<Executable>> prepare(const StepSpec& spec, const PrepareArgs& args) override {
     try {
       const ParsedStep step = parse(spec);
+      const cpu::CappedThreads capped;
       if (omp_get_max_threads() > 1) cpu::watch_waits();
-      return step.kernel->prepare(CpuProblem{step.op, step.config, args});
+      std::unique_ptr<Executable> prepared = std::make_unique<CappedStep>(step.kernel->prepare(CpuProblem{step.op, step.config, args}));
+      return prepared;
     } catch (const std::exception& e) {
       return to_status(e);
     }
@@ -47,6 +63,7 @@ class CpuExecutor final : public Executor {
     try {
       const ParsedStep step = parse(spec);
       if (!step.kernel->workspace) return Executor::workspace(spec, args);
+      const cpu::CappedThreads capped;  // as where the step is prepared: parts of a workspace belong to threads
       return step.kernel->workspace(CpuProblem{step.op, step.config, args});
     } catch (const std::exception& e) {
       return to_status(e);
@@ -73,4 +90,4 @@ extern "C" tuyere::Executor* tuyere_cpu_executor() {
   return &executor;
 }
 
-extern "C" int tuyere_cpu_threads() { return omp_get_max_threads(); }
+extern "C" int tuyere_cpu_threads() { return std::min(omp_get_max_threads(), tuyere::cpu::usable_cores()); }

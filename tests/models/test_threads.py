@@ -124,3 +124,25 @@ def test_times_are_kept_apart_by_threads(net, inputs, tmp_path):
         tuyere.compile(net, (inputs[0],), timing_cache=path, optimization_level=4)
     devices = {json.loads(line).get("device", "").rpartition(", ")[2] for line in path.read_text().splitlines()[1:]}
     assert devices == {"1 threads", "2 threads"}
+
+
+_CALLS = """
+import sys
+import torch, tuyere
+torch.set_num_threads(int(sys.argv[2]))
+program = tuyere.load(sys.argv[1])
+x = torch.zeros(1, 64, 64, 64)
+print("calls", file=sys.stderr, flush=True)
+program(x)
+print(torch.get_num_threads())
+"""
+
+
+def test_threads_have_cores_of_their_own(tmp_path):
+    path, cores = str(tmp_path / "conv.pt2"), len(os.sched_getaffinity(0))
+    tuyere.compile(torch.nn.Conv2d(64, 64, 3).eval(), [torch.zeros(1, 64, 64, 64)]).save(path)
+    said = os.environ | {"OMP_DISPLAY_AFFINITY": "TRUE", "OMP_AFFINITY_FORMAT": "team of %N"}  # OpenMP tells every new team of threads
+    run = subprocess.run([sys.executable, "-c", _CALLS, path, str(cores + 12)], capture_output=True, text=True, check=True, env=said)
+    teams = [int(line.removeprefix("team of ")) for line in run.stderr.partition("calls\n")[2].splitlines() if line.startswith("team of ")]
+    assert max(teams, default=1) <= cores
+    assert int(run.stdout) == cores + 12

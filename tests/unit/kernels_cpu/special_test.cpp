@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/cpu/cores.h"
 #include "kernels/run/executors.h"
 #include "tests/unit/kernels_cpu/harness.h"
 
@@ -191,6 +192,15 @@ TEST(Fill, SymbolsEnterTheData) {
   const auto fill = run_tactic(find_tactic("reference.fill"), parse_problem("fill type=i64 shape=[2] use_dim=true dim=n |  -> i64[2] | n=9"), {});
   ASSERT_EQ(fill.size(), 1u);
   EXPECT_EQ(fill[0], (std::vector<double>{9, 9}));
+}
+
+TEST(Cores, QuotasOfControlGroups) {
+  EXPECT_EQ(cpu::cores_of_quota("max 100000\n"), 0);
+  EXPECT_EQ(cpu::cores_of_quota("-1\n 100000\n"), 0);
+  EXPECT_EQ(cpu::cores_of_quota(" "), 0);
+  EXPECT_EQ(cpu::cores_of_quota("200000 100000\n"), 2);
+  EXPECT_EQ(cpu::cores_of_quota("250000 100000\n"), 3);
+  EXPECT_EQ(cpu::cores_of_quota("5000 100000"), 1);
 }
 
 TEST(Errors, UnknownKernelIsNamed) {
