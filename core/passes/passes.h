@@ -16,6 +16,7 @@ bool causal_masks(Network& net, const PassContext& context);      // masks that 
 bool move_views(Network& net, const PassContext& context);        // views that would cost a copy: below matmuls, split early
 bool sink_views(Network& net, const PassContext& context);        // pointwise after a view of a matmul or conv: before the view
 bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
+bool merge_convs(Network& net, const PassContext& context);       // convolutions of one image that are added up
 bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up
 bool fuse_epilogue(Network& net, const PassContext& context);     // pointwise after conv, matmul, reduce, norm
 bool fuse_formulas(Network& net, const PassContext& context);     // any pointwise after f32 products on the CPU

@@ -18,6 +18,7 @@ const std::vector<Pass>& pipeline() {
       {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},
       {"simplify_folded", simplify},
+      {"merge_convs", merge_convs},
       // After the folding, so that folded weights are rounded once. From here on storage types are final.
       {"precision", precision},
       {"simplify_typed", simplify},
