@@ -187,8 +187,11 @@ std::unique_ptr<Executable> prepare_norm(const CpuProblem& p) {
   const auto& op = attrs<Norm>(p);
   const DType type = op.prologue.empty() ? compute_type(p.args.in[0].dtype) : compute_type(op.prologue.type_of(op.prologue.outputs[0]));
   if (type != DType::F32) return prepare_kernel("reference.norm", p);
-  if (auto flat = prepare_flat_norm(op, p)) return flat;
-  if (auto channels = prepare_channel_norm(op, p)) return channels;
+  // Channels side by side are read line by line, also where each is normalized alone, and is a row with gaps.
+  const TensorView& out = p.args.out[0];
+  const bool pixels = op.kind == NormKind::group && out.strides[1] == 1 && out.numel() > out.shape[0] * out.shape[1];
+  if (auto kernel = pixels ? prepare_channel_norm(op, p) : prepare_flat_norm(op, p)) return kernel;
+  if (auto kernel = pixels ? prepare_flat_norm(op, p) : prepare_channel_norm(op, p)) return kernel;
   return executable(TileNorm(op, make_problem(op, p)));
 }
 

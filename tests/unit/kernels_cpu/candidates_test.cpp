@@ -134,6 +134,7 @@ const char* const kRows[] = {
     "bf16[2,40,9,7]{2520,1,280,40}, bf16[2,40,9,7]{2520,1,280,40}, bf16[40], bf16[40] -> bf16[2,40,9,7]{2520,1,280,40}, bf16[2,40,9,7]{2520,1,280,40}",
     "norm kind=group groups=2 has_bias=true extra_types=[f32] prologue={i0:f32, i1:f32 -> v2 = mul(i0, i1); v2, v2} epilogue={silu(i0:f32)} | "
     "f32[2,40,90,7]{25200,1,280,40}, f32[2,40,90,7]{25200,1,280,40}, f32[40] -> f32[2,40,90,7]{25200,1,280,40}, f32[2,40,90,7]{25200,1,280,40}",
+    "norm kind=group groups=24 has_weight=true epilogue={relu(i0:f32)} | f32[2,24,9,7]{1512,1,168,24}, f32[24] -> f32[2,24,9,7]{1512,1,168,24}",
     "norm kind=group groups=2 has_weight=true type=bf16 | bf16[2,24,9,7]{1512,1,168,24}, bf16[24] -> bf16[2,24,9,7]{1512,1,168,24}",
     "norm kind=group groups=4 has_weight=true has_bias=true epilogue={silu(i0:f32)} | f32[2,12,5,7]{420,1,84,12}, f32[12], f32[12] -> "
     "f32[2,12,5,7]{420,1,84,12}",
