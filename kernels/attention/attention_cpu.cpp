@@ -123,11 +123,16 @@ class TileAttention {
     const int64_t even = (n + 1) / 2;
     for (int64_t i = 0; i < m; ++i) {
       float* row = b.scores.data() + i * kKeys;
+      uint16_t* weights = b.weights.data() + i * kKeys;
+      if (n % 2 != 0) weights[n] = 0;
+      if (!op_.has_mask && op_.scale > 0) {
+        if (op_.causal) mask_later_keys(first + i, key, n, row);
+        keep_sums(b, i, key, row_functions().online_softmax_short(row, n, static_cast<float>(op_.scale), &b.top[i], &b.sum[i], weights));
+        continue;
+      }
       row_functions().shift_scale(row, n, 0, static_cast<float>(op_.scale), row);
       update_row(ptr, b, batch, head, first + i, i, key, n);
-      uint16_t* weights = b.weights.data() + i * kKeys;
       from_f32(DType::BF16, row, n, weights, n, 1, n);
-      if (n % 2 != 0) weights[n] = 0;
     }
     const uint32_t* values = b.values.data() + (keeps_keys_ ? key / key_block_ * (kKeys / 2) * padded_ : 0);
     pairs_->gemm(b.weights.data(), kKeys, values, padded_, b.out.data(), padded_, m, padded_, even, true);
@@ -197,9 +202,13 @@ class TileAttention {
     float* row = b.scores.data() + i * kKeys;
     if (op_.has_mask) mask_.apply(ptr, batch, head, query, key, n, row);
     if (op_.causal) mask_later_keys(query, key, n, row);
-    const RowFunctions& f = row_functions();
-    const float keep = f.online_softmax(row, n, &b.top[i], &b.sum[i]);
-    if (keep != 1.0f && key > 0) f.shift_scale(b.out.data() + i * padded_, padded_, 0, keep, b.out.data() + i * padded_);
+    keep_sums(b, i, key, row_functions().online_softmax(row, n, &b.top[i], &b.sum[i]));
+  }
+
+  /// What was summed so far counts `keep` times as much from now on.
+  void keep_sums(Buffers& b, int64_t i, int64_t key, float keep) const {
+    float* out = b.out.data() + i * padded_;
+    if (keep != 1.0f && key > 0) row_functions().shift_scale(out, padded_, 0, keep, out);
   }
 
   Attention op_;

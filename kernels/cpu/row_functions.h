@@ -29,6 +29,8 @@ struct RowFunctions {
   void (*softmax)(const float* x, float* out, int64_t n, bool log);
   /// One block of an online softmax: x becomes exp(x - new top); *top and *sum are brought up to date. Returns the factor for what was summed before.
   float (*online_softmax)(float* x, int64_t n, float* top, float* sum);
+  /// The same of x * scale, scale > 0, whose weights go to `out` as bf16; x stays.
+  float (*online_softmax_short)(const float* x, int64_t n, float scale, float* top, float* sum, uint16_t* out);
   /// out = sum of weights[k] * rows[k]
   void (*weighted_sum)(const float* const* rows, const float* weights, int count, float* out, int64_t n);
   /// out = the sum of rows, divided by `divisor`; or their maximum, where NaN wins. No rows: 0, or -inf.

@@ -32,6 +32,7 @@ RowFunctions functions() {
       row_multiply_add,
       row_softmax,
       row_online_softmax,
+      rounds_natively() ? row_online_softmax_short<true> : row_online_softmax_short<false>,
       row_weighted_sum,
       row_pool,
       rounds_natively() ? row_pool_short<true> : row_pool_short<false>,

@@ -166,6 +166,46 @@ float row_online_softmax(float* x, int64_t n, float* top, float* sum) {
   return keep;
 }
 
+/// e^(x * scale - shift) of at most kSumBlock values, rounded; their sum, before, in lanes.
+template <bool kNative>
+HWY_INLINE hn::Vec<Df> exp_block_short(const float* x, int64_t n, float scale, float shift, uint16_t* out) {
+  const Df d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto by = hn::Set(d, scale), less = hn::Set(d, shift);
+  auto s0 = hn::Zero(d), s1 = s0;
+  int64_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const auto e0 = exp_negative(d, hn::MulSub(hn::LoadU(d, x + i), by, less)), e1 = exp_negative(d, hn::MulSub(hn::LoadU(d, x + i + lanes), by, less));
+    store_rounded<kNative>(e0, out + i);
+    store_rounded<kNative>(e1, out + i + lanes);
+    s0 = hn::Add(s0, e0);
+    s1 = hn::Add(s1, e1);
+  }
+  for (; i < n; i += lanes) {
+    const int64_t count = HWY_MIN(lanes, n - i);
+    auto e = exp_negative(d, hn::MulSub(count == lanes ? hn::LoadU(d, x + i) : load_tail(d, x + i, count, 0.0f), by, less));
+    if (count == lanes) {
+      store_rounded<kNative>(e, out + i);
+    } else {
+      e = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(count)), e);
+      store_rounded_tail<kNative>(e, out + i, count);
+    }
+    s0 = hn::Add(s0, e);
+  }
+  return hn::Add(s0, s1);
+}
+template <bool kNative>
+float row_online_softmax_short(const float* x, int64_t n, float scale, float* top, float* sum, uint16_t* out) {
+  const float before = *top, now = HWY_MAX(before, top_of(x, n) * scale);
+  const float shift = now == -INFINITY ? 0.0f : now;
+  double added = 0;
+  for (int64_t i = 0; i < n; i += kSumBlock) added += total(exp_block_short<kNative>(x + i, HWY_MIN(kSumBlock, n - i), scale, shift, out + i));
+  const float keep = before == now ? 1.0f : before == -INFINITY ? 0.0f : std::exp(before - shift);
+  *top = now;
+  *sum = *sum * keep + static_cast<float>(added);
+  return keep;
+}
+
 // NaN need not survive the maximum: it reaches every output through the sum.
 void row_softmax(const float* x, float* out, int64_t n, bool log) {
   const float top = top_of(x, n);
