@@ -147,21 +147,26 @@ class TrainingStep {
   const std::vector<py::object> exceptional_;
 };
 
-constexpr const char* kCapsule = "tuyere.TrainingStep";
+constexpr const char *kCapsule = "tuyere.TrainingStep", *kCallCapsule = "tuyere.StepCall";
 
-/// A direction of the step as CPython calls a C function.
-template <auto direction>
-PyObject* entry(PyObject* self, PyObject* const* given, Py_ssize_t number) {
+/// What body(object in the capsule) returns, as CPython calls a C function.
+template <class T, class F>
+PyObject* guarded(PyObject* capsule, const char* kind, F body) {
   try {
-    const auto* step = static_cast<const TrainingStep*>(PyCapsule_GetPointer(self, kCapsule));
-    if (!step) return nullptr;
-    return (step->*direction)(given, static_cast<size_t>(number)).release().ptr();
+    auto* object = static_cast<T*>(PyCapsule_GetPointer(capsule, kind));
+    return object ? body(*object).release().ptr() : nullptr;
   } catch (py::error_already_set& error) {
     error.restore();
   } catch (const std::exception& error) {
     PyErr_SetString(PyExc_RuntimeError, error.what());
   }
   return nullptr;
+}
+
+/// A direction of the step.
+template <auto direction>
+PyObject* entry(PyObject* self, PyObject* const* given, Py_ssize_t number) {
+  return guarded<const TrainingStep>(self, kCapsule, [&](const TrainingStep& step) { return (step.*direction)(given, static_cast<size_t>(number)); });
 }
 
 template <auto direction>
@@ -182,11 +187,75 @@ py::object training_step(const py::object& forward, const py::object& backward, 
   return py::make_tuple(function<&TrainingStep::forward>("forward", owner), method);
 }
 
+/// While one lives, Dynamo looks at no frame of this thread.
+class Untraced {
+ public:
+  explicit Untraced(const py::object& set_eval_frame) : set_eval_frame_(set_eval_frame), prior_(set(Py_None)) {}
+  ~Untraced() {
+    PyObject *type, *value, *trace;
+    PyErr_Fetch(&type, &value, &trace);
+    if (PyObject* now = PyObject_CallOneArg(set_eval_frame_.ptr(), prior_.ptr())) {
+      Py_DECREF(now);
+    } else {
+      PyErr_WriteUnraisable(set_eval_frame_.ptr());
+    }
+    PyErr_Restore(type, value, trace);
+  }
+  Untraced(const Untraced&) = delete;
+  Untraced& operator=(const Untraced&) = delete;
+
+ private:
+  py::object set(PyObject* callback) const { return checked(PyObject_CallOneArg(set_eval_frame_.ptr(), callback)); }
+
+  const py::object& set_eval_frame_;
+  const py::object prior_;
+};
+
+/// A step as Dynamo's code calls it, with what torch._dynamo.disable does around functions.
+class StepCall {
+ public:
+  /// whole: takes the calls that are no plain steps. make: the function of a plain step, or None as long as there is none.
+  StepCall(const py::function& whole, const py::function& make, const py::function& has_gradients, const py::function& is_transformed,
+           const py::function& set_eval_frame)
+      : whole_(whole), make_(make), has_gradients_(has_gradients), is_transformed_(is_transformed), set_eval_frame_(set_eval_frame) {}
+
+  py::object operator()(PyObject* arguments) {
+    const Untraced scope(set_eval_frame_);
+    if (plain_.is_none()) plain_ = make_();
+    const bool plain = !plain_.is_none() && is_true(has_gradients_) && !is_true(is_transformed_);
+    return checked(PyObject_Call(plain ? plain_.ptr() : whole_.ptr(), arguments, nullptr));
+  }
+
+ private:
+  static bool is_true(const py::function& function) { return PyObject_IsTrue(checked(PyObject_CallNoArgs(function.ptr())).ptr()) != 0; }
+
+  const py::function whole_, make_, has_gradients_, is_transformed_, set_eval_frame_;
+  py::object plain_ = py::none();
+};
+
+PyObject* call_step(PyObject* self, PyObject* arguments) {
+  return guarded<StepCall>(self, kCallCapsule, [&](StepCall& call) { return call(arguments); });
+}
+PyMethodDef step_definition{"tuyere_step", &call_step, METH_VARARGS, "A training step."};
+
+py::object step_call(const py::function& whole, const py::function& make, const py::function& has_gradients, const py::function& is_transformed,
+                     const py::function& set_eval_frame) {
+  auto call = std::make_unique<StepCall>(whole, make, has_gradients, is_transformed, set_eval_frame);
+  const py::capsule owner(call.release(), kCallCapsule, [](PyObject* capsule) { delete static_cast<StepCall*>(PyCapsule_GetPointer(capsule, kCallCapsule)); });
+  return checked(PyCFunction_New(&step_definition, owner.ptr()));
+}
+
+bool is_step_call(const py::object& function) {
+  return PyCFunction_Check(function.ptr()) && PyCFunction_GetFunction(function.ptr()) == reinterpret_cast<PyCFunction>(&call_step);
+}
+
 }  // namespace
 
 void bind_step(py::module_& m) {
   m.def("training_step", &training_step, py::arg("forward"), py::arg("backward"), py::arg("count"), py::arg("constant"), py::arg("differentiable"),
         py::arg("tensor"), py::arg("within"), py::arg("whole_forward"), py::arg("whole_backward"), py::arg("exceptional"));
+  m.def("step_call", &step_call, py::arg("whole"), py::arg("make"), py::arg("has_gradients"), py::arg("is_transformed"), py::arg("set_eval_frame"));
+  m.def("is_step_call", &is_step_call, py::arg("function"));
 }
 
 }  // namespace tuyere::python

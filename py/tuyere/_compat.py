@@ -9,10 +9,11 @@ import weakref
 
 import torch
 from torch._decomp import decomposition_table
-from torch._dynamo import compiled_autograd, convert_frame, symbolic_convert
+from torch._dynamo import compiled_autograd, convert_frame, decorators, symbolic_convert
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.callback import callback_handler as compile_callbacks
+from torch._dynamo.eval_frame import set_eval_frame
 from torch._dynamo.guards import _get_closure_vars as guard_helpers
 from torch._dynamo.source import AttrSource, ConstantSource
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
@@ -24,6 +25,7 @@ from torch._functorch.aot_autograd import aot_export_module
 from torch._functorch.partitioners import default_partition
 from torch._functorch.partitioners import has_recomputable_ops as is_recomputing
 from torch._guards import TracingContext
+from torch._prims.rng_prims import run_and_save_rng_state, run_with_rng_state
 from torch._subclasses.fake_impls import op_implementations_dict as fake_kernels
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
@@ -32,6 +34,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 
+from . import _tuyere
 from .decompositions import PRESERVED
 
 __all__ = [
@@ -59,6 +62,7 @@ __all__ = [
     "ignored_unbacked_symbols",
     "in_dispatcher",
     "is_autocasting",
+    "is_deterministic",
     "is_recomputing",
     "keep_composite_ops",
     "module_of_function",
@@ -72,9 +76,12 @@ __all__ = [
     "pytree_specs",
     "refuse_function_transforms",
     "return_as_they_are",
+    "run_and_save_rng_state",
+    "run_with_rng_state",
     "saved_tensors_are_traced",
     "script_dce",
     "script_list",
+    "set_eval_frame",
     "statically_known_true",
     "symbolic_fake_mode",
     "to_handles",
@@ -220,7 +227,7 @@ def as_traced(gradient, meta):
     return AOTDispatchAutograd.process_runtime_tangent(gradient, meta)[0]
 
 
-are_transforms_active = torch._C._are_functorch_transforms_active
+are_transforms_active, is_deterministic = torch._C._are_functorch_transforms_active, torch._C._get_deterministic_algorithms
 
 
 def plain_apply(function):
@@ -237,6 +244,19 @@ def use_native_directions(function, forward, backward):
 def not_traced(function):
     """A function that Dynamo leaves alone, with all that it calls."""
     return torch._dynamo.disable(function, reason="calls compiled graphs")
+
+
+def _as_it_is(disable):
+    """Dynamo wraps what a back end returns in a function of Python that switches it off, 4 us a call. Our steps do that themselves."""
+
+    @functools.wraps(disable)
+    def disabled(fn=None, *args, **kwargs):
+        return fn if _tuyere.is_step_call(fn) else disable(fn, *args, **kwargs)
+
+    return disabled
+
+
+decorators.disable = _as_it_is(decorators.disable)
 
 
 def leave_arguments_unrecorded():

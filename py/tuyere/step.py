@@ -36,19 +36,14 @@ def short_step(whole, parts: StepParts, inputs: Sequence[Any]):
         k for k, info in enumerate(m.input_info) if info.requires_grad and not info.is_leaf and not parts.gradients[k]
     ]  # else they would seem to have gradients
 
-    apply = None
+    def made():
+        """What calls autograd; None as long as there is no backward graph."""
+        if parts.backward is None:
+            return None
+        apply = _compat.plain_apply(_autograd_function(parts, autocast))
+        return (lambda *args: apply(*[t.detach() if k in detached else t for k, t in enumerate(args)])) if detached else apply
 
-    def run(*args):
-        nonlocal apply
-        if apply is None and parts.backward is not None:
-            apply = _compat.plain_apply(_autograd_function(parts, autocast))
-        if apply is None or not torch.is_grad_enabled() or _compat.are_transforms_active():
-            return whole(*args)
-        if detached:
-            args = [t.detach() if k in detached else t for k, t in enumerate(args)]
-        return apply(*args)
-
-    return run
+    return _tuyere.step_call(whole, made, torch.is_grad_enabled, _compat.are_transforms_active, _compat.set_eval_frame)
 
 
 def short_call(whole, parts: StepParts, inputs: Sequence[Any]):
@@ -123,7 +118,7 @@ def _autograd_function(parts: StepParts, autocast):
     if None not in engines:  # the same without the interpreter
         exceptional = [torch.is_grad_enabled, _compat.are_transforms_active]
         if m.deterministic is False:
-            exceptional.append(torch.are_deterministic_algorithms_enabled)
+            exceptional.append(_compat.is_deterministic)
         native = _tuyere.training_step(*engines, count, constant, differentiable, torch.Tensor, autocast, step.forward, step.backward, exceptional)
         if native is not None:
             _compat.use_native_directions(step, *native)

@@ -2,6 +2,7 @@
 """The short way through a training step (tuyere.step): taken where AOTAutograd's wrappers do nothing, with the behaviour of eager or of AOTAutograd."""
 
 import copy
+import sys
 
 import pytest
 import torch
@@ -126,6 +127,29 @@ def test_hooks_on_what_is_saved():
     out[2].backward()
     model(x)[2].backward()
     agree(model, other)
+
+
+def test_dynamo_neither_wraps_nor_traces_a_step():
+    model, other, compiled, x = pair()
+    callers = []
+
+    def pack(t):
+        callers.append(sys._getframe(1).f_code.co_name)
+        return t
+
+    def refuse(t):
+        raise ValueError("not this one")
+
+    frames = torch._dynamo.utils.counters["frames"]
+    before = frames["total"]
+    with pytest.raises(ValueError, match="not this one"), torch.autograd.graph.saved_tensors_hooks(refuse, refuse):
+        compiled(x)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        compiled(x)[2].backward()
+    model(x)[2].backward()
+    agree(model, other)
+    assert frames["total"] == before, "a frame of a step was compiled"
+    assert callers and "_fn" not in callers, "torch._dynamo.disable's wrapper is between Dynamo's code and the step"
 
 
 def test_what_is_saved_must_not_be_written():
