@@ -4,6 +4,7 @@ memory order; an engine would copy the views among them, and reorder others. Her
 them: row-major, images around convolutions on the CPU channels-last."""
 
 import math
+import operator
 from typing import Dict, List
 
 import torch
@@ -38,6 +39,7 @@ def partition(joint: torch.fx.GraphModule, inputs, *, num_fwd_outputs: int, **se
     if not _compat.is_recomputing(joint):  # activation checkpointing says itself what is kept
         _take_views_again(joint.graph)
     forward, backward = _compat.default_partition(joint, inputs, num_fwd_outputs=num_fwd_outputs, **settings)
+    _drop_states(forward, backward)
     _keep_dense(forward, backward, num_fwd_outputs)
     return forward, backward
 
@@ -94,6 +96,45 @@ def _copy_before(graph, user, view, base, taken):
             taken[view] = graph.call_function(view.target, (source, *view.args[1:]), view.kwargs)
         taken[view].meta = {k: v for k, v in view.meta.items() if k != "partitioner_tag"}
     return taken[view]
+
+
+def _draws_nothing(op, args, kwargs) -> bool:
+    """Whether an op that PyTorch marks as random is not, with these arguments: attention without dropout."""
+    return op is aten._scaled_dot_product_flash_attention_for_cpu.default and (args[3] if len(args) > 3 else kwargs.get("dropout_p", 0.0)) == 0
+
+
+def _drop_states(forward, backward) -> None:
+    """Ops that are computed again are wrapped where PyTorch marks them as random: the state of the generator goes from one graph to the other. Those that draw nothing become what they were."""
+    output = next(n for n in forward.graph.nodes if n.op == "output")
+    states = [n for n in output.args[0] if isinstance(n, torch.fx.Node) and n.target is operator.getitem and n.args[0].target is _compat.run_and_save_rng_state]
+    readers = [n for n in backward.graph.nodes if n.target is _compat.run_with_rng_state]
+    by_name = {n.args[0].name: n for n in readers}
+    dropped = set()
+    for k, state in enumerate(states):  # PyTorch numbers them
+        wrapped, again = state.args[0], by_name.get(f"rng_state_output_{k}")
+        op, *args = wrapped.args
+        if again is None or again.args[1] is not op or not _draws_nothing(op, args, wrapped.kwargs):
+            continue
+        (result,) = (n for n in wrapped.users if n is not state)
+        meta = result.meta
+        _unwrap(forward.graph, result, op, args, wrapped.kwargs, meta)
+        given, _, *args = again.args
+        _unwrap(backward.graph, again, op, args, again.kwargs, meta)
+        backward.graph.erase_node(given)
+        dropped.add(state)
+    if dropped:
+        output.args = (tuple(n for n in output.args[0] if n not in dropped), *output.args[1:])
+        forward.graph.eliminate_dead_code()
+        forward.recompile()
+        backward.recompile()
+
+
+def _unwrap(graph, node, op, args, kwargs, meta) -> None:
+    with graph.inserting_before(node):
+        plain = graph.call_function(op, tuple(args), dict(kwargs))
+    plain.meta = dict(meta)
+    node.replace_all_uses_with(plain)
+    graph.erase_node(node)
 
 
 # What makes images of images of other sizes.
