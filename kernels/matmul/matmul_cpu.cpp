@@ -59,7 +59,8 @@ class BlockedMatMul {
     for (const View& e : extras_) in.push_back(e.dtype);
     epilogue_ = std::make_unique<TileProgram>(op_.epilogue, in, std::vector<DType>{out_.dtype});
     scratch_ = std::make_unique<TileScratch>(*epilogue_, threads_);
-    sums_.resize(static_cast<size_t>(threads_ * kRows * kPanel));
+    for (size_t k = 0; k < extras_.size(); ++k) same_rows_ |= uint64_t{extras_[k].strides[out_.rank - 2] == 0} << (k + 1);
+    stores_sums_ = op_.epilogue.empty() && out_.dtype == DType::F32 && out_.strides[out_.rank - 1] == 1;
   }
 
   void operator()(void* const* ptr) {
@@ -178,21 +179,33 @@ class BlockedMatMul {
     const int64_t row = strip * strip_, rows = std::min(strip_, rows_ - row), columns = std::min(kPanel, columns_ - panel * kPanel);
     if (rows <= 0) return;
     const int64_t padded = padded_columns(columns);
-    const int64_t down = a_.strides[a_.rank - 2], across = a_.strides[a_.rank - 1], ldb = in_place_ ? b_.strides[b_.rank - 2] : kPanel;
+    const int64_t down = a_.strides[a_.rank - 2], ldb = in_place_ ? b_.strides[b_.rank - 2] : kPanel;
     const float* from = a + batch_offset(a_, batch) + row * down;
     const float* weights = b + (in_place_ ? batch_offset(b_, batch) + panel * kPanel : ((shared_ ? 0 : batch) * panels_ + panel) * depth_ * kPanel);
+    if (stores_sums_ && padded == columns) {
+      const int64_t stride = out_.strides[out_.rank - 2];
+      float* out = static_cast<float*>(ptr[2]) + batch_offset(out_, batch) + row * stride + panel * kPanel;
+      return add_up(from, weights, ldb, out, stride, row, rows, padded);
+    }
+    // On the stack, whose lines are in the first cache: every product's own memory would have left it since the last call.
+    alignas(64) float sums[kRows * kPanel];
+    add_up(from, weights, ldb, sums, kPanel, row, rows, padded);
+    finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
+  }
+
+  /// sums: `padded` columns of `rows` rows from `row` on.
+  void add_up(const float* from, const float* weights, int64_t ldb, float* sums, int64_t stride, int64_t row, int64_t rows, int64_t padded) const {
+    const int64_t down = a_.strides[a_.rank - 2], across = a_.strides[a_.rank - 1];
     const auto gemm = transposed_ ? small_gemm_transposed : small_gemm;
-    float* sums = sums_.data() + thread * kRows * kPanel;
-    std::fill(sums, sums + (depth_ == 0 ? rows * kPanel : 0), 0.0f);
+    for (int64_t r = 0; depth_ == 0 && r < rows; ++r) std::fill_n(sums + r * stride, padded, 0.0f);
     const int64_t step = gemm_depth(depth_);
     // The first strip meets a panel that is in no cache yet, and packed panels follow one another in memory.
     for (int64_t k = 0; k < depth_; k += step) {
       const int64_t length = std::min(step, depth_ - k);
       const float *here = weights + k * ldb, *next = here + length * ldb;
       const bool fetch = row == 0 && (!in_place_ || k + length < depth_);
-      gemm(from + k * across, transposed_ ? across : down, here, ldb, sums, kPanel, rows, padded, length, k > 0, fetch ? next : nullptr);
+      gemm(from + k * across, transposed_ ? across : down, here, ldb, sums, stride, rows, padded, length, k > 0, fetch ? next : nullptr);
     }
-    finish(ptr, thread, batch, row, rows, panel * kPanel, columns, sums);
   }
 
   void finish(void* const* ptr, int thread, int64_t batch, int64_t row, int64_t rows, int64_t column, int64_t columns, const float* sums) const {
@@ -202,7 +215,7 @@ class BlockedMatMul {
       in[0] = {sums + r * kPanel, kPanel, 1};
       for (size_t k = 0; k < extras_.size(); ++k) in[k + 1] = patch(extras_[k], ptr[2 + k], batch, row + r, column);
       const Patch out = patch(out_, ptr[2 + extras_.size()], batch, row + r, column);
-      epilogue_->run(in.data(), &out, std::min(kStep, rows - r), columns, scratch_->of(thread));
+      epilogue_->run(in.data(), &out, std::min(kStep, rows - r), columns, scratch_->of(thread), r > 0 ? same_rows_ : 0);
     }
   }
 
@@ -223,7 +236,8 @@ class BlockedMatMul {
   std::shared_ptr<void> weights_;
   std::unique_ptr<TileProgram> epilogue_;
   std::unique_ptr<TileScratch> scratch_;
-  std::vector<float> sums_;
+  bool stores_sums_ = false;  // they are the result
+  uint64_t same_rows_ = 0;    // bit k: all rows of the epilogue's input k are one
 };
 
 std::unique_ptr<Executable> prepare_blocked(const CpuProblem& p) {
