@@ -180,20 +180,20 @@ class WeightGradient final : public Executable {
   DnnlStream stream_ = make_stream();
 };
 
-// [pixels, C] of an image whose pixels are evenly spaced, channels side by side.
+// [pixels, C] of an image whose pixels are evenly spaced: channels side by side, or one image, row-major.
 std::optional<View> pixels_of(const View& image) {
   View v;
   v.dtype = image.dtype;
   v.rank = 2;
   v.shape[0] = 1;
   v.shape[1] = image.shape[1], v.strides[1] = image.strides[1];
-  if (image.shape[1] > 1 && image.strides[1] != 1) return std::nullopt;
   for (int d = image.rank - 1; d >= 0; --d) {
     if (d == 1 || image.shape[d] == 1) continue;
     if (v.shape[0] == 1) v.strides[0] = image.strides[d];
     if (image.strides[d] != v.strides[0] * v.shape[0]) return std::nullopt;
     v.shape[0] *= image.shape[d];
   }
+  if (image.shape[1] > 1 && image.strides[1] != 1 && v.shape[0] > 1 && v.strides[0] != 1) return std::nullopt;
   return v;
 }
 

@@ -391,6 +391,7 @@ const char* const kWeightGradient[] = {
     "conv_weight_gradient kernel=[1,1] stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] | f32[2,20,12,15]{3600,1,300,20}, "
     "f32[2,16,12,15]{2880,1,240,16} -> f32[20,16,1,1]",
     "conv_weight_gradient kernel=[1] stride=[1] pad_before=[0] pad_after=[0] dilation=[1] | f32[2,6,7], f32[2,5,7] -> f32[6,5,1]",
+    "conv_weight_gradient kernel=[1] stride=[1] pad_before=[0] pad_after=[0] dilation=[1] | f32[1,6,400], f32[1,5,400] -> f32[6,5,1]",
     "conv_weight_gradient kernel=[2,2,2] stride=[1,1,1] pad_before=[0,0,0] pad_after=[0,0,0] dilation=[1,1,1] | f32[1,3,2,3,2], f32[1,1,3,4,3] -> "
     "f32[3,1,2,2,2]",
     "conv_weight_gradient kernel=[3,3] stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=16 | f32[2,16,5,5]{400,1,80,16}, "
