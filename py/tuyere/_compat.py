@@ -18,7 +18,6 @@ from torch._dynamo.guards import _get_closure_vars as guard_helpers
 from torch._dynamo.source import AttrSource, ConstantSource
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
 from torch._functorch._aot_autograd.runtime_wrappers import AOTDispatchAutograd, coerce_to_expected_memory_format
-from torch._functorch._aot_autograd.runtime_wrappers import _raise_if_functorch_active as refuse_function_transforms
 from torch._functorch._aot_autograd.schemas import PlainTensorMeta
 from torch._functorch._aot_autograd.utils import saved_tensors_hooks_are_inlineable, top_saved_tensors_hooks
 from torch._functorch.aot_autograd import aot_export_module
@@ -115,7 +114,8 @@ def _tracing_here(symbolic_tracing):
     return functools.wraps(symbolic_tracing)(tracing)
 
 
-fx_symbolic_trace.is_fx_symbolic_tracing = _tracing_here(fx_symbolic_trace.is_fx_symbolic_tracing)
+if hasattr(fx_symbolic_trace, "_is_fx_tracing_flag"):  # later versions keep it per thread
+    fx_symbolic_trace.is_fx_symbolic_tracing = _tracing_here(fx_symbolic_trace.is_fx_symbolic_tracing)
 
 
 @contextlib.contextmanager
@@ -228,6 +228,14 @@ def as_traced(gradient, meta):
 
 
 are_transforms_active, is_deterministic = torch._C._are_functorch_transforms_active, torch._C._get_deterministic_algorithms
+
+
+def refuse_function_transforms():
+    """Raises RuntimeError where a compiled backward pass is called by a function transform, as that of AOTAutograd does."""
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        raise RuntimeError(
+            "a compiled backward pass cannot be called within vmap, grad or vjp: compile the function that calls them, or leave this one uncompiled"
+        )
 
 
 def plain_apply(function):

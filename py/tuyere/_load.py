@@ -15,7 +15,8 @@ FOLDER = Path(__file__).parent / "_lib"
 
 def _wheel_folders():
     """Folders in which pip put oneDNN, cuDNN, cuBLASLt and NVRTC: the runtime opens them by soname."""
-    folders = [FOLDER, Path(sys.prefix) / "lib", Path(site.getuserbase()) / "lib"]
+    # an environment may see the packages of the Python that it was made from
+    folders = [FOLDER, *(Path(p) / "lib" for p in dict.fromkeys((sys.prefix, sys.base_prefix, site.getuserbase())))]
     for name in ("nvidia.cu13", "nvidia.cudnn", "nvidia.cublas", "nvidia.cuda_nvrtc"):
         try:
             spec = importlib.util.find_spec(name)

@@ -32,8 +32,20 @@ class Net(torch.nn.Module):
         return self.layers(x)
 
 
+class Plain(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(x)
+
+
 def test_modules_that_did_not_change_are_skipped_as_a_whole():
-    model, x = Net().eval(), torch.randn(2, 4)
+    plain, model, x = Plain().eval(), Net().eval(), torch.randn(2, 4)
+    torch.compile(plain, backend="eager")(x)
+    if "tag_safe=(True, True)" not in node_of(guards_of(plain)[0], "L['self']"):
+        pytest.skip("this PyTorch asks every parameter at every call")
     torch.compile(model, backend="tuyere")(x)
     (guards,) = guards_of(model)
     assert "tag_safe=(True, True)" in node_of(guards, "L['self']")
