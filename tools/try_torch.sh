@@ -10,9 +10,9 @@ shift
 place="build/torch-$version"
 if [ ! -d "$place" ]; then
   python3 -m venv "$place"
-  # behind its own packages it sees those of the Python that has tuyere
-  python3 -c "import sysconfig; print(sysconfig.get_path('purelib'))" >"$(echo "$place"/lib/python3*/site-packages)/parent.pth"
   "$place/bin/pip" install -q "torch==$version" torchvision
+  # behind its own packages it sees those of the Python that has tuyere: from now on, so that it has libraries of its own
+  python3 -c "import sysconfig; print(sysconfig.get_path('purelib'))" >"$(echo "$place"/lib/python3*/site-packages)/parent.pth"
 fi
 TUYERE_LIBRARY_PATH="$(python3 -c 'import sys; print(sys.prefix)')/lib"
 export TUYERE_LIBRARY_PATH

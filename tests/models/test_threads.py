@@ -143,6 +143,7 @@ def test_threads_have_cores_of_their_own(tmp_path):
     tuyere.compile(torch.nn.Conv2d(64, 64, 3).eval(), [torch.zeros(1, 64, 64, 64)]).save(path)
     said = os.environ | {"OMP_DISPLAY_AFFINITY": "TRUE", "OMP_AFFINITY_FORMAT": "team of %N"}  # OpenMP tells every new team of threads
     run = subprocess.run([sys.executable, "-c", _CALLS, path, str(cores + 12)], capture_output=True, text=True, check=True, env=said)
+    assert "team of " in run.stderr  # it did tell
     teams = [int(line.removeprefix("team of ")) for line in run.stderr.partition("calls\n")[2].splitlines() if line.startswith("team of ")]
     assert max(teams, default=1) <= cores
     assert int(run.stdout) == cores + 12
