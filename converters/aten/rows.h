@@ -14,6 +14,7 @@ void add_reductions(ConverterTable& t);
 void add_softmax(ConverterTable& t);
 void add_norms(ConverterTable& t);
 void add_matmul(ConverterTable& t);
+void add_recurrent(ConverterTable& t);
 void add_attention(ConverterTable& t);
 void add_conv(ConverterTable& t);
 void add_pool(ConverterTable& t);

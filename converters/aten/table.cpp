@@ -41,6 +41,7 @@ ConverterTable make_table() {
   add_softmax(t);
   add_norms(t);
   add_matmul(t);
+  add_recurrent(t);
   add_attention(t);
   add_conv(t);
   add_pool(t);

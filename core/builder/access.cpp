@@ -34,6 +34,7 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
   if (std::holds_alternative<ExpandedDepthwise>(op)) return slot < 3 ? Access::image : Access::any;
+  if (std::holds_alternative<Recurrent>(op)) return slot == 0 ? Access::inner : Access::row_major;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
   if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;

@@ -61,6 +61,10 @@ struct Flops {
     double per_point = 2.0 * static_cast<double>(product(w)) / static_cast<double>(std::max<int64_t>(rows, 1));
     return (op.transposed ? in0 : out0) * per_point + out0 * steps(op.epilogue);
   }
+  double operator()(const Recurrent& op) const {
+    if (p.in.size() < 2 || p.in[1].shape.size() != 2) return 0;
+    return out0 * static_cast<double>(gates_of(op.kind)) * (2.0 * static_cast<double>(p.dims(p.in[1])[1]) + 20);
+  }
   double operator()(const ExpandedDepthwise& op) const {
     if (p.in.size() < 3 || p.in[2].shape.empty()) return 0;
     const std::vector<int64_t> x = p.dims(p.in[0]), w = p.dims(p.in[1]), v = p.dims(p.in[2]);

@@ -84,6 +84,8 @@ constexpr std::string_view kNames<ScatterKind>[] = {"set", "add", "mul", "max", 
 template <>
 constexpr std::string_view kNames<CumKind>[] = {"sum", "prod"};
 template <>
+constexpr std::string_view kNames<RecurrentKind>[] = {"lstm", "gru", "tanh", "relu"};
+template <>
 constexpr std::string_view kNames<ResizeMode>[] = {"nearest", "linear", "cubic"};
 
 template <class T>

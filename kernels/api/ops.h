@@ -22,6 +22,7 @@ enum class PoolKind : uint8_t { max, avg };
 enum class PadMode : uint8_t { constant, reflect, replicate, circular };
 enum class ScatterKind : uint8_t { set, add, mul, max, min };
 enum class CumKind : uint8_t { sum, prod };
+enum class RecurrentKind : uint8_t { lstm, gru, tanh, relu };
 enum class ResizeMode : uint8_t { nearest, linear, cubic };
 
 template <class S, class M>
@@ -195,6 +196,20 @@ struct PoolGradient {
                 field("pad", &PoolGradient::pad), field("count_include_pad", &PoolGradient::count_include_pad), field("divisor", &PoolGradient::divisor),
                 field("size", &PoolGradient::size))
 };
+
+/// A layer of recurrent cells over time, in one direction or in both (D: 1 or 2; the second runs from the last time to the first). G: gates of a cell, in
+/// PyTorch's order: lstm 4 (i, f, g, o), gru 3 (r, z, n), tanh and relu 1. Inputs: x [N,T,D*G*H] (not batch_first: [T,N,D*G*H]), the products of the cells'
+/// inputs with their weights, biases added; w [D*G*H,H] and bias [D*G*H] of the hidden states; the first hidden states [D,N,H]; for lstm the first cell
+/// states [D,N,H]. Outputs: the hidden states [N,T,D*H] (or [T,N,D*H]), the last ones [D,N,H], for lstm the last cell states [D,N,H]. Sums in f32.
+struct Recurrent {
+  RecurrentKind kind = RecurrentKind::lstm;
+  int64_t directions = 1;
+  bool batch_first = false;
+  DType type = DType::F32;
+  TUYERE_FIELDS(Recurrent, field("kind", &Recurrent::kind), field("directions", &Recurrent::directions), field("batch_first", &Recurrent::batch_first),
+                field("type", &Recurrent::type))
+};
+constexpr int64_t gates_of(RecurrentKind kind) { return kind == RecurrentKind::lstm ? 4 : kind == RecurrentKind::gru ? 3 : 1; }
 
 /// softmax(scale * q @ k^T + mask) @ v. q [B,H,Sq,D], k [B,Hkv,Skv,D], v [B,Hkv,Skv,Dv], H a multiple of Hkv; any strides with D innermost.
 /// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]. causal: key j allowed for query i when j <= i (upper

@@ -74,7 +74,7 @@ const S& attrs(const CpuProblem& p) {
 
 // The kernels of each family, in kernels/<family>/.
 #define TUYERE_CPU_FAMILIES(X) \
-  X(pointwise) X(reduce) X(softmax) X(norm) X(matmul) X(conv) X(pool) X(attention) X(layout) X(gather) X(fill) X(cumulate) X(sort) X(resize)
+  X(pointwise) X(reduce) X(softmax) X(norm) X(matmul) X(conv) X(pool) X(recurrent) X(attention) X(layout) X(gather) X(fill) X(cumulate) X(sort) X(resize)
 #define TUYERE_DECLARE(family) void add_##family##_references(CpuKernelTable& table);
 TUYERE_CPU_FAMILIES(TUYERE_DECLARE)
 #undef TUYERE_DECLARE
@@ -83,6 +83,7 @@ void add_pointwise_kernels(CpuKernelTable& table);
 void add_reduce_kernels(CpuKernelTable& table);
 void add_softmax_kernels(CpuKernelTable& table);
 void add_norm_kernels(CpuKernelTable& table);
+void add_recurrent_kernels(CpuKernelTable& table);
 void add_attention_kernels(CpuKernelTable& table);
 void add_layout_kernels(CpuKernelTable& table);
 void add_gather_kernels(CpuKernelTable& table);

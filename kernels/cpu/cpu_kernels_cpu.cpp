@@ -20,6 +20,7 @@ CpuKernelTable cpu_kernels() {
   add_reduce_kernels(table);
   add_softmax_kernels(table);
   add_norm_kernels(table);
+  add_recurrent_kernels(table);
   add_attention_kernels(table);
   add_layout_kernels(table);
   add_gather_kernels(table);

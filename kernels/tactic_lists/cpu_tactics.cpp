@@ -10,6 +10,7 @@
 #include "kernels/norm/norm_tactics.h"
 #include "kernels/pointwise/pointwise_tactics.h"
 #include "kernels/pool/pool_tactics.h"
+#include "kernels/recurrent/recurrent_tactics.h"
 #include "kernels/reduce/reduce_tactics.h"
 #include "kernels/resize/resize_tactics.h"
 #include "kernels/softmax/softmax_tactics.h"
@@ -36,6 +37,7 @@ struct CpuLists {
   void operator()(const Pool&) { add_pool_cpu_tactics(list); }
   void operator()(const AdaptivePool&) { add_pool_cpu_tactics(list); }
   void operator()(const PoolGradient&) { add_pool_cpu_tactics(list); }
+  void operator()(const Recurrent&) { add_recurrent_cpu_tactics(list); }
   void operator()(const Attention&) { add_attention_cpu_tactics(list); }
   void operator()(const AttentionGradient&) { add_attention_cpu_tactics(list); }
   void operator()(const Concat&) { add_layout_cpu_tactics(list); }

@@ -50,6 +50,7 @@ struct CudaLists {
     add_conv_cuda_tactics(list);
   }
   void operator()(const ExpandedDepthwise&) {}  // formed on CPU targets
+  void operator()(const Recurrent&) {}          // left to PyTorch
   void operator()(const Attention&) {
     add_cudnn_attention_tactics(list);
     add_attention_cuda_tactics(list);

@@ -13,9 +13,11 @@ from torch._dynamo import compiled_autograd, convert_frame, decorators, symbolic
 from torch._dynamo import config as dynamo_config
 from torch._dynamo.backends.common import aot_autograd
 from torch._dynamo.callback import callback_handler as compile_callbacks
-from torch._dynamo.eval_frame import set_eval_frame
+from torch._dynamo.eval_frame import innermost_backend, set_eval_frame
 from torch._dynamo.guards import _get_closure_vars as guard_helpers
 from torch._dynamo.source import AttrSource, ConstantSource
+from torch._dynamo.variables.builder import VariableBuilder
+from torch._dynamo.variables.nn_module import UnspecializedNNModuleVariable
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
 from torch._functorch._aot_autograd.runtime_wrappers import AOTDispatchAutograd, coerce_to_expected_memory_format
 from torch._functorch._aot_autograd.schemas import PlainTensorMeta
@@ -29,12 +31,14 @@ from torch._subclasses.fake_impls import op_implementations_dict as fake_kernels
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx import _symbolic_trace as fx_symbolic_trace
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
+from torch.nn.utils.rnn import PackedSequence
 
 from . import _tuyere
-from .decompositions import PRESERVED
+from .decompositions import OWN, PRESERVED, RECURRENT
 
 __all__ = [
     "FakeTensor",
@@ -92,6 +96,7 @@ __all__ = [
     "without_guards",
     "static_input_indices",
     "tf32_flags",
+    "trace_recurrent_modules",
 ]
 
 TRACING = convert_frame.compile_lock  # torch.export and its parts patch global state, which Dynamo would trace: one thread at a time
@@ -157,6 +162,69 @@ def _mend_shapes_of_norms():
 _mend_shapes_of_norms()
 
 
+def _mend_shapes_of_recurrent_networks():
+    """PyTorch's formulas go from one time to the next, which makes the number of times a constant where only shapes are asked for, and that for LSTMs returns states with a dimension too many."""
+
+    def mended(formula):
+        @functools.wraps(formula)
+        def network(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
+            first = hx if isinstance(hx, (list, tuple)) else [hx]
+            if get_proxy_mode() is not None or not isinstance(input, FakeTensor):
+                out, *states = formula(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
+                return (out, *(s if s.dim() == f.dim() else s.reshape(f.shape) for s, f in zip(states, first)))
+            times, batch = (input.shape[1], input.shape[0]) if batch_first else input.shape[:2]
+            out = input.new_empty(times, batch, first[0].shape[2] * (2 if bidirectional else 1))
+            return (out.transpose(0, 1) if batch_first else out, *(f.new_empty(f.shape) for f in first))
+
+        return network
+
+    for op in RECURRENT:
+        decomposition_table[op] = op.py_kernels[torch._C.DispatchKey.CompositeImplicitAutograd] = mended(decomposition_table[op])
+
+
+_mend_shapes_of_recurrent_networks()
+
+
+def trace_recurrent_modules(backend):
+    """Dynamo leaves recurrent modules to eager unless a setting of the user's says otherwise: their formulas are unrolled, step by step. Where this back end has them whole, which is for inference on the CPU,
+    they are traced, but for sequences of several lengths."""
+    wrap, call = VariableBuilder.wrap_module, UnspecializedNNModuleVariable.call_function
+
+    def keeps_whole(module, tx):
+        compiler = innermost_backend(tx.output.compiler_fn)
+        return (
+            isinstance(module, torch.nn.RNNBase)
+            and module.proj_size == 0
+            and dynamo_config.inline_inbuilt_nn_modules
+            and getattr(compiler, "compiler_fn", compiler) is backend  # torch.compile's wrapper has it as an attribute
+            and not torch.is_grad_enabled()
+            and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.bfloat16) for p in module.parameters())
+            and not any(isinstance(value, PackedSequence) for value in tx.output.local_scope.values())
+        )
+
+    @functools.wraps(wrap)
+    def wrap_module(builder, module):
+        if dynamo_config.allow_rnn or not keeps_whole(module, builder.tx):
+            return wrap(builder, module)
+        with dynamo_config.patch(allow_rnn=True):
+            return wrap(builder, module)
+
+    @functools.wraps(call)
+    def call_function(variable, tx, args, kwargs):
+        if isinstance(variable.value, torch.nn.RNNBase) and any(map(_is_packed, [*args, *kwargs.values()])):
+            wrap(VariableBuilder(tx, variable.source), variable.value)  # breaks the graph unless the user's setting says otherwise
+        return call(variable, tx, args, kwargs)
+
+    VariableBuilder.wrap_module, UnspecializedNNModuleVariable.call_function = wrap_module, call_function
+
+
+def _is_packed(variable) -> bool:
+    try:
+        return issubclass(variable.python_type(), PackedSequence)
+    except NotImplementedError:  # of variables without a type of their own
+        return False
+
+
 def _is_composite(op):
     return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), "CompositeImplicitAutograd")
 
@@ -168,7 +236,8 @@ def keep_composite_ops():
     def keep(*args, **kwargs):
         return NotImplemented
 
-    with _override_composite_implicit_decomp({op: keep for op in PRESERVED if _is_composite(op)}):
+    kept = {op: keep for op in PRESERVED if _is_composite(op)}
+    with _override_composite_implicit_decomp({**kept, **{op: OWN[op] for op in RECURRENT}}):
         yield
 
 

@@ -36,6 +36,9 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
     return session.leave_to_pytorch(gm, fills) if fills else compile_with(session, gm, example_inputs)
 
 
+_compat.trace_recurrent_modules(tuyere)
+
+
 def compile_with(session: "Session", gm, example_inputs):
     """Gives the graphs that AOTAutograd makes of gm to the session."""
     training = _wants_grad(gm, example_inputs)

@@ -34,6 +34,9 @@ PRESERVED = [
     aten.adaptive_avg_pool2d.default,
 ]
 
+# Recurrent networks: the engine has them whole on the CPU.
+RECURRENT = [aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input]
+
 # Decompositions that PyTorch has, but not in its core set.
 _MORE = [
     aten.batch_norm_backward.default,
@@ -67,7 +70,10 @@ def for_compile(training: bool):
     table = dict(torch._decomp.core_aten_decompositions())
     table.update({op: torch._decomp.decomposition_table[op] for op in _MORE + (_TRAINING if training else [])})
     table = _finish(table, _KEPT + (_KEPT_IN_TRAINING if training else []))
-    return {**table, **fused_attention.TRAINING} if training else table
+    if not training:
+        return table
+    formulas = {op: torch._decomp.decomposition_table[op] for op in RECURRENT}  # which have gradients
+    return {**table, **formulas, **fused_attention.TRAINING}
 
 
 def for_export():
@@ -115,6 +121,20 @@ def _roll(self, shifts, dims=()):
             rolled = self.contiguous().roll(shifts, dims)
             return rolled if stays else rolled.contiguous(memory_format=order)
     return NotImplemented
+
+
+def _recurrent(op):
+    def recurrent(input, hx, *rest):
+        """What the engine does not have whole is unrolled: one step after the other."""
+        projects = isinstance(hx, (list, tuple)) and len({s.shape[-1] for s in hx}) > 1
+        whole = input.device.type == "cpu" and input.dtype in (torch.float32, torch.bfloat16) and not projects
+        return NotImplemented if whole else torch._decomp.decomposition_table[op](input, hx, *rest)  # which _compat mends
+
+    return recurrent
+
+
+for _op in RECURRENT:
+    OWN[_op] = _recurrent(_op)
 
 
 def _batch_norm_of(op):

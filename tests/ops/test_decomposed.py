@@ -144,23 +144,6 @@ def test_transformer_encoder_layer():
                 assert tuyere.reports()[-1].num_engines == 1
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
-def test_recurrent(kind):
-    """Unrolled by torch.export; Dynamo traces these modules with allow_rnn only and leaves them to PyTorch otherwise."""
-    model = getattr(torch.nn, kind)(6, 5, bidirectional=kind == "LSTM", batch_first=True).eval()
-    x = torch.randn(2, 3, 6)
-    with torch.no_grad():
-        want = model(x)[0]
-        program = tuyere.compile(model, (x,), strict=True)
-        assert len(program.engines) == 1
-        torch.testing.assert_close(program(x)[0], want)
-        torch._dynamo.reset()
-        torch.testing.assert_close(torch.compile(model, backend="tuyere")(x)[0], want)
-        torch._dynamo.reset()
-        with torch._dynamo.config.patch(allow_rnn=True):
-            torch.testing.assert_close(torch.compile(model, backend="tuyere")(x)[0], want)
-
-
 @pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
 def test_unpooled_images_keep_their_memory_order(order):
     def unpool(x, places):

@@ -128,6 +128,21 @@ Types infer_one(const LayerNormGradient& op, Inputs in) {
   return out;
 }
 
+Types infer_one(const Recurrent& op, Inputs in) {
+  const bool has_cells = op.kind == RecurrentKind::lstm;
+  Check(in).inputs(has_cells ? 5 : 4).rank(3).rank(2, 1).rank(1, 2);
+  USER_CHECK(op.directions == 1 || op.directions == 2, "runs in one direction or in two, not in " << op.directions);
+  USER_CHECK(is_float(op.type), "needs a float type, got " << name(op.type));
+  const Dim hidden = in[1].shape[1], rows = hidden * Dim(op.directions * gates_of(op.kind));
+  for (const Dim& size : {in[0].shape[2], in[1].shape[0], in[2].shape[0]})
+    USER_CHECK(may_equal(size, rows), "hidden states of size " << hidden << " need " << rows << " gates, got " << size);
+  const Shape state{Dim(op.directions), in[0].shape[op.batch_first ? 0 : 1], hidden};
+  for (size_t k = 3; k < in.size(); ++k) check_same_shape(in[k].shape, state, k == 3 ? "the hidden state" : "the cell state");
+  Types out{plain(op.type, {in[0].shape[0], in[0].shape[1], hidden * Dim(op.directions)})};
+  out.insert(out.end(), has_cells ? 2 : 1, plain(op.type, state));
+  return out;
+}
+
 Types infer_one(const Cumulate& op, Inputs in) {
   Check(in).inputs(1);
   checked_axis(op.axis, rank_of(in[0]));

@@ -3,7 +3,7 @@
 
 import contextlib
 import re
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 import torch
 
@@ -69,7 +69,7 @@ class Interpreter:
         self.known: Dict[int, Any] = {}
         self.failures: Dict[Any, str] = {}
         self.run_time_numbers: Dict[Any, str] = {}  # nodes that take a number that is not known yet
-        self.constants: Dict[int, torch.Tensor] = {}  # value -> tensor of a prim::Constant
+        self.constants: Dict[Tuple[int, int], torch.Tensor] = {}  # value, position in its list or -1 -> tensor of a prim::Constant
         self.objects: Dict[int, Any] = {}  # value -> (sub)module
         self.set_attributes = {n.s("name") for n in graph.findAllNodes("prim::SetAttr")}
         self.reshaped = [v for node, v in writes(graph) if torch.Tag.inplace_view in overload(node).tags]
@@ -126,8 +126,11 @@ class Interpreter:
         value = node.output()
         constant = value.toIValue()
         if isinstance(constant, torch.Tensor):
-            self.constants[value.unique()] = constant
+            self.constants[value.unique(), -1] = constant
             return [self.mode.from_tensor(constant, static_shapes=True)]
+        if isinstance(constant, list) and any(isinstance(c, torch.Tensor) for c in constant):  # the weights of an LSTM
+            self.constants.update({(value.unique(), k): c for k, c in enumerate(constant)})
+            return [[self.mode.from_tensor(c, static_shapes=True) for c in constant]]
         return [constant]
 
     def do_prim_ListConstruct(self, node):
@@ -234,7 +237,7 @@ class Interpreter:
         """The number in a zero-dimensional tensor, when known."""
         if isinstance(known, Number):
             return known.value
-        constant = self.constants.get(value.unique())
+        constant = self.constants.get((value.unique(), -1))
         if constant is not None and constant.dim() == 0 and not constant.is_floating_point() and constant.device.type == "cpu":
             return constant.item()
         return known

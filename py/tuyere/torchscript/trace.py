@@ -35,11 +35,12 @@ def trace(region: Region, known: Interpreter, graph_inputs) -> Traced:
     placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
     constants, inputs = {}, []
     for leaf, placeholder in zip(builder.leaves, placeholders):
-        constant = known.constants.get(leaf.value)
+        constant = known.constants.get((leaf.value, leaf.index))
         if constant is None:
             inputs.append(leaf)
         else:
-            constants[placeholder] = (region.values[leaf.value].debugName().removeprefix("self."), constant, False)
+            name = region.values[leaf.value].debugName().removeprefix("self.")
+            constants[placeholder] = (name if leaf.index < 0 else f"{name}.{leaf.index}", constant, False)
     by_name = {n.name: n for n in placeholders}
     mutations = {k: by_name[signature.user_inputs_to_mutate[name]] for k, name in enumerate(_output_names(gm)) if name in signature.user_inputs_to_mutate}
     return Traced(gm, constants, inputs, builder.outputs, mutations)

@@ -49,6 +49,22 @@ TEST(Refusals, KernelsOfTheDeviceDecide) {
   EXPECT_EQ(layer_norm("f64", ""), "there is no kernel for it on cpu: rows are kept in f32");
 }
 
+TEST(Refusals, RecurrentNetworks) {
+  const auto lstm = [](const std::string& type, const std::string& device, const std::string& params, const std::string& settings) {
+    const std::string end = device + " = input\n", sizes = type + "[3,2,4]" + device, state = type + "[1,2,5]" + device;
+    return refusal("graph \"g\"\n%x: " + sizes + " = input\n%h: " + state + " = input\n%w: " + type + "[20,4]" + end + "%u: " + type + "[20,5]" + end +
+                   "%p: " + type + "[5,5]" + end + "%y: " + type + "[3,2,5]" + device + ", %a: " + state + ", %b: " + state +
+                   " = aten::lstm.input(input=%x, hx=[%h, %h], params=[" + params + "], has_biases=false, num_layers=1, " + settings +
+                   ", bidirectional=false, batch_first=false)\nreturn %y\n");
+  };
+  const std::string inference = "dropout=0.5, train=false";
+  EXPECT_EQ(lstm("bf16", "", "%w, %u", inference), "");
+  EXPECT_EQ(lstm("f32", "", "%w, %u, %p", inference), "it has projections, which there is no kernel for");
+  EXPECT_EQ(lstm("f32", "", "%w, %u", "dropout=0.5, train=true"), "it drops out values (training)");
+  EXPECT_EQ(lstm("f64", "", "%w, %u", inference), "there is no fast kernel for f64");
+  EXPECT_EQ(lstm("f32", "@cuda:0", "%w, %u", inference), "there is no kernel for it on cuda:0: it has no kernels");
+}
+
 TEST(Refusals, ErrorsOfConvertNameTheNode) {
   try {
     converted("graph \"g\"\n%x: f32[2] = input\n%z: f32[2] = aten::sum(self=%x, dim=7) name=\"s\" module=\"a.b\" source=\"m.py:3\"\nreturn %z\n");

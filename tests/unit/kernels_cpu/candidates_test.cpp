@@ -400,6 +400,23 @@ const char* const kWeightGradient[] = {
 INSTANTIATE_TEST_SUITE_P(WeightGradient, Candidates, ::testing::ValuesIn(kWeightGradient));
 
 const char* const kAttention[] = {
+    // Panels: parts of the last one, odd pairs, more rows than sums, one direction and two, either order of batch and time, gaps. Few times where there are
+    // many units:
+    // such weights make errors grow from one to the next.
+    "recurrent | f32[5,3,192], f32[192,48], f32[192], f32[1,3,48], f32[1,3,48] -> f32[5,3,48], f32[1,3,48], f32[1,3,48]",
+    "recurrent directions=2 batch_first=true | f32[61,4,168], const f32[168,21], const f32[168], f32[2,61,21], f32[2,61,21] -> f32[61,4,42], f32[2,61,21], "
+    "f32[2,61,21]",
+    "recurrent batch_first=true | f32[1,2,1600]{9600,1600,1}, const f32[1600,400], f32[1600], f32[1,1,400], f32[1,1,400] -> f32[1,2,400], f32[1,1,400], "
+    "f32[1,1,400]",
+    "recurrent directions=2 batch_first=true type=bf16 | f32[7,5,264], const bf16[264,33], const bf16[264], bf16[2,7,33], bf16[2,7,33] -> bf16[7,5,66], "
+    "bf16[2,7,33], bf16[2,7,33]",
+    "recurrent type=bf16 | bf16[5,2,64], bf16[64,16], bf16[64], f32[1,2,16], f32[1,2,16] -> bf16[5,2,16], bf16[1,2,16], bf16[1,2,16]",
+    "recurrent kind=gru directions=2 | f32[5,3,240]{1000,300,1}, f32[240,40], f32[240], f32[2,3,40] -> f32[5,3,80]{320,100,1}, f32[2,3,40]",
+    "recurrent kind=gru batch_first=true type=bf16 | f32[3,4,105], const bf16[105,35], bf16[105], bf16[1,3,35] -> bf16[3,4,35], bf16[1,3,35]",
+    "recurrent kind=relu directions=2 | f32[1,50,140], f32[140,70], f32[140], f32[2,50,70] -> f32[1,50,140], f32[2,50,70]",
+    "recurrent kind=tanh type=bf16 | f32[3,5,30], bf16[30,30], bf16[30], bf16[1,5,30] -> bf16[3,5,30], bf16[1,5,30]",
+    "recurrent kind=tanh | f32[3,2,4]{2,12,6}, f32[4,4], f32[4], f32[1,2,4] -> f32[3,2,4]{1,3,6}, f32[1,2,4]",
+    "recurrent kind=tanh | f32[3,0,4], f32[4,4], f32[4], f32[1,0,4] -> f32[3,0,4], f32[1,0,4]",
     "attention scale=0.125 | f32[2,3,70,64], f32[2,3,150,64], f32[2,3,150,64] -> f32[2,3,70,64]",
     "attention scale=0.1 | f32[1,2,50,256], f32[1,1,600,256], f32[1,1,600,256] -> f32[1,2,50,256]",
     "attention scale=0.2 causal=true | f32[1,4,130,24], f32[1,2,130,24], f32[1,2,130,40] -> f32[1,4,130,40]",

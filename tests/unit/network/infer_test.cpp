@@ -107,6 +107,15 @@ TEST(Infer, MatMul) {
   EXPECT_EQ(error_of(bias, {"f32[n,3]", "f32[3,5]"}), "error: matmul: takes 3 inputs, got 2");
 }
 
+TEST(Infer, Recurrent) {
+  const Recurrent lstm{.directions = 2, .batch_first = true, .type = DType::BF16};
+  EXPECT_EQ(inferred(lstm, {"f32[n,t,80]", "bf16[80,10]", "bf16[80]", "bf16[2,n,10]", "bf16[2,n,10]"}), "bf16[n,t,20] bf16[2,n,10] bf16[2,n,10]");
+  const Recurrent gru{.kind = RecurrentKind::gru};
+  EXPECT_EQ(inferred(gru, {"f32[7,3,30]", "f32[30,10]", "f32[30]", "f32[1,3,10]"}), "f32[7,3,10] f32[1,3,10]");
+  EXPECT_EQ(error_of(gru, {"f32[7,3,40]", "f32[30,10]", "f32[30]", "f32[1,3,10]"}), "error: recurrent: hidden states of size 10 need 30 gates, got 40");
+  EXPECT_EQ(error_of(gru, {"f32[7,3,30]", "f32[30,10]", "f32[30]", "f32[1,7,10]"}), "error: recurrent: the hidden state has shape [1,7,10], needs [1,3,10]");
+}
+
 TEST(Infer, Attention) {
   Attention op{.has_mask = true, .type = DType::F16};
   EXPECT_EQ(inferred(op, {"f16[b,8,s,64]", "f16[b,2,t,64]", "f16[b,2,t,32]", "bool[1,1,s,t]"}), "f16[b,8,s,32]");
