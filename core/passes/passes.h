@@ -9,6 +9,7 @@ bool precision(Network& net, const PassContext& context);         // storage typ
 bool simplify(Network& net, const PassContext& context);          // identities, nested views, casts
 bool concats(Network& net, const PassContext& context);           // concats of concats, slices of concats
 bool cse(Network& net, const PassContext& context);               // equal layers on equal inputs
+bool fold_pads(Network& net, const PassContext& context);         // zeros around images, into convolutions and pooling
 bool match_norm(Network& net, const PassContext& context);        // decomposed layer_norm and rms_norm
 bool match_activation(Network& net, const PassContext& context);  // decomposed gelu, silu, hardswish
 bool match_attention(Network& net, const PassContext& context);   // matmul, scale, mask, softmax, matmul

@@ -10,6 +10,7 @@ const std::vector<Pass>& pipeline() {
       {"concats", concats},
       {"simplify_parts", simplify},
       {"cse", cse},
+      {"fold_pads", fold_pads},
       {"match_norm", match_norm},
       {"match_attention", match_attention},
       {"causal_masks", causal_masks},

@@ -75,15 +75,18 @@ std::optional<Called> called(const Network& net, TensorId id, int body) {
   return result;
 }
 
+TensorId source_of_cast(const Network& net, TensorId id, int body) {
+  const auto* op = made_by<Pointwise>(net, id, body);
+  if (!op || op->types.size() != 1 || op->program.inputs.size() != 1) return kNone;
+  const TensorId from = net.producer(id, body)->inputs[0];
+  const bool casts = std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
+  return casts && is_float(net.type(from, body).dtype) && is_float(net.type(id, body).dtype) ? from : kNone;
+}
+
 TensorId without_casts(const Network& net, TensorId id, int body) {
   for (;;) {
-    const auto* op = made_by<Pointwise>(net, id, body);
-    if (!op || op->types.size() != 1 || op->program.inputs.size() != 1) return id;
-    const TensorId from = net.producer(id, body)->inputs[0];
-    const bool casts =
-        std::all_of(op->program.body.begin(), op->program.body.end(), [](const Inst& inst) { return inst.fn == Fn::cast && is_float(inst.type); });
-    const DType before = net.type(from, body).dtype, after = net.type(id, body).dtype;
-    if (!casts || !is_float(before) || !is_float(after) || epsilon(before) < epsilon(after)) return id;
+    const TensorId from = source_of_cast(net, id, body);
+    if (from == kNone || epsilon(net.type(from, body).dtype) < epsilon(net.type(id, body).dtype)) return id;
     id = from;
   }
 }

@@ -47,6 +47,8 @@ struct Called {
 };
 /// Of the layer that makes `id`; nothing when it is no such layer or has other outputs.
 std::optional<Called> called(const Network& net, TensorId id, int body);
+/// What `id` is, in another float type; kNone when it is something else.
+TensorId source_of_cast(const Network& net, TensorId id, int body);
 /// `id`, or what widening casts between float types made it from.
 TensorId without_casts(const Network& net, TensorId id, int body);
 

@@ -43,6 +43,17 @@ def grouped(x, w, b):
     return F.conv2d(x, w, b, padding=2, dilation=2, groups=4)
 
 
+@op_case([(2, 8, 9, 10), (8, 1, 3, 3), (12, 8, 3, 3), (12,)], dtypes=ALL)
+def padded(x, v, w, b):
+    """Borders of models from other frameworks."""
+    x = F.relu(F.conv2d(F.pad(x, (0, 1, 1, 2)), v, stride=2, groups=8))
+    return (
+        F.conv2d(F.pad(x, (1, 2, 0, 1)), w, b, padding="same"),
+        F.max_pool2d(F.pad(x, (1, 1, 1, 1), value=-float("inf")), 3, 2),
+        F.avg_pool2d(F.pad(x, (1, 1, 1, 1)), 3, 2),
+    )
+
+
 @op_case([(2, 4, 20), (6, 4, 3), (6,)])
 def conv1d(x, w, b):
     return F.conv1d(x, w, b, padding=1, stride=2)

@@ -184,6 +184,7 @@ INSTANTIATE_TEST_SUITE_P(MatMul, Candidates, ::testing::ValuesIn(kMatMul));
 #define GEOMETRY2 "stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] "
 #define PIXELS "stride=[1,1] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] "
 #define STRIDED2 "stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] "
+#define ONE_SIDED "stride=[2,2] pad_before=[0,1] pad_after=[1,1] dilation=[1,1] "
 const char* const kConv[] = {
     "conv " GEOMETRY2 "| f32[2,8,9,11], const f32[16,8,3,3] -> f32[2,16,9,11]",
     // One pixel, and strides of it that say nothing.
@@ -248,6 +249,14 @@ const char* const kConv[] = {
     "conv stride=[1,1] pad_before=[0,2] pad_after=[1,-1] dilation=[1,1] | f32[3,272,4,7]{7616,1,1904,272}, const f32[16,272,3,3] -> "
     "bf16[3,16,3,6]{288,1,96,16}",
     "conv stride=[1] pad_before=[1] pad_after=[1] dilation=[1] | f32[1,2,30,8], const f32[2,16,3,8]{384,3,1,48} -> f32[1,2,30,8]",
+    // Borders of one side, as of models trained elsewhere.
+    "conv " ONE_SIDED "epilogue={relu(add(i0:f32, i1:f32))} | f32[2,3,9,11], const f32[2,3,3,3,16]{432,9,3,1,27}, f32[2,1,1,16] -> f32[2,2,4,6,16]",
+    "conv " ONE_SIDED "| f32[2,2,9,11,16], const f32[3,32,3,3,16]{4608,9,3,1,288} -> f32[2,3,4,6,16]",
+    "conv " ONE_SIDED "groups=32 epilogue={silu(i0:f32)} | f32[2,2,9,11,16], const f32[2,1,3,3,16]{144,9,3,1,9} -> f32[2,2,4,6,16]",
+    "conv " ONE_SIDED "groups=24 epilogue={silu(i0:f32)} | f32[2,24,9,11]{2376,1,264,24}, const f32[24,1,3,3] -> f32[2,24,4,6]{576,1,144,24}",
+    "conv " ONE_SIDED "groups=24 type=bf16 epilogue={silu(i0:f32)} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[24,1,3,3] -> bf16[2,24,4,6]{576,1,144,24}",
+    "conv " ONE_SIDED "type=bf16 | bf16[2,8,9,11]{792,1,88,8}, const bf16[16,8,3,3] -> bf16[2,16,4,6]{384,1,96,16}",
+    "conv stride=[1,1] pad_before=[3,0] pad_after=[0,4] dilation=[1,1] | f32[2,2,9,11,16], const f32[2,32,3,3,16]{4608,9,3,1,288} -> f32[2,2,10,13,16]",
     // bf16 pairs: every end, channels that fill no vector, copies with borders, groups, long sums, an odd channel; sums that stay f32, and blocks.
     "conv " PIXELS
     "type=bf16 epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[96,24,1,1], const f32[96,1,1] -> "
