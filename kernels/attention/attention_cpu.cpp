@@ -119,7 +119,7 @@ class TileAttention {
     const auto* keys = reinterpret_cast<const uint32_t*>(transposed_keys(ptr, b, batch, head / share_, key));
     const Patch queries = head_rows(q_, ptr[0], batch, head, first);
     const auto* q = static_cast<const uint16_t*>(queries.data);
-    pairs_->gemm(q, queries.row_stride, keys, kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_ / 2, false, nullptr);
+    pairs_->gemm(q, queries.row_stride, keys, kKeys, b.scores.data(), kKeys, m, padded_columns(n), depth_ / 2, false);
     const int64_t even = (n + 1) / 2;
     for (int64_t i = 0; i < m; ++i) {
       float* row = b.scores.data() + i * kKeys;
@@ -135,7 +135,7 @@ class TileAttention {
       from_f32(DType::BF16, row, n, weights, n, 1, n);
     }
     const uint32_t* values = b.values.data() + (keeps_keys_ ? key / key_block_ * (kKeys / 2) * padded_ : 0);
-    pairs_->gemm(b.weights.data(), kKeys, values, padded_, b.out.data(), padded_, m, padded_, even, true, nullptr);
+    pairs_->gemm(b.weights.data(), kKeys, values, padded_, b.out.data(), padded_, m, padded_, even, true);
   }
 
   /// The keys of a block as [depth / 2, kKeys] pairs, and its values as [n / 2, padded_].

@@ -28,10 +28,9 @@ void small_gemm(const float* a, int64_t lda, const float* b, int64_t ldb, float*
 void small_gemm_transposed(const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
                            const float* ahead = nullptr);
 
-/// c[m, n] = a @ b, or c += a @ b, with `k` pairs of bf16 values: a is [m, 2 * k], b holds the pairs of every column, [k, n] words. Sums are f32. n and
-/// ahead as above.
+/// c[m, n] = a @ b, or c += a @ b, with `k` pairs of bf16 values: a is [m, 2 * k], b holds the pairs of every column, [k, n] words. Sums are f32. n as above.
 using PairGemm = void (*)(const uint16_t* a, int64_t lda, const uint32_t* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k,
-                          bool accumulate, const uint32_t* ahead);
+                          bool accumulate);
 struct PairFunctions {
   PairGemm gemm;
   /// Two rows of n bf16 values as one of pairs; null: a row of zeros.

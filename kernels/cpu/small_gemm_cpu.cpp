@@ -111,10 +111,9 @@ struct PairBlock {
   float* c;
   int64_t ldc, k;
   bool accumulate;
-  const uint32_t* ahead;  // as in Block
 };
 
-template <int M, int N, int Lines>
+template <int M, int N>
 HWY_INLINE void multiply_pairs(const PairBlock& t) {
   const D d;
   constexpr int64_t kLanes = 16;
@@ -123,7 +122,6 @@ HWY_INLINE void multiply_pairs(const PairBlock& t) {
     for (int j = 0; j < N; ++j) sums[i][j] = hn::Zero(d);
   }
   for (int64_t k = 0; k < t.k; ++k) {
-    for (int line = 0; line < Lines; ++line) hwy::Prefetch(t.ahead + k * t.ldb + line * kLanes);
     hn::Vec<D> row[N];
     for (int j = 0; j < N; ++j) row[j] = hn::LoadU(d, reinterpret_cast<const float*>(t.b + k * t.ldb + j * kLanes));
     for (int i = 0; i < M; ++i) {
@@ -144,31 +142,22 @@ HWY_INLINE void multiply_pairs(const PairBlock& t) {
 template <int M, int N>
 HWY_INLINE void multiply_last_pairs(const PairBlock& t, int64_t m) {
   if constexpr (M > 0) {
-    if (m == M) return multiply_pairs<M, N, 0>(t);
+    if (m == M) return multiply_pairs<M, N>(t);
     multiply_last_pairs<M - 1, N>(t, m);
   }
 }
-/// The first block fetches all that is needed soon.
-template <int N>
-HWY_INLINE void multiply_pair_rows(PairBlock t, int64_t m) {
-  const auto next = [&] { m -= kRows, t.a += kRows * t.lda, t.c += kRows * t.ldc; };
-  if (t.ahead && m >= kRows) multiply_pairs<kRows, N, N>(t), next();
-  for (; m >= kRows; next()) multiply_pairs<kRows, N, 0>(t);
-  multiply_last_pairs<kRows - 1, N>(t, m);
-}
 template <int N>
 HWY_INLINE void multiply_pair_columns(PairBlock t, int64_t m, int64_t n) {
-  for (; n >= 16 * N; n -= 16 * N) {
-    multiply_pair_rows<N>(t, m);
-    t.b += 16 * N;
-    t.c += 16 * N;
-    if (t.ahead) t.ahead += 16 * N;
+  for (; n >= 16 * N; n -= 16 * N, t.b += 16 * N, t.c += 16 * N) {
+    PairBlock rows = t;
+    int64_t left = m;
+    for (; left >= kRows; left -= kRows, rows.a += kRows * t.lda, rows.c += kRows * t.ldc) multiply_pairs<kRows, N>(rows);
+    multiply_last_pairs<kRows - 1, N>(rows, left);
   }
   if constexpr (N > 1) multiply_pair_columns<N / 2>(t, m, n);
 }
-void gemm_pairs(const uint16_t* a, int64_t lda, const uint32_t* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate,
-                const uint32_t* ahead) {
-  multiply_pair_columns<kVectors>({a, lda, b, ldb, c, ldc, k, accumulate, ahead}, m, n);
+void gemm_pairs(const uint16_t* a, int64_t lda, const uint32_t* b, int64_t ldb, float* c, int64_t ldc, int64_t m, int64_t n, int64_t k, bool accumulate) {
+  multiply_pair_columns<kVectors>({a, lda, b, ldb, c, ldc, k, accumulate}, m, n);
 }
 
 void interleave(const uint16_t* first, const uint16_t* second, uint32_t* out, int64_t n) {

@@ -15,8 +15,7 @@
 namespace tuyere::cpu {
 namespace {
 
-constexpr int64_t kRowsOfSums = 48;          // whose sums stay in the first cache
-constexpr int64_t kSecondCache = 256 << 10;  // bytes of it that weights may take
+constexpr int64_t kRowsOfSums = 48;  // whose sums stay in the first cache
 
 /// Hidden units of a panel: with all gates it is some vectors wide.
 int64_t panel_units(RecurrentKind kind) { return kind == RecurrentKind::lstm ? 16 : kind == RecurrentKind::gru ? 32 : 64; }
@@ -178,7 +177,7 @@ class RecurrentPanels {
     for (int64_t row = first; row < last; row += kRowsOfSums) {
       block.rows = std::min(kRowsOfSums, last - row);
       const CellRows before = state(step, d, row);
-      multiply(before, weights, sums, block.rows, row + kRowsOfSums >= last ? panel_after(d, panel) : nullptr);
+      multiply(before, weights, sums, block.rows);
       block.before = units_of(before, unit);
       block.after = units_of(state(step + 1, d, row), unit);
       if (op_.kind == RecurrentKind::lstm) block.cells = units_of(cell_rows(d, row), unit);
@@ -197,23 +196,14 @@ class RecurrentPanels {
     return {static_cast<char*>(data) + at * (bits(v.dtype) / 8), v.strides[1 - time_], v.dtype == DType::BF16};
   }
 
-  /// What is fetched while the last rows meet a panel, whose pieces follow each other in memory; null where the second cache has all panels.
-  const uint32_t* panel_after(int64_t d, int64_t panel) const {
-    const int64_t words = panels_ * panel_words();
-    if (words * 4 <= kSecondCache) return nullptr;
-    return static_cast<const uint32_t*>(weights_.get()) + d * words + (panel + 1) % panels_ * panel_words();
-  }
-
-  void multiply(const CellRows& h, const uint32_t* weights, float* sums, int64_t rows, const uint32_t* next) const {
+  void multiply(const CellRows& h, const uint32_t* weights, float* sums, int64_t rows) const {
     const int64_t piece = gemm_depth(depth_), n = columns();
     for (int64_t k = 0; k < depth_; k += piece) {
       const int64_t count = std::min(piece, depth_ - k);
-      const uint32_t* ahead = next && k + piece < depth_ ? weights + (k + piece) * n : next;
       if (pairs_) {
-        pairs_->gemm(static_cast<const uint16_t*>(h.data) + 2 * k, h.stride, weights + k * n, n, sums, n, rows, n, count, k > 0, ahead);
+        pairs_->gemm(static_cast<const uint16_t*>(h.data) + 2 * k, h.stride, weights + k * n, n, sums, n, rows, n, count, k > 0);
       } else {
-        small_gemm(static_cast<const float*>(h.data) + k, h.stride, reinterpret_cast<const float*>(weights + k * n), n, sums, n, rows, n, count, k > 0,
-                   reinterpret_cast<const float*>(ahead));
+        small_gemm(static_cast<const float*>(h.data) + k, h.stride, reinterpret_cast<const float*>(weights + k * n), n, sums, n, rows, n, count, k > 0);
       }
     }
   }
