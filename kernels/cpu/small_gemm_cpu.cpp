@@ -56,19 +56,22 @@ HWY_INLINE void multiply_block(const Block& t) {
 }
 
 template <int M, int N>
-HWY_INLINE void multiply_rest(const Block& t, int64_t m) {
+HWY_INLINE void multiply_exactly(const Block& t, int64_t m) {
   if constexpr (M > 0) {
     if (m == M) return multiply_block<M, N, 0>(t);
-    multiply_rest<M - 1, N>(t, m);
+    multiply_exactly<M - 1, N>(t, m);
   }
 }
 
+/// Rows of the next block of m: a block of one row or two takes nearly as long as one of four, so that the last two blocks share what is left.
+HWY_INLINE int64_t block_rows(int64_t m) { return m <= kRows || m >= 2 * kRows ? HWY_MIN(m, int64_t{kRows}) : (m + 1) / 2; }
+
 template <int N>
 HWY_INLINE void multiply_rows(Block t, int64_t m) {
-  const auto next = [&] {
-    m -= kRows;
-    t.a += kRows * t.a_row;
-    t.c += kRows * t.ldc;
+  const auto next = [&](int64_t rows = kRows) {
+    m -= rows;
+    t.a += rows * t.a_row;
+    t.c += rows * t.ldc;
   };
   // Every block fetches one of the N lines that a row of b has here, or the only ones all of them.
   if (t.ahead && m >= N * kRows) {
@@ -77,8 +80,11 @@ HWY_INLINE void multiply_rows(Block t, int64_t m) {
     multiply_block<kRows, N, N>(t);
     next();
   }
-  for (; m >= kRows; next()) multiply_block<kRows, N, 0>(t);
-  multiply_rest<kRows - 1, N>(t, m);
+  while (m > 0) {
+    const int64_t rows = block_rows(m);
+    multiply_exactly<kRows, N>(t, rows);
+    next(rows);
+  }
 }
 
 template <int N>
@@ -140,19 +146,22 @@ HWY_INLINE void multiply_pairs(const PairBlock& t) {
 }
 
 template <int M, int N>
-HWY_INLINE void multiply_last_pairs(const PairBlock& t, int64_t m) {
+HWY_INLINE void multiply_pair_rows(const PairBlock& t, int64_t m) {
   if constexpr (M > 0) {
     if (m == M) return multiply_pairs<M, N>(t);
-    multiply_last_pairs<M - 1, N>(t, m);
+    multiply_pair_rows<M - 1, N>(t, m);
   }
 }
 template <int N>
 HWY_INLINE void multiply_pair_columns(PairBlock t, int64_t m, int64_t n) {
   for (; n >= 16 * N; n -= 16 * N, t.b += 16 * N, t.c += 16 * N) {
-    PairBlock rows = t;
-    int64_t left = m;
-    for (; left >= kRows; left -= kRows, rows.a += kRows * t.lda, rows.c += kRows * t.ldc) multiply_pairs<kRows, N>(rows);
-    multiply_last_pairs<kRows - 1, N>(rows, left);
+    PairBlock block = t;
+    for (int64_t left = m; left > 0;) {
+      const int64_t rows = block_rows(left);
+      multiply_pair_rows<kRows, N>(block, rows);
+      block.a += rows * t.lda, block.c += rows * t.ldc;
+      left -= rows;
+    }
   }
   if constexpr (N > 1) multiply_pair_columns<N / 2>(t, m, n);
 }
