@@ -21,7 +21,7 @@ struct CellBlock {
   int64_t rows, units, width;
   const float *sums, *bias;  // [rows][gates][width]: products of the hidden states; [gates][width]
   CellRows x;                // products of the inputs,
-  int64_t x_gate;            // so far from one gate to the next
+  int64_t x_gate, x_next;    // so far from one gate to the next, and from here to what the next call reads
   CellRows before, after;    // the hidden states
   CellRows cells;            // f32; lstm's
   CellRows y;                // another copy of the new hidden states

@@ -4,6 +4,7 @@
 #define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3_DL | HWY_SVE | HWY_SVE2 | HWY_SVE_256 | HWY_SVE2_128)
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/recurrent/recurrent_cells_cpu.cpp"
+#include "hwy/cache_control.h"
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
@@ -50,7 +51,12 @@ struct CellVector {
     constexpr int64_t kGates = gates_of(kKind);
     return hn::Add(hn::LoadU(d, b.sums + (row * kGates + gate) * b.width + at), hn::LoadU(d, b.bias + gate * b.width + at));
   }
-  HWY_INLINE V input(int64_t gate) const { return load_cells(b.x, row, gate * b.x_gate + at, count); }
+  /// Rows of x are far apart: what is needed next is fetched line by line.
+  HWY_INLINE V input(int64_t gate) const {
+    const int64_t from = gate * b.x_gate + at;
+    hwy::Prefetch(static_cast<const char*>(b.x.data) + (row * b.x.stride + from + b.x_next) * (b.x.is_short ? 2 : 4));
+    return load_cells(b.x, row, from, count);
+  }
   HWY_INLINE V gate(int64_t k) const { return hn::Add(input(k), product(k)); }
 
   HWY_INLINE V hidden() const {

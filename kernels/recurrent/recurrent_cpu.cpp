@@ -174,6 +174,7 @@ class RecurrentPanels {
     const uint32_t* weights = static_cast<const uint32_t*>(weights_.get()) + (d * panels_ + panel) * panel_words();
     CellBlock block{.kind = op_.kind, .units = std::min(units_, hidden_ - unit), .width = units_, .sums = sums, .bias = bias_of(d, panel)};
     block.x_gate = hidden_;
+    block.x_next = panel + 1 < panels_ ? units_ : (d == 0 ? 1 : -1) * x_.strides[time_] - unit;
     for (int64_t row = first; row < last; row += kRowsOfSums) {
       block.rows = std::min(kRowsOfSums, last - row);
       const CellRows before = state(step, d, row);
