@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Products on Hopper's warpgroup instructions.
 #include <algorithm>
+#include <optional>
 
 #include "kernels/api/other_operator.h"
 #include "kernels/matmul/matmul_gen.h"
@@ -19,20 +20,36 @@ bool takes_width(const matmul::View& v, int width) {
   return std::all_of(v.outs.begin(), v.outs.end(), [&](const mma::EpilogueTensor& t) { return takes(t, width); });
 }
 
-/// Whether results of two columns at a time can be made without reading what differs by row: 16-bit floats, each row contiguous.
-bool makes_pairs(const matmul::View& v) {
-  auto result = [](const mma::EpilogueTensor& t) { return t.strides.back().is_const(1) && (t.dtype == DType::F16 || t.dtype == DType::BF16); };
-  auto extra = [](const mma::EpilogueTensor& t) { return t.strides[t.strides.size() - 2].is_const(0) && (t.strides.back().is_const(0) || takes(t, 2)); };
-  return std::all_of(v.outs.begin(), v.outs.end(), result) && std::all_of(v.extras.begin(), v.extras.end(), extra);
+bool is_short(const mma::EpilogueTensor& t) { return t.dtype == DType::F16 || t.dtype == DType::BF16; }
+
+/// Which extras differ by row; nothing where results of two columns at a time cannot be made: they are 16-bit floats, each row contiguous.
+std::optional<std::vector<int>> pairs_take(const matmul::View& v) {
+  std::vector<int> given;
+  for (const mma::EpilogueTensor& t : v.outs)
+    if (!t.strides.back().is_const(1) || !is_short(t)) return {};
+  for (size_t k = 0; k < v.extras.size(); ++k) {
+    const mma::EpilogueTensor& t = v.extras[k];
+    const bool same_rows = t.strides[t.strides.size() - 2].is_const(0);
+    if (same_rows ? !t.strides.back().is_const(0) && !takes(t, 2) : !is_short(t) || !takes(t, 8)) return {};
+    if (!same_rows) given.push_back(static_cast<int>(k));
+  }
+  return given;
 }
 
-/// How tiles of `columns` are stored: turned in shared memory if that can be, others four or eight columns per thread; with one, neighbouring threads write
+/// The epilogue of tiles of `columns`: turned in shared memory if that can be, others four or eight columns per thread; with one, neighbouring threads write
 /// neighbours.
-void choose_stores(const matmul::View& v, int columns, mma::HopperText& text) {
+void emit_stores(const matmul::View& v, int columns, mma::HopperText& text, mma::KernelParams& params) {
   const bool groups = columns % 32 == 0;
   text.width = groups && takes_width(v, 8) ? 8 : takes_width(v, 4) ? 4 : 1;
   text.shifted = text.width != 8;
-  if (groups && makes_pairs(v) && (!text.shifted || v.outs.size() <= mma::kMostShifted)) text.staged_outputs = static_cast<int>(v.outs.size());
+  const mma::Epilogue stored = epilogue(v, v.coords() - 1, text.width);
+  const auto given = pairs_take(v);
+  if (groups && given && (!text.shifted || v.outs.size() <= mma::kMostShifted)) {
+    text.staged_outputs = static_cast<int>(v.outs.size());
+    text.given = static_cast<int>(given->size());
+    text.epilogue = mma::emit_pair_epilogue(stored, *given, params);
+  }
+  text.epilogue += mma::emit_epilogue(stored, params);
 }
 
 }  // namespace
@@ -46,10 +63,7 @@ mma::KernelSource matmul::wgmma_source(const Problem& problem, const Target& tar
   text.a = v.a, text.b = v.b, text.b2 = v.b2;
   text.b_constant = problem.in[1].constant && (!v.b2 || problem.in[2].constant);
   text.m = v.m, text.n = v.n, text.k = v.k, text.batch = v.batch_count();
-  choose_stores(v, tile.bn / (v.b2 ? 2 : tile.split), text);
-  const mma::Epilogue stored = epilogue(v, v.coords() - 1, text.width);
-  if (text.staged_outputs > 0) text.epilogue = mma::emit_pair_epilogue(stored, params);
-  text.epilogue += mma::emit_epilogue(stored, params);
+  emit_stores(v, tile.bn / (v.b2 ? 2 : tile.split), text, params);
   text.store_coords = batch_names(v) + "m, n";
   return mma::hopper_source(text, params, mma::needs_wide(problem), target);
 }

@@ -33,6 +33,7 @@ struct Printer {
   const Epilogue& e;
   KernelParams& params;
   std::string code;
+  std::vector<int> given = {};  // extras whose values are handed in
 
   std::string stride(const EpilogueTensor& t) const { return params.offset(t.strides[e.vec]); }
 
@@ -41,7 +42,12 @@ struct Printer {
     for (size_t k = 0; k < e.extras.size(); ++k) {
       const EpilogueTensor& t = e.extras[k];
       std::string n = std::to_string(k), type = storage_ctype(t.dtype), p = params.pointer(t.position, t.dtype, false);
-      if (access(e, t) == Access::uniform) {
+      const auto place = std::find(given.begin(), given.end(), static_cast<int>(k));
+      if (place != given.end()) {
+        const std::string pair = "given[" + std::to_string(place - given.begin()) + "]";
+        code += "    " + type + " e" + n + "[TGM_V];\n    e" + n + "[0].x = (unsigned short)" + pair + ", e" + n + "[1].x = (unsigned short)(" + pair +
+                " >> 16);\n";
+      } else if (access(e, t) == Access::uniform) {
         code += "    " + type + " e" + n + " = " + p + "[i" + n + "];\n";
       } else if (full && access(e, t) == Access::vector) {
         code += "    " + type + " e" + n + "[TGM_V];\n    tg_load<TGM_V>(e" + n + ", " + p + " + i" + n + ");\n";
@@ -91,6 +97,20 @@ struct Printer {
     }
   }
 
+  /// A function that finds value c0, ... of the k-th of 16-bit tensors.
+  std::string addresses(const std::string& name, const std::vector<EpilogueTensor>& tensors, bool written) {
+    const std::string pointer = written ? "unsigned short*" : "const unsigned short*";
+    std::string text = "TGM_DEV " + pointer + " " + name + "(TG_PARAMS, int k";
+    for (int c = 0; c < e.coords; ++c) text += ", int c" + std::to_string(c);
+    text += ") {\n";
+    for (size_t k = 0; k < tensors.size(); ++k) {
+      const EpilogueTensor& t = tensors[k];
+      text += "  if (k == " + std::to_string(k) + ") return (" + pointer + ")(" + params.pointer(t.position, t.dtype, written) + " + " +
+              offset_of(e, t, params) + ");\n";
+    }
+    return text + "  return 0;\n}\n";
+  }
+
   /// The signature up to x, and the offsets of all tensors.
   std::string begin(const std::string& prefix, const std::string& name, const std::string& last) {
     std::string text = "#define TGM_V " + std::to_string(e.width) + "\n" + prefix + "TGM_DEV void " + name + "(TG_PARAMS";
@@ -125,20 +145,16 @@ std::string emit_epilogue(const Epilogue& e, KernelParams& params, const std::st
   return code + "\n}\n";
 }
 
-std::string emit_pair_epilogue(Epilogue e, KernelParams& params) {
+std::string emit_pair_epilogue(Epilogue e, const std::vector<int>& given, KernelParams& params) {
   check(e);
   e.width = 2;
-  Printer printer{e, params, {}};
+  Printer printer{e, params, {}, given};
   std::string& code = printer.code;
-  code = printer.begin("template <class OUT> ", "tgm_pair_epilogue", "OUT* outs");
+  code = printer.begin("template <class OUT> ", "tgm_pair_epilogue", "const unsigned* given, OUT* outs");
   printer.loads(true), printer.compute(true), printer.puts();
-  code += "}\n#undef TGM_V\nTGM_DEV unsigned short* tgm_result(TG_PARAMS, int k";
-  for (int c = 0; c < e.coords; ++c) code += ", int c" + std::to_string(c);
-  code += ") {\n";
-  for (size_t k = 0; k < e.outs.size(); ++k)
-    code += (k + 1 < e.outs.size() ? "  if (k == " + std::to_string(k) + ") " : std::string("  ")) + "return (unsigned short*)(" +
-            params.pointer(e.outs[k].position, e.outs[k].dtype, true) + " + " + offset_of(e, e.outs[k], params) + ");\n";
-  return code + "}\n";
+  std::vector<EpilogueTensor> extras;
+  for (int k : given) extras.push_back(e.extras[static_cast<size_t>(k)]);
+  return code + "}\n#undef TGM_V\n" + printer.addresses("tgm_result", e.outs, true) + printer.addresses("tgm_given", extras, false);
 }
 
 int epilogue_width(const std::vector<EpilogueTensor>& outs) {

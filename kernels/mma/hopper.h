@@ -56,6 +56,7 @@ struct HopperText {
   int width = 1;             // its columns: one, four or eight
   int staged_outputs = 0;    // how many outputs tgm_pair_epilogue makes, when whole tiles are turned in shared memory; the epilogue is for the others
   bool shifted = false;      // rows of theirs begin at addresses that are not multiples of 16 bytes
+  int given = 0;             // how many 16-bit tensors it is handed, which come as results leave, their rows in multiples of 16 bytes
   std::string store_coords;  // its coordinates from b0 (where there is a batch), m, n
 };
 /// Kernel "tg_gemm" with at most a block per multiprocessor.

@@ -15,12 +15,13 @@ constexpr int kScratchRow = 40;                     // floats: 32 columns, fille
 constexpr int kScratch = 4 * 16 * kScratchRow * 4;  // bytes per warpgroup
 
 constexpr const char* kSizes = R"CUDA(
+constexpr int TGH_MI = TGH_ROWS / 64;
 constexpr int TGH_OUT = TGH_GATED ? TGH_BN / 2 : TGH_BN;                  /* columns of the result per tile */
 constexpr int TGH_SUMS = TGH_BN / TGH_SPLIT, TGH_KEPT = TGH_OUT / TGH_SPLIT; /* columns of sums and of the result that this block of the split finishes */
 )CUDA";
 
 constexpr const char* kHopperFrame = R"CUDA(
-constexpr int TGH_MI = TGH_ROWS / 64, TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
+constexpr int TGH_A_BYTES = TGH_BM * 128, TGH_B_BYTES = TGH_BN * 128, TGH_STAGE_BYTES = TGH_A_BYTES + TGH_B_BYTES;
 constexpr int TGH_SCRATCH_AT = TGH_STAGES * TGH_STAGE_BYTES, TGH_FULL_AT = TGH_SCRATCH_AT + $SCRATCH, TGH_EMPTY_AT = TGH_FULL_AT + TGH_STAGES * 8;
 
 /* A place in the ring of stages and the parity of its round. */
@@ -287,13 +288,50 @@ extern "C" __global__ void __launch_bounds__($THREADS, 1) tg_gemm(TG_PARAMS_THEN
 #pragma unroll
         for (int e = 0; e < TGH_BN / 2; ++e) acc[i][e] = 0.f;
       /* A parity tells one round of the ring from the next only: nobody may wait for a stage before all rounds up to the last are complete. */
-      if (TGH_ALTERNATE) tgh_await_turn(consumer);
+$HELD      if (TGH_ALTERNATE) tgh_await_turn(consumer);
       tgh_accumulate(acc, smem, consumer, part * TGH_CLUSTER, ring, k_tiles, [&] {
         if (TGH_ALTERNATE && id + step < tiles) tgh_give_turn(1 - consumer);
-      });
+$FETCH      });
       if (TGH_ALTERNATE) ring.skip(k_tiles);
       tgh_join(acc, smem, rank, part, id + step < tiles);
-$STAGED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
+$STORES    }
+  }
+  tgh_sync_cluster();
+}
+)CUDA";
+
+/// What tiles with all their columns need before their products are complete.
+constexpr const char* kHeld = R"CUDA(
+      const bool staged = n0 + TGH_KEPT <= size_n;
+      const auto find = [&](int r) { return at.m0 + row0 + r; };
+      const auto given_at = [&](int in, int r, int c) {
+        const int m = find(r) < size_m ? find(r) : size_m - 1, n = n0 + c;
+        return tgm_given(TG_ARGS, in, $COORDS);
+      };
+      tgh_held held;
+)CUDA";
+
+/// Tiles with all their columns, by way of shared memory.
+constexpr const char* kStaged = R"CUDA(
+      if (staged) {
+        tgh_store_staged<$OUTS>(
+            acc, (unsigned char*)scratch, held,
+            [&](int r, int c, const float* x, const unsigned* given, tgh_pair* pairs) {
+              const int m = find(r) < size_m ? find(r) : size_m - 1, n = n0 + c;
+              tgm_pair_epilogue(TG_ARGS, $COORDS, x, given, pairs);
+            },
+            given_at,
+            [&](int out, int r, int c) {
+              const int m = find(r), n = n0 + c;
+              return tgm_result(TG_ARGS, out, $COORDS);
+            },
+            [&](int r) { return find(r) < size_m; });
+      }
+)CUDA";
+
+/// Other tiles.
+constexpr const char* kExchanged = R"CUDA(
+      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {  // without questions, loads and arithmetic of different rows overlap
 #pragma unroll
         for (int i = 0; i < TGH_MI; ++i)
           tgh_store(acc[i], scratch, row0 + i * 64, [&](int r, int c, const float* x) {
@@ -314,31 +352,6 @@ $STAGED      if (at.m0 + row0 + TGH_ROWS <= size_m && n0 + TGH_KEPT <= size_n) {
             }
           });
       }
-    }
-  }
-  tgh_sync_cluster();
-}
-)CUDA";
-
-/// Tiles with all their columns, by way of shared memory.
-constexpr const char* kStaged = R"CUDA(
-      if (n0 + TGH_KEPT <= size_n) {
-#pragma unroll
-        for (int i = 0; i < TGH_MI; ++i) {
-          const auto find = [&](int r) { return at.m0 + row0 + i * 64 + r; };
-          tgh_store_staged<$OUTS>(
-              acc[i], (unsigned char*)scratch,
-              [&](int r, int c, const float* x, tgh_pair* pairs) {
-                const int m = find(r) < size_m ? find(r) : size_m - 1, n = n0 + c;
-                tgm_pair_epilogue(TG_ARGS, $COORDS, x, pairs);
-              },
-              [&](int out, int r, int c) {
-                const int m = find(r), n = n0 + c;
-                return tgm_result(TG_ARGS, out, $COORDS);
-              },
-              [&](int r) { return find(r) < size_m; });
-        }
-      } else
 )CUDA";
 
 /// The accelerator's view of an operand: the contiguous coordinate, the other one, the batch.
@@ -364,8 +377,8 @@ std::string definitions(const HopperText& text) {
   return define("TGH_BM", t.bm) + define("TGH_BN", t.bn) + define("TGH_ROWS", t.rows()) + define("TGH_STAGES", t.stages) + define("TGH_CLUSTER", t.cluster()) +
          define("TGH_CLUSTER_M", t.cluster_m) + define("TGH_CLUSTER_N", t.cluster_n) + define("TGH_SPLIT", t.split) + define("TGH_ALTERNATE", t.alternate) +
          define("TGH_GROUPS", t.groups()) + define("TGH_B_EARLY", text.b_constant) + define("TGH_GATED", text.b2.has_value()) +
-         define("TGH_SHIFTED", text.shifted) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) + define("TGH_A_KMAJOR", text.a.k_major()) +
-         define("TGH_B_KMAJOR", text.b.k_major());
+         define("TGH_SHIFTED", text.shifted) + define("TGH_GIVEN", text.given) + define("TGH_WHOLE", codegen::divisible(text.n, text.width)) +
+         define("TGH_A_KMAJOR", text.a.k_major()) + define("TGH_B_KMAJOR", text.b.k_major());
 }
 
 }  // namespace
@@ -375,9 +388,13 @@ int HopperTile::shared_bytes() const { return 1024 + stages * (bm + bn) * kRowBy
 KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wide, const Target& target) {
   const HopperTile& t = text.tile;
   auto batch_of = [](const Matrix& matrix) { return matrix.batch.empty() || matrix.batch[0].is_const(0) ? "0" : "at.batch"; };
-  const std::string staged =
-      text.staged_outputs > 0 ? codegen::fill(kStaged, {{"OUTS", std::to_string(text.staged_outputs)}, {"COORDS", text.store_coords}}) : "";
-  const codegen::Vars vars = {{"STAGED", staged},
+  const bool staged = text.staged_outputs > 0;
+  const codegen::Vars storing = {{"OUTS", std::to_string(text.staged_outputs)}, {"COORDS", text.store_coords}};
+  std::string stores = staged ? codegen::fill(kStaged, storing) : "";
+  if (!staged || !codegen::divisible(text.n, text.b2 ? t.bn / 2 : t.bn)) stores += (staged ? "      else" : "") + codegen::fill(kExchanged, storing);
+  const codegen::Vars vars = {{"HELD", staged ? codegen::fill(kHeld, storing) : ""},
+                              {"FETCH", staged && text.given > 0 ? "        if (TGH_AHEAD && staged) tgh_fetch_first(held, 0, given_at);\n" : ""},
+                              {"STORES", stores},
                               {"SCRATCH", std::to_string(t.groups() * kScratch)},
                               {"LD", std::to_string(kScratchRow)},
                               {"THREADS", std::to_string(t.threads())},
@@ -387,10 +404,9 @@ KernelSource hopper_source(const HopperText& text, KernelParams& params, bool wi
                               {"BATCHES", params.size(text.batch)},
                               {"BATCH_A", batch_of(text.a)},
                               {"BATCH_B", batch_of(text.b)},
-                              {"COORDS", text.store_coords},
                               {"MAP_B2", text.b2 ? ", const __grid_constant__ tgh_map map_b2" : ""},
                               {"B2", text.b2 ? "map_b2" : "map_b"}};
-  const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() + kSizes + (text.staged_outputs > 0 ? hopper_staged_text() : "") +
+  const std::string body = text.epilogue + definitions(text) + hopper_primitives_text() + kSizes + (staged ? hopper_staged_text() : "") +
                            wgmma_text({"tgh_multiply", t.bn, text.dtype == DType::F16 ? "f16" : "bf16", text.a.k_major(), text.b.k_major()}) +
                            "#define TG_PARAMS_THEN TG_PARAMS,\n" + codegen::fill(kHopperFrame, vars);
   const Dim tiles = ceildiv(text.m, t.bm * t.cluster_m) * ceildiv(text.n, (text.b2 ? t.bn / 2 : t.bn) * t.cluster_n) * text.batch;

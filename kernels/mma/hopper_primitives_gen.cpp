@@ -34,6 +34,17 @@ TGM_DEV void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0,
 TGM_DEV void tgm_stsm(unsigned addr, const unsigned* r) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(addr), "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3]) : "memory");
 }
+/* Sixteen bytes that are read once: where this stands among waits and products, so that they are on their way while others are worked on. */
+TGM_DEV uint4 tgh_read_now(const void* p) {
+  uint4 v;
+  asm volatile("ld.global.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "l"(p) : "memory");
+  return v;
+}
+/* The same value; what is computed with it is not kept for where that is computed without. */
+TGM_DEV int tgh_anew(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
 TGM_DEV void tgh_prefetch(const tgh_map& map) { asm volatile("prefetch.tensormap [%0];" ::"l"((unsigned long long)&map) : "memory"); }
 /* What this thread wrote to shared memory is seen by warpgroup instructions after the next barrier. */
 TGM_DEV void tgh_publish() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }

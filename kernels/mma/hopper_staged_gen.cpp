@@ -68,40 +68,101 @@ template <int COLUMNS, class TO, class KEEP> TGM_DEV void tgh_unstage(unsigned c
   }
 }
 
-/* See tgh_store_staged: columns `at` and on; rows are the warp's 16. */
-template <int OUTS, int COLUMNS, class MAKE, class TO, class KEEP> TGM_DEV void tgh_store_columns(const float* acc, unsigned char* stage, int at, MAKE make, TO to, KEEP keep) {
+/* Results leave, and given tensors come, in pieces: 16 rows of TGH_PIECE columns, or of 32 where no more are left. Where registers are too few for what a lane holds of the given tensors,
+   a piece that meets its sums and the next on its way, pieces are smaller, or the first ones are fetched only when the sums of the piece before are done with. */
+constexpr int TGH_ROOM = (TGH_GROUPS == 2 ? 232 : 160) - 64 - TGH_MI * TGH_BN / 2;
+constexpr int TGH_PIECE = TGH_GIVEN == 0 || 32 * TGH_GIVEN <= TGH_ROOM ? 64 : 32;
+constexpr bool TGH_AHEAD = TGH_GIVEN > 0 && TGH_PIECE / 2 * TGH_GIVEN <= TGH_ROOM + 32;
+
+/* What a lane fetches of a piece of the given tensors. */
+struct tgh_held { uint4 chunks[TGH_GIVEN + 1][TGH_PIECE / 16]; };
+
+/* Of the warp's rows among the 64 from row0 on, columns `at` and on; from(tensor, row, column) is an address. */
+template <int COLUMNS, class FROM> TGM_DEV void tgh_fetch(tgh_held& held, int row0, int at, FROM from) {
+  constexpr int CHUNKS = COLUMNS / 8;
+  const int lane = (int)threadIdx.x & 31, row = row0 + (((int)threadIdx.x >> 5) & 3) * 16 + lane / CHUNKS, column = at + lane % CHUNKS * 8;
+#pragma unroll
+  for (int k = 0; k < TGH_GIVEN; ++k)
+#pragma unroll
+    for (int i = 0; i < CHUNKS / 2; ++i) held.chunks[k][i] = tgh_read_now(from(k, row + i * (32 / CHUNKS), column));
+}
+template <class FROM> TGM_DEV void tgh_fetch_first(tgh_held& held, int row0, FROM from) { tgh_fetch<(TGH_KEPT < TGH_PIECE ? 32 : TGH_PIECE)>(held, row0, 0, from); }
+
+/* The words of a piece of the given tensors: of rows lane / 4 and eight further, eight columns after the other. */
+template <int COLUMNS, class PLACE> TGM_DEV void tgh_take(unsigned char* stage, const tgh_held& held, PLACE place, unsigned (*given)[TGH_GIVEN + 1]) {
+  constexpr int CHUNKS = COLUMNS / 8;
+  const int lane = (int)threadIdx.x & 31;
+#pragma unroll
+  for (int k = 0; k < TGH_GIVEN; ++k) {
+#pragma unroll
+    for (int i = 0; i < CHUNKS / 2; ++i) *(uint4*)tgh_chunk(stage, i * (32 / CHUNKS) + lane / CHUNKS, lane % CHUNKS) = held.chunks[k][i];
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < COLUMNS / 4; j += 4) {
+      unsigned four[4];
+      tgm_ldsm(four, place(j));
+#pragma unroll
+      for (int e = 0; e < 4; ++e) given[j + e][k] = four[e];
+    }
+    __syncwarp();
+  }
+}
+
+/* See tgh_store_staged: columns `at` and on; rows are the warp's 16. `early`: the next piece is fetched before these sums are done with. */
+template <int OUTS, int COLUMNS, class MAKE, class FETCH, class TO, class KEEP>
+TGM_DEV void tgh_store_columns(const float* acc, unsigned char* stage, int at, const tgh_held& held, bool early, MAKE make, FETCH fetch_next, TO to, KEEP keep) {
   constexpr int SECOND = TGH_GATED ? TGH_OUT / 2 : 0;
   const int lane = (int)threadIdx.x & 31;
-  unsigned words[OUTS][COLUMNS / 4]; /* of rows lane / 4 and eight further, eight columns after the other */
+  const auto place = [&](int j) { return tgm_smem(tgh_chunk(stage, (lane & 7) + (lane >> 3 & 1) * 8, j / 2 + (lane >> 4))); }; /* of matrices j and on */
+  unsigned given[COLUMNS / 4][TGH_GIVEN + 1], words[OUTS][COLUMNS / 4];
+  tgh_take<COLUMNS>(stage, held, place, given);
+  if (early) fetch_next();
 #pragma unroll
   for (int j = 0; j < COLUMNS / 4; ++j) {
     const float x[4] = {acc[at / 2 + j * 2], acc[at / 2 + j * 2 + 1], acc[SECOND + at / 2 + j * 2], acc[SECOND + at / 2 + j * 2 + 1]};
     tgh_pair pairs[OUTS];
-    make((lane >> 2) + j % 2 * 8, at + j / 2 * 8 + (lane & 3) * 2, x, pairs);
+    make((lane >> 2) + j % 2 * 8, at + j / 2 * 8 + (lane & 3) * 2, x, given[j], pairs);
 #pragma unroll
     for (int k = 0; k < OUTS; ++k) words[k][j] = pairs[k].word;
   }
+  if (!early) fetch_next();
 #pragma unroll
   for (int k = 0; k < OUTS; ++k) {
 #pragma unroll
-    for (int j = 0; j < COLUMNS / 4; j += 4) tgm_stsm(tgm_smem(tgh_chunk(stage, (lane & 7) + (lane >> 3 & 1) * 8, j / 2 + (lane >> 4))), words[k] + j);
+    for (int j = 0; j < COLUMNS / 4; j += 4) tgm_stsm(place(j), words[k] + j);
     __syncwarp();
     tgh_unstage<COLUMNS>(stage, k, at, to, keep);
     __syncwarp();
   }
 }
 
-/* 64 rows of accumulators: make(row, column, x, pairs) turns two neighbours (x: of both products when there are two) into results of all outputs, which a warp turns in its shared memory
-   so that neighbouring lanes store neighbouring columns at to(out, row, column) of the rows that keep(row) says yes to. */
-template <int OUTS, class MAKE, class TO, class KEEP> TGM_DEV void tgh_store_staged(const float* acc, unsigned char* stage, MAKE make, TO to, KEEP keep) {
-  constexpr int WHOLE = TGH_KEPT / 64 * 64;
-  const int row0 = (((int)threadIdx.x >> 5) & 3) * 16;
-  const auto make_row = [&](int r, int c, const float* x, tgh_pair* pairs) { make(row0 + r, c, x, pairs); };
-  const auto to_row = [&](int out, int r, int c) { return to(out, row0 + r, c); };
-  const auto keep_row = [&](int r) { return keep(row0 + r); };
+/* Accumulators of TGH_ROWS rows: make(row, column, x, given, pairs) turns two neighbours (x: of both products when there are two; given: of every given tensor) into results of all outputs,
+   which a warp turns in its shared memory, so that neighbouring lanes store neighbouring columns at to(out, row, column) of the rows that keep(row) says yes to. Given tensors come the
+   other way; where TGH_AHEAD, `held` has the first piece. */
+template <int OUTS, class MAKE, class FROM, class TO, class KEEP>
+TGM_DEV void tgh_store_staged(const float (*acc)[TGH_BN / 2], unsigned char* stage, tgh_held& held, MAKE make, FROM from, TO to, KEEP keep) {
+  constexpr int WHOLE = TGH_KEPT / TGH_PIECE * TGH_PIECE;
+  if constexpr (!TGH_AHEAD) tgh_fetch_first(held, 0, from);
 #pragma unroll
-  for (int at = 0; at < WHOLE; at += 64) tgh_store_columns<OUTS, 64>(acc, stage, at, make_row, to_row, keep_row);
-  if constexpr (TGH_KEPT > WHOLE) tgh_store_columns<OUTS, 32>(acc, stage, WHOLE, make_row, to_row, keep_row);
+  for (int i = 0; i < TGH_MI; ++i) {
+    const int row0 = i * 64 + (((int)threadIdx.x >> 5) & 3) * 16;
+    const int column0 = TGH_ROOM < 0 ? tgh_anew(0) : 0; /* registers are too few to keep what other rows take of these columns */
+    const auto make_row = [&](int r, int c, const float* x, const unsigned* given, tgh_pair* pairs) { make(row0 + r, column0 + c, x, given, pairs); };
+    const auto to_row = [&](int out, int r, int c) { return to(out, row0 + r, c); };
+    const auto keep_row = [&](int r) { return keep(row0 + r); };
+    const auto early = [&](int at) { return TGH_AHEAD || i * TGH_KEPT + at >= 64; }; /* sums that are done with leave registers */
+    const auto fetch_below = [&] {
+      if (i + 1 < TGH_MI) tgh_fetch_first(held, i * 64 + 64, from);
+    };
+#pragma unroll
+    for (int at = 0; at < WHOLE; at += TGH_PIECE)
+      tgh_store_columns<OUTS, TGH_PIECE>(acc[i], stage, at, held, early(at), make_row, [&] {
+        if (at + TGH_PIECE < WHOLE) tgh_fetch<TGH_PIECE>(held, i * 64, at + TGH_PIECE, from);
+        else if (TGH_KEPT > WHOLE) tgh_fetch<32>(held, i * 64, WHOLE, from);
+        else fetch_below();
+      }, to_row, keep_row);
+    if constexpr (TGH_KEPT > WHOLE) tgh_store_columns<OUTS, 32>(acc[i], stage, WHOLE, held, early(WHOLE), make_row, fetch_below, to_row, keep_row);
+  }
 }
 )CUDA";
 }

@@ -57,9 +57,10 @@ struct Epilogue {
 /// Text of `void tgm_epilogue(TG_PARAMS, int c0, ..., const ACC* x, int count, bool keep = true)`; count <= width values are stored, or none if count is width
 /// and `keep` false.
 std::string emit_epilogue(const Epilogue& epilogue, KernelParams& params, const std::string& name = "tgm_epilogue");
-/// Text of `template <class OUT> void tgm_pair_epilogue(TG_PARAMS, int c0, ..., const ACC* x, OUT* outs)`, where output k of two values goes to
-/// outs[k].put(address, values), and of `unsigned short* tgm_result(TG_PARAMS, int k, int c0, ...)`, the address of a 16-bit value of output k.
-std::string emit_pair_epilogue(Epilogue epilogue, KernelParams& params);
+/// Text of `template <class OUT> void tgm_pair_epilogue(TG_PARAMS, int c0, ..., const ACC* x, const unsigned* given, OUT* outs)`, where output k of two values
+/// goes to outs[k].put(address, values) and the pairs of 16-bit values of the extras `given` are handed in, and of `unsigned short* tgm_result(TG_PARAMS, int
+/// k, int c0, ...)` and `const unsigned short* tgm_given(...)`, the addresses of a value of output k, or of the k-th of those extras.
+std::string emit_pair_epilogue(Epilogue epilogue, const std::vector<int>& given, KernelParams& params);
 /// Width for 16-byte stores to every output.
 int epilogue_width(const std::vector<EpilogueTensor>& outs);
 

@@ -70,6 +70,8 @@ inline void tgh_load(unsigned to, const tgh_map& map, unsigned bar, int c0, int 
 inline void tgh_load_all(unsigned to, const tgh_map& map, unsigned bar, int c0, int c1, int c2, int first, int count) {
   for (int rank = first; rank < first + count; ++rank) emu_as_block(rank, [&] { tgh_load(to, map, bar, c0, c1, c2); });
 }
+inline uint4 tgh_read_now(const void* p) { return *static_cast<const uint4*>(p); }
+inline int tgh_anew(int value) { return value; }
 inline void tgh_prefetch(const tgh_map&) {}
 inline void tgh_publish() {}
 inline void tgh_fence() {}

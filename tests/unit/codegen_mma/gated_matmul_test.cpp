@@ -24,6 +24,10 @@ std::vector<GatedCase> gated_cases() {
       {"batched",
        "gated_matmul trans_b=true type=f16 epilogue={mul(silu(i0:f32), i1:f32)} | f16[2,65,200], const f16[80,200], const f16[80,200] -> f16[2,65,80]",
        "tile=192x160 stages=2 cluster=1x1 alternate=0 split=1"},
+      {"residual",
+       "gated_matmul trans_b=true type=f16 epilogue={add(mul(silu(i0:f32), i1:f32), i2:f32)} | f16[130,72], f16[136,72], f16[136,72], f16[130,136] -> "
+       "f16[130,136]",
+       "tile=128x128 stages=2 cluster=1x1 alternate=0 split=1"},
       {"generic", "gated_matmul type=f16 epilogue={mul(i0:f32, add(i1:f32, i2:f32))} | f16[33,19], f16[19,21], f16[19,21], f16[21] -> f16[33,21]", "generic"},
       {"generic_batched", "gated_matmul trans_b=true type=f32 epilogue={mul(i0:f32, i1:f32)} | f32[2,20,37], f32[35,37], f32[35,37] -> f32[2,20,35]",
        "generic"},

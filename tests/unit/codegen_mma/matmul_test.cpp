@@ -125,6 +125,32 @@ std::vector<MatMulCase> matmul_cases() {
   all.push_back({"wgmma_odd_columns_residual",
                  product(op(false, true, gelu), {dense(H, "[66,64]"), dense(H, "[131,64]"), dense(H, "[66,131]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=128x128 stages=2 cluster=1x1 alternate=1 split=1"});
+  const char* joined = "add(add(i0:f32, i1:f32), i2:f32)";
+  all.push_back(
+      {"wgmma_residual",
+       product(op(false, true, joined), {dense(H, "[390,72]"), dense(H, "[232,72]"), dense(H, "[232]"), dense(H, "[390,232]")}, {dense(H, "[390,232]")}),
+       "wgmma tile=192x160 stages=2 cluster=1x1 alternate=0 split=1"});
+  all.push_back({"wgmma_residual_in_turns",
+                 product(op(false, true, joined), {dense(B, "[2,130,72]"), dense(B, "[2,136,72]"), dense(B, "[136]"), dense(B, "[2,130,136]")},
+                         {dense(B, "[2,130,136]")}),
+                 "wgmma tile=128x96 stages=2 cluster=1x1 alternate=1 split=1"});
+  all.push_back({"wgmma_scaled_residual_many_sums",
+                 product(op(false, true, "relu(add(mul(add(i0:f32, i1:f32), i2:f32), i3:f32))"),
+                         {dense(H, "[300,72]"), dense(H, "[192,72]"), dense(H, "[192]"), dense(H, "[192]"), strided(H, "[300,192]", {208, 1}, 16)},
+                         {dense(H, "[300,192]")}),
+                 "wgmma tile=128x192 stages=2 cluster=1x1 alternate=1 split=1"});
+  all.push_back(
+      {"wgmma_two_residuals",
+       product(op(false, true, joined), {dense(H, "[70,456]"), dense(H, "[136,456]"), dense(H, "[70,136]"), dense(H, "[70,136]")}, {dense(H, "[70,136]")}),
+       "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=2"});
+  all.push_back({"wgmma_two_residuals_two_results",
+                 product(op(false, true, two), {dense(B, "[130,72]"), dense(B, "[264,72]"), dense(B, "[130,264]"), dense(H, "[130,264]")},
+                         {dense(B, "[130,264]"), dense(H, "[130,264]")}),
+                 "wgmma tile=256x128 stages=2 cluster=1x1 alternate=0 split=1"});
+  all.push_back({"wgmma_residual_of_odd_rows",
+                 product(op(false, true, joined), {dense(H, "[130,72]"), dense(H, "[205,72]"), dense(H, "[205]"), strided(H, "[130,205]", {208, 1})},
+                         {dense(H, "[130,205]")}),
+                 "wgmma tile=64x96 stages=2 cluster=1x1 alternate=1 split=1"});
   all.push_back({"wgmma_split_odd_columns", product(op(false, true), {dense(H, "[66,320]"), dense(H, "[131,320]")}, {dense(H, "[66,131]")}),
                  "wgmma tile=256x64 stages=2 cluster=1x1 alternate=0 split=2"});
   all.push_back({"wgmma_cluster", product(op(false, true, gelu), {dense(H, "[330,136]"), dense(H, "[136,136]"), dense(H, "[136]")}, {dense(H, "[330,136]")}),
