@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from . import _compat, decompositions
 from .direct import FlatCall, direct_call
-from .engine import AbsentEngine, Engine, carrier_of, check_memory, make_unique, unload_with
+from .engine import AbsentEngine, Engine, FirstCalls, carrier_of, check_memory, make_unique, unload_with
 from .engine_file import CARRIER_HEADER
 from .lower import LowerSettings, lower
 from .options import Options, parse_options
@@ -101,6 +101,7 @@ class Program(torch.nn.Module):
         self._optional: List[str] = []  # weights that a state_dict does not have: buffers that are not persistent
         self._watches: List[OwnerWatch] = []
         self._flat_call: Any = _UNKNOWN  # found at the first call: engines of a loaded program may be for another machine
+        self._first_calls = FirstCalls([])
 
     def remember_example(self, args, kwargs, dynamic_shapes):
         """What export() needs; dynamic_shapes: as of a forward(*args, **kwargs)."""
@@ -160,6 +161,9 @@ class Program(torch.nn.Module):
         call = self._flat_call
         if call is _UNKNOWN:
             call = self._flat_call = self._find_flat_call()
+            self._first_calls = FirstCalls(self.engines)
+        if self._first_calls.left:
+            self._first_calls.count()
         if call is not None:
             flat = call.flat(args, kwargs)
             results = None if flat is None else call(flat)

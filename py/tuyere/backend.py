@@ -10,7 +10,7 @@ import torch
 
 from . import _compat, data_writes, decompositions, saved
 from .direct import direct_call
-from .engine import unload_with
+from .engine import FirstCalls, unload_with
 from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallbacks
 from .options import Options, checked_mapping, parse_options
 from .read_fx import module_path, source_line
@@ -164,9 +164,12 @@ class _Runner:
         self.direct = direct_call(lowered.graph, {id(s.carrier): s.engine for s in lowered.segments})
         if self.direct is not None:
             self.direct.watch([w.native for w in self.watches])
+        self.first_calls = FirstCalls([s.engine for s in lowered.segments])
         unload_with(self, [s.carrier for s in lowered.segments])
 
     def __call__(self, args):
+        if self.first_calls.left:
+            self.first_calls.count()
         if self.direct is not None:
             data_writes.publish()
             results = self.direct(args)

@@ -2,7 +2,6 @@
 """Network -> engine, with the options of the user."""
 
 import dataclasses
-import gc
 import json
 import os
 import sys
@@ -13,7 +12,7 @@ from typing import Any, Dict
 import torch
 
 from . import _compat, _tuyere
-from .engine import AbsentEngine, Engine, Weights, make_carrier
+from .engine import AbsentEngine, Engine, Weights, make_carrier, return_unused_memory
 from .options import Options, profile_range
 
 
@@ -72,14 +71,6 @@ def progress_of(options: Options):
     return _Bar() if wanted else None
 
 
-def _return_unused_memory():
-    """Gives what PyTorch's allocator holds without using it (often another copy of the model, from a conversion) back to the device: tactics are timed,
-    and the engine's weights stored, in memory of their own. A capture of a CUDA graph starts with the same."""
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
 @dataclasses.dataclass
 class Built:
     """A built engine: its file, and where its weights are when they are not in it."""
@@ -114,7 +105,7 @@ class Built:
 
 def build_engine(network, target: str, options: Options) -> Built:
     if target != "cpu":
-        _return_unused_memory()
+        return_unused_memory()
     data, report, weights, path = _tuyere.build(network, builder_config(target, options), progress_of(options))
     device = int(target.removeprefix("cuda:")) if target.startswith("cuda:") else 0
     return Built(data, json.loads(report), weights, path, device)
