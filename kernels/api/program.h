@@ -91,8 +91,8 @@ const char* cuda_prelude();
 struct SimpleEpilogue {
   int bias = -1;                       // input number, or -1
   int residual = -1;                   // input number, or -1
-  std::optional<Fn> act;               // relu, silu, gelu_erf, gelu_tanh, sigmoid, tanh, hardswish, hardsigmoid, clamp ...
-  double act_alpha = 0, act_beta = 0;  // clamp bounds, otherwise 0
+  std::optional<Fn> act;               // relu, silu, gelu_erf, gelu_tanh, sigmoid, tanh, hardswish, hardsigmoid, clamp; where: a leaky relu
+  double act_alpha = 0, act_beta = 0;  // bounds of clamp; the slope of a leaky relu below zero
 };
 /// `is_bias(k)`: whether input k varies along the channel only.
 std::optional<SimpleEpilogue> match_simple_epilogue(const Program& program, const std::vector<bool>& is_bias);

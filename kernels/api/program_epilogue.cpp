@@ -81,6 +81,7 @@ class Matcher {
       result_.act = inst->fn;
       return argument(*inst, 0);
     }
+    if (inst->fn == Fn::where) return leaky_relu(*inst).value_or(value);
     if (inst->fn != Fn::mul) return value;
     for (size_t k = 0; k < 2; ++k) {  // x * gate(x)
       int x = argument(*inst, k), gate = argument(*inst, 1 - k);
@@ -90,6 +91,21 @@ class Matcher {
       return x;
     }
     return value;
+  }
+
+  /// where(x > 0, x, slope * x).
+  std::optional<int> leaky_relu(const Inst& inst) {
+    const int x = argument(inst, 1);
+    const Inst *positive = call(inst.args[0], Fn::gt), *scaled = call(argument(inst, 2), Fn::mul);
+    if (!positive || !scaled || argument(*positive, 0) != x || constant(positive->args[1]) != 0.0) return std::nullopt;
+    for (size_t k = 0; k < 2; ++k) {
+      const std::optional<double> slope = constant(scaled->args[1 - k]);
+      if (argument(*scaled, k) != x || !slope) continue;
+      result_.act = Fn::where;
+      result_.act_alpha = *slope;
+      return x;
+    }
+    return std::nullopt;
   }
 
   /// One instruction of the form min(max(x, low), high) with constant bounds.

@@ -88,7 +88,7 @@ class ConvEpilogue {
     std::vector<bool> is_bias{false};
     for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
     const auto simple = program.empty() ? SimpleEpilogue{} : match_simple_epilogue(program, is_bias);
-    if (simple)
+    if (simple && simple->act != Fn::where)
       function_ = {simple->act, static_cast<float>(simple->act_alpha), static_cast<float>(simple->act_beta), simple->residual > 0 ? simple->residual - 1 : -1};
     if (!simple || simple->bias <= 0) {
       for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
@@ -105,6 +105,9 @@ class ConvEpilogue {
     if (simple->act == Fn::clamp) {
       const int low = rest.constant(simple->act_alpha, DType::F32), high = rest.constant(simple->act_beta, DType::F32);
       value = rest.add(Fn::clamp, {value, low, high});
+    } else if (simple->act == Fn::where) {
+      const int zero = rest.constant(0, DType::F32), slope = rest.constant(simple->act_alpha, DType::F32);
+      value = rest.add(Fn::where, {rest.add(Fn::gt, {value, zero}), value, rest.add(Fn::mul, {value, slope})});
     } else if (simple->act) {
       value = rest.add(*simple->act, {value});
     }

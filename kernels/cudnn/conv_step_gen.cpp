@@ -29,6 +29,8 @@ const char* activation(Fn fn) {
   switch (fn) {
     case Fn::relu:
       return "relu";
+    case Fn::where:
+      return "leaky_relu";
     case Fn::silu:
       return "silu";
     case Fn::gelu_erf:
@@ -85,7 +87,7 @@ class StepMaker {
     std::vector<CudnnPointwise> todo;
     if (epilogue && epilogue->residual > 0) todo.push_back({"add", -1, tensor(p_.in[epilogue->residual + 1], epilogue->residual + 1), -1});
     if (epilogue && epilogue->bias > 0) todo.push_back({"add", -1, bias(epilogue->bias + 1), -1});
-    if (epilogue && epilogue->act) todo.push_back({activation(*epilogue->act), -1, -1, -1});
+    if (epilogue && epilogue->act) todo.push_back({activation(*epilogue->act), -1, -1, -1, epilogue->act == Fn::where ? epilogue->act_alpha : 0});
     int value = step_.y = todo.empty() ? result() : intermediate();
     for (size_t i = 0; i < todo.size(); ++i) {
       todo[i].x = value;

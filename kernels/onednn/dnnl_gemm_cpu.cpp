@@ -83,6 +83,8 @@ std::optional<Activation> library_activation(const SimpleEpilogue& e) {
   switch (*e.act) {
     case Fn::relu:
       return Activation{dnnl_eltwise_relu, {0.0f, 0.0f}};
+    case Fn::where:
+      return Activation{dnnl_eltwise_relu, {static_cast<float>(e.act_alpha), 0.0f}};
     case Fn::silu:
       return Activation{dnnl_eltwise_swish, {1.0f, 0.0f}};
     case Fn::gelu_erf:

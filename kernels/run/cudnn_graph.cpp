@@ -28,6 +28,7 @@ Result<cudnnDataType_t> cudnn_type(DType type) {
 std::optional<cudnnPointwiseMode_t> pointwise_mode(const std::string& fn) {
   constexpr std::pair<const char*, cudnnPointwiseMode_t> kModes[] = {{"add", CUDNN_POINTWISE_ADD},
                                                                      {"relu", CUDNN_POINTWISE_RELU_FWD},
+                                                                     {"leaky_relu", CUDNN_POINTWISE_RELU_FWD},
                                                                      {"silu", CUDNN_POINTWISE_SWISH_FWD},
                                                                      {"gelu_erf", CUDNN_POINTWISE_GELU_FWD},
                                                                      {"gelu_tanh", CUDNN_POINTWISE_GELU_APPROX_TANH_FWD},
@@ -99,6 +100,7 @@ Status add_pointwise(const Cudnn& api, CudnnGraph& graph, const CudnnPointwise& 
   const cudnnDataType_t compute = CUDNN_DATA_FLOAT;
   TRY(detail.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, *mode));
   TRY(detail.set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, compute));
+  if (pointwise.slope != 0) TRY(detail.set(CUDNN_ATTR_POINTWISE_RELU_LOWER_CLIP_SLOPE, CUDNN_TYPE_DOUBLE, pointwise.slope));
   TRY(detail.finalize("cuDNN pointwise"));
   TRY_ASSIGN(CudnnDescriptor op, CudnnDescriptor::make(api, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR));
   TRY(op.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, detail));

@@ -78,6 +78,7 @@ void write_convolution(const CudnnStep& step, json& j) {
   for (const CudnnPointwise& p : step.pointwise) {
     json one{{"fn", p.fn}, {"x", p.x}, {"y", p.y}};
     if (p.b >= 0) one["b"] = p.b;
+    if (p.slope != 0) one["slope"] = p.slope;
     pointwise.push_back(std::move(one));
   }
   j["x"] = step.x, j["w"] = step.w, j["y"] = step.y;
@@ -95,7 +96,7 @@ void read_convolution(const json& j, CudnnStep& step) {
   step.transposed = j.value("transposed", false), step.weight_gradient = j.value("weight_gradient", false), step.tf32 = j.value("tf32", false);
   if (j.contains("pointwise"))
     for (const json& p : j["pointwise"])
-      step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>()});
+      step.pointwise.push_back({p.at("fn").get<std::string>(), p.at("x").get<int>(), p.value("b", -1), p.at("y").get<int>(), p.value("slope", 0.0)});
 }
 
 std::vector<int64_t> channels_last(const std::vector<int64_t>& dims) {

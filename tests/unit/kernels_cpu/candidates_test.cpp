@@ -257,6 +257,19 @@ const char* const kConv[] = {
     "conv " ONE_SIDED "groups=24 type=bf16 epilogue={silu(i0:f32)} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[24,1,3,3] -> bf16[2,24,4,6]{576,1,144,24}",
     "conv " ONE_SIDED "type=bf16 | bf16[2,8,9,11]{792,1,88,8}, const bf16[16,8,3,3] -> bf16[2,16,4,6]{384,1,96,16}",
     "conv stride=[1,1] pad_before=[3,0] pad_after=[0,4] dilation=[1,1] | f32[2,2,9,11,16], const f32[2,32,3,3,16]{4608,9,3,1,288} -> f32[2,2,10,13,16]",
+    // Leaky ReLUs.
+    "conv " GEOMETRY2
+    "epilogue={i0:f32, i1:f32, i2:f32 -> v3 = add(i0, i1); v4 = add(v3, i2); v5 = gt(v4, 0:f32); v6 = mul(v4, 0.1:f32); v7 = where(v5, v4, v6); v7} | "
+    "f32[2,3,9,11,16], const f32[5,48,3,3,16]{6912,9,3,1,432}, const f32[1,5,1,1,16], f32[2,5,9,11,16] -> "
+    "f32[2,5,9,11,16]",
+    "conv " GEOMETRY2
+    "type=bf16 epilogue={i0:f32, i1:f32 -> v2 = add(i0, i1); v3 = gt(v2, 0:f32); v4 = mul(v2, 0.1:f32); v5 = where(v3, v2, v4); v5} | "
+    "bf16[2,8,9,11]{792,1,88,8}, const bf16[48,8,3,3], const f32[48,1,1] -> bf16[2,48,9,11]{4752,1,528,48}",
+    "conv " GEOMETRY2
+    "groups=32 epilogue={where(gt(i0:f32, 0:f32), i0, mul(i0, 0.1:f32))} | f32[2,2,9,11,16], const f32[2,1,3,3,16]{144,9,3,1,9} -> f32[2,2,9,11,16]",
+    "conv " PIXELS
+    "epilogue={i0:f32, i1:f32 -> v2 = add(i0, i1); v3 = gt(v2, 0:f32); v4 = mul(v2, 0.1:f32); v5 = where(v3, v2, v4); v5} | f32[2,24,9,11], const "
+    "f32[96,24,1,1], const f32[96,1,1] -> f32[2,96,9,11]",
     // bf16 pairs: every end, channels that fill no vector, copies with borders, groups, long sums, an odd channel; sums that stay f32, and blocks.
     "conv " PIXELS
     "type=bf16 epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[96,24,1,1], const f32[96,1,1] -> "
@@ -328,6 +341,10 @@ const char* const kShortPairs[] = {
     "expanded_depthwise " GEOMETRY2
     "type=bf16 expansion={silu(add(i0:f32, i1:f32))} epilogue={silu(add(i0:f32, i1:f32))} | bf16[2,24,9,11]{2376,1,264,24}, "
     "const bf16[96,24,1,1], const bf16[96,1,3,3], const f32[96,1,1], const f32[96,1,1] -> bf16[2,96,9,11]{9504,1,1056,96}",
+    "expanded_depthwise " STRIDED2
+    "type=bf16 expansion={i0:f32, i1:f32 -> v2 = add(i0, i1); v3 = gt(v2, 0:f32); v4 = mul(v2, 0.1:f32); v5 = where(v3, v2, v4); v5} epilogue={i0:f32, i1:f32 "
+    "-> v2 = add(i0, i1); v3 = gt(v2, 0:f32); v4 = mul(v2, 0.1:f32); v5 = where(v3, v2, v4); v5} | bf16[1,7,57,70]{27930,1,490,7}, "
+    "const bf16[40,7,1,1], const bf16[40,1,3,3], const f32[40,1,1], const f32[40,1,1] -> bf16[1,40,29,35]{40600,1,1400,40}",
     "expanded_depthwise " STRIDED2
     "type=bf16 expansion={relu(add(i0:f32, i1:f32))} epilogue={hardswish(add(i0:f32, i1:f32))} | bf16[1,7,57,70]{27930,1,490,7}, "
     "const bf16[40,7,1,1], const bf16[40,1,3,3], const f32[40,1,1], const f32[40,1,1] -> bf16[1,40,29,35]{40600,1,1400,40}",
