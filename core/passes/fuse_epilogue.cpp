@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
 // For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper may also be
-// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls. fuse_formulas comes after all other fusions: an f32 product on the
-// CPU takes whatever formula is left behind it (the mask of a ReLU's gradient), as its kernels finish their results by any program. See
-// tests/unit/passes/fuse.cpp
+// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls; a depthwise convolution on a GPU takes any formula, too.
+// fuse_formulas comes after all other fusions: an f32 product on the CPU takes whatever formula is left behind it (the mask of a ReLU's gradient), as its
+// kernels finish their results by any program. See tests/unit/passes/fuse.cpp
 #include <algorithm>
 #include <set>
 
@@ -51,19 +51,27 @@ bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape&
   return simple.has_value();
 }
 
-/// Whether the epilogue reads one tensor of the result's shape (in its place), and along the columns what it likes.
-bool joins_one_tensor(const Network& net, const Composed& c, const TensorType& out, int body) {
-  const int rank = static_cast<int>(out.shape.size());
+/// How many tensors of the result's shape the epilogue reads, in its place; -1 when it reads something else that is not along the channel.
+int joined_tensors(const Network& net, const Op& op, const Composed& c, const TensorType& out, int body) {
+  const int rank = static_cast<int>(out.shape.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
   int joined = 0;
   for (size_t k = 1; k < c.inputs.size(); ++k) {
     const TensorType& in = net.type(c.inputs[k], body);
     if (in.shape == out.shape && in.dtype == out.dtype) {
       ++joined;
-    } else if (numel(in.shape).is_const(1) || !varies_along(in.shape, rank, rank - 1)) {
-      return false;
+    } else if (numel(in.shape).is_const(1) || !varies_along(in.shape, rank, channel)) {
+      return -1;
     }
   }
-  return joined == 1;
+  return joined;
+}
+
+/// Whether this is a convolution of each channel on a GPU: own kernels are the fastest ones, and finish by any formula.
+bool is_own_depthwise(const Network& net, const Layer& layer, int body, const PassContext& context) {
+  const auto* conv = std::get_if<Conv>(&layer.op);
+  if (!conv || conv->transposed || conv->groups == 1 || !context.target.is_cuda() || !context.own_kernels) return false;
+  const Shape &x = net.type(layer.inputs[0], body).shape, &w = net.type(layer.inputs[1], body).shape;
+  return x[1].is_const(conv->groups) && w[0].is_const(conv->groups);
 }
 
 /// Whether this is a product whose kernels finish by any program what they have just written, and loses nothing by it.
@@ -106,7 +114,9 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
   if (heavy && rounds_on_the_way(c.program, pointwise->types[0])) return false;
-  const bool joins = formulas || (is_hopper_product(net, layer, body, context) && joins_one_tensor(net, c, net.type(main, body), body));
+  const int joined = joined_tensors(net, op, c, net.type(main, body), body);
+  const bool joins =
+      formulas || (joined == 1 && is_hopper_product(net, layer, body, context)) || (joined >= 0 && joined <= 1 && is_own_depthwise(net, layer, body, context));
   if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
   if (c.inputs.size() > 8) return false;
   *epilogue_of(op) = c.program;

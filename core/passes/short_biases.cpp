@@ -9,11 +9,24 @@
 namespace tuyere {
 namespace {
 
+bool is_vector(const Network& net, TensorId id, const Shape& out, int dim, int body) {
+  const Shape& shape = net.type(id, body).shape;
+  return varies_along(shape, static_cast<int>(out.size()), dim) && !numel(shape).is_const(1);
+}
+
+/// Whether libraries know the epilogue of a convolution; what only own kernels finish keeps its constants as they are.
+bool is_simple(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int body) {
+  std::vector<bool> is_bias{false};
+  for (size_t slot = 2; slot < layer.inputs.size(); ++slot) is_bias.push_back(is_vector(net, layer.inputs[slot], out, 1, body));
+  return match_simple_epilogue(epilogue, is_bias).has_value();
+}
+
 /// The dimension of the result that a bias varies along; -1: no layer with biases, or none with a result of 16 bits.
 int bias_dim(const Network& net, const Layer& layer, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);
   if ((!conv && !std::holds_alternative<MatMul>(layer.op)) || layer.outputs.size() != 1) return -1;
   const TensorType& out = net.type(layer.outputs[0], body);
+  if (conv && !is_simple(net, layer, conv->epilogue, out.shape, body)) return -1;
   if ((out.dtype != DType::F16 && out.dtype != DType::BF16) || net.type(layer.inputs[0], body).dtype != out.dtype) return -1;
   return conv ? 1 : static_cast<int>(out.shape.size()) - 1;
 }
@@ -32,9 +45,7 @@ bool short_biases(Network& net, const PassContext& context) {
       const TensorType out = net.type(layer.outputs[0], body);
       for (size_t slot = 2; slot < layer.inputs.size(); ++slot) {
         const TensorId in = layer.inputs[slot];
-        const TensorType& type = net.type(in, body);
-        const bool vector = varies_along(type.shape, static_cast<int>(out.shape.size()), dim) && !numel(type.shape).is_const(1);
-        if (!constant[in] || !vector || type.dtype != DType::F32) continue;
+        if (!constant[in] || !is_vector(net, in, out.shape, dim, body) || net.type(in, body).dtype != DType::F32) continue;
         net.set_input(id, static_cast<int>(slot), net.cast(in, out.dtype, layer.origins, body), body);
         changed = true;
       }

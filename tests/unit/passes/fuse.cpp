@@ -57,6 +57,29 @@ TEST(FuseFormulas, ProductsOnTheCpuTakeAnyFormula) {
   expect_unchanged(fuse_formulas, "x = input bf16[n,8]\nr = input bf16[n,4]\nw = param bf16[8,4]\na = matmul(x, w) type=bf16\ny = mul(r, a)\nreturn y\n");
 }
 
+TEST(FuseEpilogue, DepthwiseConvolutionsOnGpusTakeAnyFormula) {
+  const std::string inputs = "x = input f16[n,8,9,9]\nw = param f16[8,1,3,3]\ns = param f32[8,1,1]\nb = param f32[8,1,1]\n";
+  const std::string chain =
+      "a = conv(x, w) groups=8 pad_before=[1,1] pad_after=[1,1] type=f16\nr = relu(a)\n"
+      "p = pointwise(r, s, b, x) program={add(add(mul(i0:f32, i1:f32), i2:f32), i3:f32)} types=[f16]\nreturn p\n";
+  expect_pass(fuse_epilogue, inputs + chain,
+              inputs +
+                  "p = conv(x, w, s, b, x) groups=8 pad_before=[1,1] pad_after=[1,1] type=f16 "
+                  "epilogue={add(add(mul(relu(i0:f32), i1:f32), i2:f32), i3:f32)}\nreturn p",
+              on_cuda());
+  // On the CPU, with a tensor of another shape, and two tensors: the activation alone.
+  const auto activation_alone = [](const Network& net) {
+    return net.main().layers.size() == 2 && std::get<Conv>(net.main().layers[0].op).epilogue.body.size() == 1;
+  };
+  EXPECT_TRUE(activation_alone(after(fuse_epilogue, inputs + chain)));
+  const std::string begin =
+      "x = input f16[n,8,9,9]\nz = input f16[n,8,9,9]\ng = input f16[n,1,9,9]\nw = param f16[8,1,3,3]\n"
+      "a = conv(x, w) groups=8 pad_before=[1,1] pad_after=[1,1] type=f16\nr = relu(a)\n";
+  EXPECT_TRUE(activation_alone(after(fuse_epilogue, begin + "p = mul(r, g)\nreturn p\n", on_cuda())));
+  EXPECT_TRUE(
+      activation_alone(after(fuse_epilogue, begin + "p = pointwise(r, x, z) program={mul(mul(i0:f32, i1:f32), i2:f32)} types=[f16]\nreturn p\n", on_cuda())));
+}
+
 TEST(FuseEpilogue, ASecondReaderOrACircleStays) {
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,4]\na = matmul(x, w)\ny = relu(a)\nreturn y, a\n");
   expect_unchanged(fuse_epilogue, "x = input f32[n,8]\nw = param f32[8,8]\na = matmul(x, w)\ns = softmax(a)\ny = add(a, s)\nreturn y\n");

@@ -24,6 +24,10 @@ TEST(ShortBiases, OthersStay) {
   expect_unchanged(short_biases, "x = input f16[2,8,4,4]\nw = param f16[16,8,1,1]\nb = input f32[16,1,1]\n" + tail, on_cuda());
   expect_unchanged(short_biases, "x = input f16[2,8,4,4]\nw = param f16[16,8,1,1]\nb = literal f32[] 2\n" + tail, on_cuda());
   expect_unchanged(short_biases,
+                   "x = input f16[2,8,4,4]\nw = param f16[8,1,1,1]\ns = param f32[8,1,1]\ny = conv(x, w, s) groups=8 type=f16 "
+                   "epilogue={mul(relu(i0:f32), i1:f32)}\nreturn y",
+                   on_cuda());
+  expect_unchanged(short_biases,
                    "x = input f16[4,8]\nw = param f16[8,16]\nb = param f32[16]\ny = matmul(x, w, b) type=f32 epilogue={add(i0:f32, i1:f32)}\nreturn y",
                    on_cuda());
 }
