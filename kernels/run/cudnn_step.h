@@ -22,7 +22,8 @@ struct CudnnTensor {
   bool operator==(const CudnnTensor&) const = default;
 };
 
-/// y = fn(x) or fn(x, b), in f32. fn: add, relu, leaky_relu (whose slope below zero is `slope`), silu, gelu_erf, gelu_tanh, sigmoid, tanh. x, b, y: numbers of tensors.
+/// y = fn(x) or fn(x, b), in f32. fn: add, relu, leaky_relu (whose slope below zero is `slope`), silu, gelu_erf, gelu_tanh, sigmoid, tanh. x, b, y: numbers of
+/// tensors.
 struct CudnnPointwise {
   std::string fn;
   int x = -1, b = -1, y = -1;
