@@ -16,6 +16,7 @@ bool match_attention(Network& net, const PassContext& context);   // matmul, sca
 bool causal_masks(Network& net, const PassContext& context);      // masks that no input and no parameter decides
 bool move_views(Network& net, const PassContext& context);        // views that would cost a copy: below matmuls, split early
 bool sink_views(Network& net, const PassContext& context);        // pointwise after a view of a matmul or conv: before the view
+bool sink_concats(Network& net, const PassContext& context);      // pointwise after a concat of convolutions, on the CPU: before the concat
 bool fold_scale(Network& net, const PassContext& context);        // per-channel affine after conv and matmul, into the weights
 bool merge_convs(Network& net, const PassContext& context);       // convolutions of one image that are added up
 bool merge_matmuls(Network& net, const PassContext& context);     // siblings on one input: Q/K/V, gate and up

@@ -16,6 +16,7 @@ const std::vector<Pass>& pipeline() {
       {"causal_masks", causal_masks},
       {"move_views", move_views},
       {"sink_views", sink_views},
+      {"sink_concats", sink_concats},
       {"simplify_sunk", simplify},
       {"fold_scale", fold_scale},
       {"simplify_folded", simplify},
