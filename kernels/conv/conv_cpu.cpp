@@ -446,6 +446,7 @@ int64_t workspace_direct(const CpuProblem& p) { return conv_runs_reference(p) ? 
 void add_conv_kernels(CpuKernelTable& table) {
   table.push_back({"own.conv.direct", prepare_direct, workspace_direct});
   add_winograd_kernels(table);
+  add_conv_weight_gradient_kernels(table);
   add_expanded_lines_kernels(table);
   add_expanded_apart_kernels(table);
 }

@@ -10,6 +10,10 @@
 namespace tuyere {
 namespace {
 
+bool all_are(const std::vector<int64_t>& sizes, int64_t value) {
+  return std::all_of(sizes.begin(), sizes.end(), [value](int64_t size) { return size == value; });
+}
+
 Support library_supports(const Problem& p) {
   const auto* op = std::get_if<Conv>(&p.op);
   REQUIRE(op, kOtherOperator);
@@ -42,8 +46,7 @@ Support winograd_supports(const Problem& p) {
   REQUIRE(op, kOtherOperator);
   REQUIRE(!op->transposed && op->groups == 1, "transposed and grouped convolutions are left to others");
   REQUIRE(op->stride.size() == 2, "two spatial dims");
-  const auto ones = [](const std::vector<int64_t>& sizes) { return std::all_of(sizes.begin(), sizes.end(), [](int64_t s) { return s == 1; }); };
-  REQUIRE(ones(op->stride) && ones(op->dilation), "windows move by one pixel");
+  REQUIRE(all_are(op->stride, 1) && all_are(op->dilation, 1), "windows move by one pixel");
   REQUIRE(p.in[1].shape[2].is_const(3) && p.in[1].shape[3].is_const(3), "windows of 3x3");
   REQUIRE(p.in[1].constant, "the weight is packed once");
   REQUIRE(p.in[0].dtype == DType::F32 && p.in[1].dtype == DType::F32 && compute_type(p.out[0].dtype) == DType::F32, "f32 only");
@@ -55,11 +58,37 @@ Support winograd_supports(const Problem& p) {
   return whole_bytes(p);
 }
 
+/// A sum of more pixels than a chain of additions should have.
+bool adds_many(const TensorDesc& dy) {
+  int64_t pixels = 1;
+  for (size_t d = 0; d < dy.shape.size(); ++d) {
+    if (!dy.shape[d].is_const()) return true;
+    if (d != 1) pixels *= dy.shape[d].value();
+  }
+  return pixels > 128;
+}
+
+/// Gradients that the library adds up over all pixels in one chain, as its kernels for windows with gaps and for less than a vector of channels do.
+Support window_gradient_supports(const Problem& p) {
+  const auto* op = std::get_if<ConvWeightGradient>(&p.op);
+  REQUIRE(op, kOtherOperator);
+  REQUIRE(op->kernel.size() <= 3, "one to three spatial dims");
+  REQUIRE(p.in[0].dtype == DType::F32 && p.in[1].dtype == DType::F32 && p.out[0].dtype == DType::F32, "f32 only");
+  REQUIRE(op->groups == 1, "grouped convolutions are left to others");
+  const bool moves_by_one = all_are(op->stride, 1), pixels = moves_by_one && all_are(op->kernel, 1) && all_are(op->pad_before, 0) && all_are(op->pad_after, 0);
+  REQUIRE(!pixels, "windows of one pixel are products");
+  REQUIRE(adds_many(p.in[0]), "the sums are short");
+  const Dim& channels = p.in[1].shape[1];
+  REQUIRE(!moves_by_one || !all_are(op->dilation, 1) || (channels.is_const() && channels.value() < 16), "the library adds up short sums");
+  return Support::yes();
+}
+
 Support weight_gradient_supports(const Problem& p) {
   const auto* op = std::get_if<ConvWeightGradient>(&p.op);
   REQUIRE(op, kOtherOperator);
   REQUIRE(onednn_available(), "libdnnl.so.3 cannot be opened");
   REQUIRE(op->kernel.size() <= 3, "one to three spatial dims");
+  REQUIRE(!window_gradient_supports(p), "the library adds all pixels up in one chain");
   for (const TensorDesc& t : p.in) REQUIRE(t.dtype == DType::F32 || t.dtype == DType::BF16, "the library path is for f32 and bf16");
   REQUIRE(p.out[0].dtype == DType::F32 || p.out[0].dtype == DType::BF16, "the library path is for f32 and bf16");
   const auto crops = [](const std::vector<int64_t>& pads) { return std::any_of(pads.begin(), pads.end(), [](int64_t pad) { return pad < 0; }); };
@@ -130,6 +159,7 @@ void add_conv_cpu_tactics(TacticList& list) {
   add_cpu_tactic(list, {"own.conv.direct", direct_supports, 1.4, true});
   add_cpu_tactic(list, {"own.conv.winograd", winograd_supports, 1.45, true});
   add_reference_tactic<Conv>(list, "reference.conv");
+  add_cpu_tactic(list, {"own.conv_weight_gradient.windows", window_gradient_supports, 1.4, true});
   add_cpu_tactic(list, {"onednn.conv_weight_gradient", weight_gradient_supports, 1.5, true});
   add_reference_tactic<ConvWeightGradient>(list, "reference.conv_weight_gradient");
 }

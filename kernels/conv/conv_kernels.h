@@ -4,9 +4,10 @@
 
 namespace tuyere::cpu {
 
-/// Adds own.conv.direct, own.conv.winograd and the kernels of ExpandedDepthwise.
+/// Adds own.conv.direct, own.conv.winograd, the gradients of weights and the kernels of ExpandedDepthwise.
 void add_conv_kernels(CpuKernelTable& table);
 void add_winograd_kernels(CpuKernelTable& table);
+void add_conv_weight_gradient_kernels(CpuKernelTable& table);
 void add_expanded_lines_kernels(CpuKernelTable& table);
 void add_expanded_apart_kernels(CpuKernelTable& table);
 void add_expanded_depthwise_references(CpuKernelTable& table);

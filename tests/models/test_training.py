@@ -180,6 +180,8 @@ def test_gradients_against_float64(name, device, dtype, monkeypatch):
 LONG_SUMS = {
     "conv, pixels": (F.conv2d, [(8, 64, 40, 40), (64, 64, 1, 1)]),
     "conv, scales of channels": (lambda x, w, b: F.conv2d(x, w, b, groups=48), [(4, 48, 32, 32), (48, 1, 1, 1), (48,)]),
+    "conv, one channel": (lambda x, w: F.conv1d(x, w, padding=3), [(1, 1, 400), (16, 1, 7)]),
+    "conv, steps": (lambda x, w: F.conv2d(x, w, padding=1, stride=2), [(1, 3, 64, 64), (32, 3, 3, 3)]),
     "linear": (F.linear, [(64, 128), (256, 128), (256,)]),
     "layer norm": (normalize(96), [(1000, 96), (96,), (96,)]),
     "scale and shift": (lambda x, scale, shift: x * scale + shift, [(2, 32, 48, 48), (1,), (1,)]),

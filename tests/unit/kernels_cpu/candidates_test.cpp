@@ -422,6 +422,16 @@ const char* const kWeightGradient[] = {
     "f32[3,1,2,2,2]",
     "conv_weight_gradient kernel=[3,3] stride=[1,1] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] groups=16 | f32[2,16,5,5]{400,1,80,16}, "
     "f32[2,16,5,5]{400,1,80,16} -> f32[16,1,3,3]",
+    "conv_weight_gradient kernel=[7] stride=[1] pad_before=[3] pad_after=[3] dilation=[1] | f32[3,40,1500]{60000,1,40}, f32[3,1,1500] -> f32[40,1,7]",
+    "conv_weight_gradient kernel=[3] stride=[2] pad_before=[1] pad_after=[0] dilation=[3] | f32[2,5,70], f32[2,1,145] -> f32[5,1,3]",
+    "conv_weight_gradient kernel=[3,2] stride=[2,1] pad_before=[2,0] pad_after=[1,0] dilation=[1,2] | f32[2,33,9,11]{3267,1,363,33}, f32[2,5,17,13] -> "
+    "f32[33,5,3,2]{30,6,2,1}",
+    "conv_weight_gradient kernel=[3,3] stride=[2,2] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] | f32[1,16,12,13]{2496,1,208,16}, "
+    "f32[1,20,26,28]{14560,1,560,20} -> f32[16,20,3,3]",
+    "conv_weight_gradient kernel=[1,1] stride=[2,2] pad_before=[0,0] pad_after=[0,0] dilation=[1,1] | f32[3,24,7,8]{1344,1,192,24}, "
+    "f32[3,18,13,16]{3744,1,288,18} -> f32[24,18,1,1]",
+    "conv_weight_gradient kernel=[2,3,2] stride=[1,1,2] pad_before=[1,0,1] pad_after=[0,1,0] dilation=[1,1,1] | f32[1,1,6,5,6], f32[1,4,6,6,12] -> "
+    "f32[1,4,2,3,2]",
 };
 INSTANTIATE_TEST_SUITE_P(WeightGradient, Candidates, ::testing::ValuesIn(kWeightGradient));
 
