@@ -58,7 +58,10 @@ def difference(got, want, exact):
     if got.numel() and any(n > 1 and a != b for n, a, b in zip(got.shape, got.stride(), want.stride(), strict=True)):
         return f"strides {got.stride()}, expected {want.stride()} of {tuple(got.shape)}"
     if want.is_complex():
-        got, want, exact = (t if t is None else torch.view_as_real(t.to(torch.complex128 if t.dtype == torch.complex128 else torch.complex64).resolve_conj()) for t in (got, want, exact))
+        got, want, exact = (
+            t if t is None else torch.view_as_real(t.to(torch.complex128 if t.dtype == torch.complex128 else torch.complex64).resolve_conj())
+            for t in (got, want, exact)
+        )
     if not want.is_floating_point():
         return "" if torch.equal(got, want) else f"{int((got != want).sum())} of {got.numel()} values differ"
     if not torch.equal(got.isnan(), want.isnan()):

@@ -9,10 +9,11 @@ from typing import Any, Dict, List, Optional
 import torch
 
 from . import _compat, data_writes, decompositions, saved
-from .direct import direct_call
+from .direct import ViewedCall, direct_call
 from .engine import FirstCalls, unload_with
 from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallbacks
 from .options import Options, checked_mapping, parse_options
+from .output_views import take_views
 from .read_fx import module_path, source_line
 from .report import Report
 from .step import StepParts, short_call, short_step
@@ -84,7 +85,7 @@ class Session:
 
     def compile_inference(self, gm, fakes):
         self.parts.metadata = _compat.forward_metadata()
-        self.parts.forward = self.compile(gm, self.constants(gm, len(fakes)))
+        self.parts.forward = self.compile(gm, self.constants(gm, len(fakes)), take_views(gm))
         return self.parts.forward
 
     def partition(self, joint, inputs, **settings):
@@ -95,19 +96,19 @@ class Session:
     # In training parameters are inputs, so an optimizer step needs no rebuild.
 
     def compile_forward(self, gm, fakes):
-        self.parts.metadata = _compat.forward_metadata()
-        self.parts.forward = self.compile(gm, {})
+        self.parts.metadata = m = _compat.forward_metadata()
+        self.parts.forward = self.compile(gm, {}, take_views(gm, m.num_forward_returns) if m else {})
         if getattr(self.parts.forward, "direct", None) is not None:  # engines give every output memory of its own
             _compat.return_as_they_are(self.parts.metadata)
         return self.parts.forward
 
     def compile_backward(self, gm, fakes):
-        self.parts.backward = self.compile(gm, {})
+        self.parts.backward = self.compile(gm, {}, {})
         return self.parts.backward
 
-    def compile(self, gm, constants):
+    def compile(self, gm, constants, views):
         with _compat.unset_fake_temporarily():  # weights and engines are real
-            return _Runner(lower(gm, constants, self.options, LowerSettings(), self.name), gm).boxed()
+            return _Runner(lower(gm, constants, self.options, LowerSettings(views=views), self.name), gm).boxed()
 
     def leave_to_pytorch(self, gm, fills):
         """Runs the whole graph of Dynamo as it is, because of these nodes."""
@@ -191,7 +192,7 @@ class _Runner:
             return out
 
         run._boxed_call = True
-        run.direct = self.direct
+        run.direct = None if isinstance(self.direct, ViewedCall) else self.direct
         return run
 
 

@@ -48,6 +48,12 @@ def _dense_strides(shape, order):
     return strides
 
 
+def covers_memory(t) -> bool:
+    """Whether every element of its memory is one of the tensor's, and only one."""
+    shape, strides = [_number(n) for n in t.shape], [_number(n) for n in t.stride()]
+    return 0 in shape or _is_dense(shape, strides, sorted(range(t.dim()), key=lambda d: (-strides[d], shape[d] == 1)))
+
+
 def order_code(t) -> int:
     """The memory order of a tensor that covers its memory, if possible one that gives dimensions of size 1 its strides too; 0 for others."""
     shape, strides = [_number(n) for n in t.shape], [_number(n) for n in t.stride()]

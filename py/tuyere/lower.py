@@ -17,6 +17,7 @@ from .draws import draw_in_memory_order
 from .engine import Engine
 from .fused_attention import in_pytorch
 from .options import Options
+from .output_views import view_in
 from .ratios import make_ratios_tensors
 from .read_fx import ReadGraph, read_fx
 from .report import FallbackWarning, Report, add_report
@@ -55,7 +56,7 @@ class LowerSettings:
     """How the caller wants its graph: keep_constants: constant placeholders stay placeholders (torch.compile); else they become attributes.
     sizes: emit the output sizes for the fake kernel (torch.export). unique_ids: engines are refitted on their own.
     attributes: placeholders that become attributes without being built in. mutations: output position -> placeholder it is written back to.
-    size_names: what the caller calls some sizes -> (placeholder, dim)."""
+    size_names: what the caller calls some sizes -> (placeholder, dim). views: output position -> the view that is returned of it."""
 
     keep_constants: bool = True
     sizes: bool = False
@@ -63,6 +64,7 @@ class LowerSettings:
     attributes: Dict[Any, Any] = dataclasses.field(default_factory=dict)
     mutations: Dict[int, Any] = dataclasses.field(default_factory=dict)
     size_names: Dict[str, Any] = dataclasses.field(default_factory=dict)
+    views: Dict[int, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
@@ -240,6 +242,8 @@ class _Stitcher:
         """The graph's outputs without those that are written back, which become copies."""
         old = next(n for n in self.gm.graph.nodes if n.op == "output").args[0]
         new = [self.lookup(n) if isinstance(n, torch.fx.Node) else n for n in old]
+        for position, view in self.settings.views.items():
+            new[position] = view_in(self.graph, view, old[position], self.lookup)
         for position, target in self.settings.mutations.items():
             self.graph.call_function(torch.ops.aten.copy_.default, (self.lookup(target), new[position]))
         return tuple(n for position, n in enumerate(new) if position not in self.settings.mutations)

@@ -23,6 +23,9 @@ _FUNCTIONS = {
     "Min": torch.sym_min,
 }
 
+# What SizeEmitter calls.
+SIZE_FUNCTIONS = frozenset((torch.ops.aten.sym_size.int, *_FUNCTIONS.values()))
+
 
 def profiles_of(gm: torch.fx.GraphModule, given, size_names) -> List[Dict[str, Any]]:
     """The user's profiles with symbols as keys, or one that only says what to tune for. A key of the user is a name of size_names, "<input>[<dim>]", or

@@ -36,6 +36,10 @@ ORDERS = {
     "transposed, of a batch of one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(1, 3, 4)),
     "windows of a permuted tensor": (lambda x: x.movedim(0, -1).unfold(1, 2, 1).abs(), lambda: torch.randn(2, 3, 6)),
     "permuted image": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(2, 6, 5, 5)),
+    "every other column": (lambda x: (x + 1)[:, 1::2], lambda: torch.randn(4, 6)),
+    "expanded": (lambda x: x.sum(1).unsqueeze(1).expand(-1, 5), lambda: torch.randn(4, 6)),
+    "half of the columns": (lambda x: x.exp().chunk(2, 1)[1], lambda: torch.randn(4, 6)),
+    "part of a channels-last image": (lambda x: CONV(x)[:, 2:4], lambda: torch.randn(2, 6, 4, 4).to(memory_format=torch.channels_last)),
 }
 
 
@@ -59,6 +63,42 @@ def test_strides_in_training(name):
         want, got = fn(x), step(x)
         assert got.stride() == want.stride()
         got.square().mean().backward()
+
+
+def views(x):
+    y = x.tanh()
+    return y, y[:, ::2], y.view(-1)[: x.shape[0]], y.sum(1).expand(3, -1), x.flatten()
+
+
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_outputs_are_views(dynamic):
+    """Of what they are views of in eager, with sizes that are known or not; nothing of it runs beside the engine."""
+    tuyere.clear_reports()
+    compiled_views = torch.compile(views, backend="tuyere", dynamic=dynamic)
+    with torch.no_grad():
+        for shape in ((4, 6), (3, 8), (4, 6)):
+            x = torch.randn(shape)
+            for got, want in zip(compiled_views(x), views(x), strict=True):
+                torch.testing.assert_close(got, want)
+                assert (got.stride(), got.storage_offset(), got._is_view()) == (want.stride(), want.storage_offset(), want._is_view())
+        whole, columns = compiled_views(x)[:2]
+        whole.zero_()
+        assert not columns.any()
+    assert all((r.num_engines, r.num_outside) == (1, 0) for r in tuyere.reports())
+
+
+def test_graphs_behind_views():
+    """Guards look at strides: a graph that is given its own output with gaps is compiled as often as with eager."""
+    counts = []
+    for backend in ("eager", "tuyere"):
+        torch._dynamo.reset()
+        torch._dynamo.utils.counters.clear()
+        step, x = torch.compile(lambda x: (x * 2).repeat(1, 2)[:, ::2], backend=backend), torch.randn(8, 8)
+        with torch.no_grad():
+            for _ in range(3):
+                x = step(x)
+        counts.append(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert counts == [2, 2]
 
 
 def test_exported_strides():
