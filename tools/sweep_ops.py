@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compiles every operator that PyTorch's own tests know (OpInfo) with their sample inputs, and compares each with eager and float64.
 
-usage: sweep_ops.py [--only REGEX] [--shard 0/2] [--out ops.jsonl] [--dtypes float32,int64,bool] [--samples 6] [--dynamic] [--device cpu]
+usage: sweep_ops.py [--only REGEX] [--shard 0/2] [--out ops.jsonl] [--dtypes float32,int64,bool] [--samples 6] [--dynamic] [--gradients] [--device cpu]
        sweep_ops.py --table ops.jsonl      wrong ones, and what runs in PyTorch by number of operators
 
-One JSON line per operator and dtype: {op, dtype, samples, ok, native, wrong: [...], reasons: {reason: count}}.
+--gradients compares what autograd computes of a weighted sum of the results. One JSON line per operator and dtype: {op, dtype, samples, ok, native, wrong: [...], reasons: {reason: count}}.
 """
 
 import argparse
@@ -77,29 +77,46 @@ def difference(got, want, exact):
     return "" if ours <= max(1.5 * eager, 4 * EPS[name]) else f"error {ours:.2e}, eager {eager:.2e}"
 
 
-def check(info, sample, dynamic):
+def with_gradients(call):
+    """A function of the same tensors that returns the gradients of a sum of the results, each with a weight of its own."""
+    import torch
+
+    def gradients(*tensors):
+        inputs = [t.requires_grad_() if t.is_floating_point() else t for t in tensors]
+        total = 0
+        for out in leaves(call(*inputs)):
+            if out.is_floating_point() and out.requires_grad:
+                total = total + (out * torch.arange(1, out.numel() + 1, device=out.device).reshape(out.shape).cos()).sum()
+        return [g for g in torch.autograd.grad(total, [t for t in inputs if t.requires_grad], allow_unused=True) if g is not None]
+
+    return gradients
+
+
+def check(info, sample, dynamic, differentiate):
     """("ok" | "wrong" | "skip", text, reasons)."""
     import torch
     import tuyere
 
     call, tensors = call_of(info, sample)
+    wrap = with_gradients if differentiate else lambda f: f
     if not tensors or any(t.dtype.is_complex or t.layout != torch.strided for t in tensors):
         return "skip", "", []
     try:
-        want = leaves(call(*(t.clone() for t in tensors)))
+        want = leaves(wrap(call)(*(t.clone() for t in tensors)))
     except Exception:
         return "skip", "", []
     if any(t.layout != torch.strided for t in want):
         return "skip", "", []
     try:
-        exact = leaves(call(*(t.double() if t.is_floating_point() else t.clone() for t in tensors)))
+        exact = leaves(wrap(call)(*(t.double() if t.is_floating_point() else t.clone() for t in tensors)))
     except Exception:
         exact = [None] * len(want)
     exact = exact if len(exact) == len(want) else [None] * len(want)
     torch._dynamo.reset()
     tuyere.clear_reports()
     try:
-        got = leaves(torch.compile(call, backend="tuyere", dynamic=dynamic or None, options={"optimization_level": 0})(*(t.clone() for t in tensors)))
+        compiled = torch.compile(call, backend="tuyere", dynamic=dynamic or None, options={"optimization_level": 0})
+        got = leaves(wrap(compiled)(*(t.clone() for t in tensors)))
     except Exception as error:
         if "tuyere" not in type(error).__module__ and not re.search(r"tuyere|engine|network", str(error)):
             return "skip", f"{type(error).__name__}", []
@@ -124,7 +141,7 @@ def measure(info, dtype, options):
     row = {"op": info.name + (f".{info.variant_test_name}" if info.variant_test_name else ""), "dtype": str(dtype)[6:], "samples": 0, "ok": 0, "native": 0}
     row |= {"wrong": [], "reasons": collections.Counter()}
     for sample in samples_of(info, dtype, options.device, options.samples):
-        status, text, reasons = check(info, sample, options.dynamic)
+        status, text, reasons = check(info, sample, options.dynamic, options.gradients)
         if status == "skip":
             continue
         row["samples"] += 1
@@ -147,7 +164,7 @@ def sweep(options):
     infos = [i for k, i in enumerate(i for i in op_db if re.search(options.only, i.name)) if k % count == index]
     for number, info in enumerate(infos):
         for dtype in (getattr(torch, d) for d in options.dtypes.split(",")):
-            if dtype not in info.dtypes:
+            if dtype not in info.dtypes or options.gradients and not info.supports_autograd:
                 continue
             row = measure(info, dtype, options)
             with open(options.out, "a") as file:
@@ -184,6 +201,7 @@ def main():
     parser.add_argument("--dtypes", default="float32,int64,bool")
     parser.add_argument("--samples", type=int, default=6)
     parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument("--gradients", action="store_true")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--table", metavar="FILE")
     options = parser.parse_args()

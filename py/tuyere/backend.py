@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The torch.compile backend. The entry point group torch_dynamo_backends of pyproject.toml names tuyere()."""
 
+import contextlib
 import operator
 import re
 import time
@@ -52,7 +53,7 @@ def compile_with(session: "Session", gm, example_inputs):
     )
     if training:
         return short_step(aot(gm, example_inputs), session.parts, example_inputs)
-    with _compat.keep_composite_ops():
+    with contextlib.nullcontext() if _differentiates(gm) else _compat.keep_composite_ops():
         return short_call(aot(gm, example_inputs), session.parts, example_inputs)
 
 
@@ -71,6 +72,13 @@ def _shares_memory(node) -> bool:
 def _wants_grad(gm, inputs) -> bool:
     tensors = [t for t in inputs if isinstance(t, torch.Tensor)] + list(gm.parameters())
     return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
+
+
+def _differentiates(gm) -> bool:
+    """Whether the graph itself takes gradients, forward or backward, or maps (torch.func, torch.autograd): composite ops must be what they consist of then."""
+    graphs = [m.graph for m in gm.modules() if isinstance(m, torch.fx.GraphModule)]
+    modules = (str(getattr(n.target, "__module__", "")) for g in graphs for n in g.nodes if n.op == "call_function")
+    return any(module.startswith(_compat.TRANSFORMS) for module in modules)
 
 
 class Session:

@@ -341,6 +341,8 @@ def _identity_of(reduce, kind):
         return 0
     if reduce == "prod":
         return 1
+    if kind == torch.bool:
+        return reduce == "amin"
     if kind.is_floating_point:
         return float("-inf") if reduce == "amax" else float("inf")
     return torch.iinfo(kind).min if reduce == "amax" else torch.iinfo(kind).max

@@ -77,7 +77,8 @@ def reductions_without_self(x, i, source):
     at = torch.tensor([0, 2, 2], device=x.device)
     scattered = [x.scatter_reduce(0, i, source, reduce, include_self=False) for reduce in ("sum", "mean", "prod", "amax", "amin")]
     indexed = [x.index_reduce(0, at, source, reduce, include_self=own) for reduce in ("mean", "amax") for own in (True, False)]
-    return [*scattered, *indexed, x.scatter_reduce(0, i, source, "mean")]
+    signs = [(x > 0).scatter_reduce(0, i, source > 0, reduce, include_self=False) for reduce in ("sum", "prod", "amax", "amin")]
+    return [*scattered, *indexed, x.scatter_reduce(0, i, source, "mean"), *signs]
 
 
 @op_case((3, 4))
