@@ -224,6 +224,8 @@ def _is_packed(variable) -> bool:
         return issubclass(variable.python_type(), PackedSequence)
     except NotImplementedError:  # of variables without a type of their own
         return False
+
+
 # Modules of the functions by which graphs of Dynamo differentiate and map.
 TRANSFORMS = ("torch._functorch", "torch._C._functorch", "torch.autograd")
 

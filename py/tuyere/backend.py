@@ -2,6 +2,7 @@
 """The torch.compile backend. The entry point group torch_dynamo_backends of pyproject.toml names tuyere()."""
 
 import contextlib
+import functools
 import operator
 import re
 import time
@@ -93,7 +94,7 @@ class Session:
 
     def compile_inference(self, gm, fakes):
         self.parts.metadata = _compat.forward_metadata()
-        self.parts.forward = self.compile(gm, self.constants(gm, len(fakes)), take_views(gm))
+        self.parts.forward = self.compile(gm, self.constants(gm, len(fakes)), take_views)
         return self.parts.forward
 
     def partition(self, joint, inputs, **settings):
@@ -105,16 +106,18 @@ class Session:
 
     def compile_forward(self, gm, fakes):
         self.parts.metadata = m = _compat.forward_metadata()
-        self.parts.forward = self.compile(gm, {}, take_views(gm, m.num_forward_returns) if m else {})
+        self.parts.forward = self.compile(gm, {}, functools.partial(take_views, count=m.num_forward_returns) if m else None)
         if getattr(self.parts.forward, "direct", None) is not None:  # engines give every output memory of its own
             _compat.return_as_they_are(self.parts.metadata)
         return self.parts.forward
 
     def compile_backward(self, gm, fakes):
-        self.parts.backward = self.compile(gm, {}, {})
+        self.parts.backward = self.compile(gm, {})
         return self.parts.backward
 
-    def compile(self, gm, constants, views):
+    def compile(self, gm, constants, take=None):
+        """take: what finds the outputs that are returned as views."""
+        views = take(gm) if take else {}
         with _compat.unset_fake_temporarily():  # weights and engines are real
             return _Runner(lower(gm, constants, self.options, LowerSettings(views=views), self.name), gm).boxed()
 

@@ -215,14 +215,15 @@ def _col2im(self, output_size, kernel_size, dilation, padding, stride):
         after = max(0, *(block - shift - count for shift, _ in places))
         phases.append([[(k, before - shift) for k, (shift, place) in enumerate(places) if place == wanted] for wanted in range(step)])
         counts.append(count), blocks.append(block), borders.append((before, after))
-    columns = self.reshape(self.shape[0], -1, *kernel_size, *counts)
+    channels = self.shape[1] // math.prod(kernel_size)
+    columns = self.reshape(self.shape[0], channels, *kernel_size, *counts)
     columns = torch.nn.functional.pad(columns, (*borders[1], *borders[0])).unsqueeze(-1).unsqueeze(-3)
     rows = []
     for high in phases[0]:
         places = [_shifted_sum(columns, [(h, w) for h in high for w in wide], blocks) for wide in phases[1]]
         rows.append(torch.cat(places, 5) if len(places) > 1 else places[0])
     image = torch.cat(rows, 3) if len(rows) > 1 else rows[0]
-    image = image.reshape(self.shape[0], -1, blocks[0] * stride[0], blocks[1] * stride[1])
+    image = image.reshape(self.shape[0], channels, blocks[0] * stride[0], blocks[1] * stride[1])
     return image[:, :, : output_size[0], : output_size[1]].clone(memory_format=torch.contiguous_format)
 
 

@@ -141,7 +141,7 @@ class _Collector(Session):
 
     analyses: List[Analysis]
 
-    def compile(self, gm, constants):
+    def compile(self, gm, constants, take=None):
         with _compat.unset_fake_temporarily():
             self.analyses.append(analyze(gm, constants, self.options, f"graph {len(self.analyses)}"))
         return boxed(lambda args: gm(*args))

@@ -3,7 +3,7 @@
 
 import dataclasses
 import re
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 import torch
 
@@ -26,6 +26,8 @@ DTYPES = {
     torch.float8_e5m2: "f8e5m2",
 }
 TORCH_DTYPES = {name: dtype for dtype, name in DTYPES.items()}
+# Their results were traced with sizes that say nothing: PyTorch ran them on zeros, for want of a rule.
+_UNTRACED = frozenset((torch.ops.aten._unique.default,))
 
 
 @dataclasses.dataclass
@@ -43,6 +45,7 @@ class _Reader:
     def __init__(self, gm: torch.fx.GraphModule, constants: Dict[torch.fx.Node, Any], name: str):
         self.gm = gm
         self.constants = constants
+        self.untraced: Set[torch.fx.Node] = set()  # nodes of which nothing is known
         self.out = ReadGraph(_tuyere.SourceGraph(), [], {}, {}, {})
         self.out.source.name = name
 
@@ -118,6 +121,9 @@ class _Reader:
 
     def call(self, node):
         meta = node.meta.get("val")
+        if node.target in _UNTRACED or not self.untraced.isdisjoint(node.all_input_nodes):
+            self.untraced.add(node)
+            meta = [None] * len(meta) if isinstance(meta, (tuple, list)) else None
         if node.target is _getitem and (node.args[0], node.args[1]) in self.out.value_of:
             self.bind(node, self.out.value_of[(node.args[0], node.args[1])])
             return  # others stay nodes: what higher-order ops return is nested, or not described

@@ -210,6 +210,26 @@ def test_long_sums(name):
     assert ((ours / eagers).sqrt() <= 1.5).all(), (ours / eagers).sqrt()
 
 
+# What the sweep of operators found: what they compute, and the shapes of their arguments.
+RARE = {
+    "windows of an empty batch": (lambda x: F.unfold(x, 2), [(0, 1, 5, 5)]),
+    "a value at indices that repeat": (lambda x, value: x.index_fill(-1, torch.tensor([2, 1, 4, 2, 2]), value), [(5, 5), ()]),
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_rare_gradients(name):
+    torch._dynamo.reset()
+    f, shapes = RARE[name]
+    results = []
+    for call in (f, torch.compile(f, backend="tuyere")):
+        torch.manual_seed(0)
+        arguments = [torch.randn(shape, requires_grad=True) for shape in shapes]
+        y = call(*arguments)
+        results.append(torch.autograd.grad(y, arguments, torch.randn_like(y)))
+    torch.testing.assert_close(results[1], results[0])
+
+
 class Block(torch.nn.Module):
     """Of a vision transformer, with its patches."""
 
