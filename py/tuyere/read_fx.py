@@ -11,6 +11,7 @@ from . import _tuyere
 from .carriers import is_carrier
 from .symbols import UnsupportedSize, expression_text, size_text
 
+aten = torch.ops.aten
 DTYPES = {
     torch.float32: "f32",
     torch.float16: "f16",
@@ -27,7 +28,7 @@ DTYPES = {
 }
 TORCH_DTYPES = {name: dtype for dtype, name in DTYPES.items()}
 # Their results were traced with sizes that say nothing: PyTorch ran them on zeros, for want of a rule.
-_UNTRACED = frozenset((torch.ops.aten._unique.default,))
+_UNTRACED = frozenset((aten._unique.default,))
 
 
 @dataclasses.dataclass
