@@ -19,6 +19,10 @@ for name in libtuyere_runtime.so libtuyere_kernels_cpu.so libtuyere_builder.so l
   cp "$build/lib/$name" offline/lib/
   strip --strip-unneeded "offline/lib/$name"
 done
+if LD_LIBRARY_PATH="$PWD/offline/lib" ldd -r offline/lib/libtuyere_*.so 2>&1 | grep "undefined symbol: _ZN.*6tuyere"; then
+  echo "these libraries are not of one state: build all of them again" >&2
+  exit 1
+fi
 python3 -m pip download -q --no-deps --only-binary :all: -d offline/wheels "pybind11>=2.12" "setuptools>=68,<82" wheel "cmake>=3.24,<5" ninja
 if [ -n "$onednn" ]; then
   draft="$(mktemp -d)"

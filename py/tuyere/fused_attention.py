@@ -75,12 +75,24 @@ def efficient_backward(dout, query, key, value, bias, out, logsumexp, seed, offs
 
 def _bias_gradient(dout, query, key, value, bias, out, logsumexp, is_causal, scale):
     """That of the scores."""
-    scores = query.float() @ key.float().transpose(-1, -2) * (scale if scale is not None else 1 / math.sqrt(query.shape[-1])) + bias
-    weights = (scores - logsumexp.unsqueeze(-1)).exp()
+    return _score_gradient(dout, query, key, value, bias, out, logsumexp, is_causal, _scale(query, scale))[1].to(bias.dtype)
+
+
+def _scale(query, scale):
+    return scale if scale is not None else 1 / math.sqrt(query.shape[-1])
+
+
+def _score_gradient(dout, query, key, value, bias, out, logsumexp, is_causal, scale):
+    """The weights of the values, and the gradient of what the softmax was taken of, in f32. Queries that see no key have neither."""
+    scores = query.float() @ key.float().transpose(-1, -2) * scale
+    if bias is not None:
+        scores = scores + bias
+    sees = (logsumexp != -math.inf).unsqueeze(-1)
+    weights = torch.where(sees, (scores - logsumexp.unsqueeze(-1)).exp(), 0.0)
     if is_causal:
         weights = weights.tril()
     slopes = dout.float() @ value.float().transpose(-1, -2) - (dout.float() * out.float()).sum(-1, keepdim=True)
-    return (weights * slopes).to(bias.dtype)
+    return weights, weights * slopes
 
 
 TRAINING = {
@@ -108,13 +120,17 @@ def on_gpu(query, key, value, dropout_p=0.0, is_causal=False, *, attn_mask=None,
 
 
 def on_gpu_backward(grad_out, query, key, value, out, logsumexp, dropout_p, is_causal, *, attn_mask=None, scale=None):
-    bias = attn_mask if attn_mask is None else _whole_rows(attn_mask, query, key)
-    logsumexp = logsumexp.masked_fill(logsumexp == -math.inf, math.inf)  # queries that see no key have no weights
-    logsumexp = torch.nn.functional.pad(logsumexp, (0, -query.shape[2] % 32), value=math.inf)
-    state = _random_state(query)
-    wanted = [True, True, True, False]
-    backward = aten._scaled_dot_product_efficient_attention_backward
-    return backward(grad_out, query, key, value, bias, out, logsumexp, state, state, 0.0, wanted, is_causal, scale=scale)[:3]
+    """By formulas, an element of the batch at a time: PyTorch's op for it expects what its own op for the result leaves behind."""
+    scale = _scale(query, scale)
+    results = [t.new_empty(t.shape[0], t.shape[2], t.shape[1], t.shape[3]).transpose(1, 2) for t in (query, key, value)]
+    for b in range(query.shape[0]):
+        bias = attn_mask if attn_mask is None or attn_mask.dim() < 4 or attn_mask.shape[0] == 1 else attn_mask[b : b + 1]
+        dout, q, k, v, o, lse = (t[b : b + 1] for t in (grad_out, query, key, value, out, logsumexp))
+        weights, gradient = _score_gradient(dout, q, k, v, bias, o, lse, is_causal, scale)
+        parts = gradient @ k.float() * scale, gradient.transpose(-1, -2) @ q.float() * scale, weights.transpose(-1, -2) @ dout.float()
+        for result, part in zip(results, parts, strict=True):
+            result[b : b + 1] = part
+    return tuple(results)
 
 
 _ON_GPU = {_forward: on_gpu, _backward: on_gpu_backward}

@@ -6,7 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from tuyere.decompositions import for_compile
-from tuyere.fused_attention import TRAINING
+from tuyere.fused_attention import TRAINING, on_gpu_backward
 from tuyere.lower import LowerSettings, lower
 from tuyere.options import parse_options
 
@@ -121,6 +121,32 @@ def test_outside_of_engines_of_a_gpu(step, outside):
         for tensor, want in zip(got, node.meta["val"], strict=True):
             assert (tensor.shape, tensor.dtype, tensor.device) == (want.shape, want.dtype, want.device)
             assert tensor.dim() == 3 or tensor.stride() == want.stride()
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_gradients_outside_of_engines_of_a_gpu(dtype, causal, masked):
+    """By formulas, beside what PyTorch has on the CPU."""
+    torch.manual_seed(0)
+    q, k, v, dout = (torch.randn(2, 3, n, 24).to(dtype) for n in (100, 140, 140, 100))
+    bias = torch.randn(2, 1, 100, 140).to(dtype) if masked else None
+    if masked:
+        bias[:, :, ::7, 1:] = -torch.inf
+    out, logsumexp = FORWARD(q, k, v, 0.0, causal, attn_mask=bias, scale=0.3)
+    want = BACKWARD(dout, q, k, v, out, logsumexp, 0.0, causal, attn_mask=bias, scale=0.3)
+    for got, expected in zip(on_gpu_backward(dout, q, k, v, out, logsumexp, 0.0, causal, attn_mask=bias, scale=0.3), want, strict=True):
+        assert got.dtype == dtype and got.stride() == expected.stride()
+        torch.testing.assert_close(got, expected, rtol=1e-2 if dtype == torch.float16 else 1e-4, atol=1e-2 if dtype == torch.float16 else 1e-5)
+
+
+def test_queries_that_see_nothing_have_no_gradients():
+    q, k, v, dout = (torch.randn(1, 2, 8, 16) for _ in range(4))
+    bias = torch.zeros(1, 1, 8, 8)
+    bias[:, :, 3] = -torch.inf
+    scores = (q @ k.transpose(-1, -2) / 4 + bias).logsumexp(-1)
+    got = on_gpu_backward(dout, q, k, v, torch.zeros_like(q), scores, 0.0, False, attn_mask=bias)
+    assert not got[0][:, :, 3].any() and all(g.isfinite().all() for g in got)
 
 
 @pytest.mark.filterwarnings("ignore::tuyere.FallbackWarning")
