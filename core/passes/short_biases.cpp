@@ -15,7 +15,7 @@ bool is_vector(const Network& net, TensorId id, const Shape& out, int dim, int b
 }
 
 /// Whether libraries know the epilogue of a convolution; what only own kernels finish keeps its constants as they are.
-bool is_simple(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int body) {
+bool has_simple_epilogue(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int body) {
   std::vector<bool> is_bias{false};
   for (size_t slot = 2; slot < layer.inputs.size(); ++slot) is_bias.push_back(is_vector(net, layer.inputs[slot], out, 1, body));
   return match_simple_epilogue(epilogue, is_bias).has_value();
@@ -26,7 +26,7 @@ int bias_dim(const Network& net, const Layer& layer, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);
   if ((!conv && !std::holds_alternative<MatMul>(layer.op)) || layer.outputs.size() != 1) return -1;
   const TensorType& out = net.type(layer.outputs[0], body);
-  if (conv && !is_simple(net, layer, conv->epilogue, out.shape, body)) return -1;
+  if (conv && !has_simple_epilogue(net, layer, conv->epilogue, out.shape, body)) return -1;
   if ((out.dtype != DType::F16 && out.dtype != DType::BF16) || net.type(layer.inputs[0], body).dtype != out.dtype) return -1;
   return conv ? 1 : static_cast<int>(out.shape.size()) - 1;
 }
