@@ -43,7 +43,7 @@ bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape&
   std::vector<bool> is_bias{false};
   for (size_t k = 1; k < c.inputs.size(); ++k) {
     const Shape& shape = net.type(c.inputs[k], body).shape;
-    is_bias.push_back(varies_along(shape, rank, channel) && !numel(shape).is_const(1));
+    is_bias.push_back(is_vector_along(shape, rank, channel));
     if (!is_bias.back() && shape != out) return false;
     if (numel(out) == numel(shape) && is_bias.back() && c.inputs.size() > 2) return false;  // a vector: bias and residual cannot be told apart
   }
@@ -59,7 +59,7 @@ int joined_tensors(const Network& net, const Op& op, const Composed& c, const Te
     const TensorType& in = net.type(c.inputs[k], body);
     if (in.shape == out.shape && in.dtype == out.dtype) {
       ++joined;
-    } else if (numel(in.shape).is_const(1) || !varies_along(in.shape, rank, channel)) {
+    } else if (!is_vector_along(in.shape, rank, channel)) {
       return -1;
     }
   }
@@ -114,7 +114,7 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   Composed c = compose_through(pointwise->program, after.inputs, main, inner, inner_inputs, 0, net.type(main, body).dtype, 1);
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
   if (heavy && rounds_on_the_way(c.program, pointwise->types[0])) return false;
-  const int joined = joined_tensors(net, op, c, net.type(main, body), body);
+  const int joined = heavy ? joined_tensors(net, op, c, net.type(main, body), body) : -1;
   const bool joins =
       formulas || (joined == 1 && is_hopper_product(net, layer, body, context)) || (joined >= 0 && joined <= 1 && is_own_depthwise(net, layer, body, context));
   if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;

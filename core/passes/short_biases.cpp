@@ -9,15 +9,11 @@
 namespace tuyere {
 namespace {
 
-bool is_vector(const Network& net, TensorId id, const Shape& out, int dim, int body) {
-  const Shape& shape = net.type(id, body).shape;
-  return varies_along(shape, static_cast<int>(out.size()), dim) && !numel(shape).is_const(1);
-}
-
 /// Whether libraries know the epilogue of a convolution; what only own kernels finish keeps its constants as they are.
 bool has_simple_epilogue(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int body) {
   std::vector<bool> is_bias{false};
-  for (size_t slot = 2; slot < layer.inputs.size(); ++slot) is_bias.push_back(is_vector(net, layer.inputs[slot], out, 1, body));
+  for (size_t slot = 2; slot < layer.inputs.size(); ++slot)
+    is_bias.push_back(is_vector_along(net.type(layer.inputs[slot], body).shape, static_cast<int>(out.size()), 1));
   return match_simple_epilogue(epilogue, is_bias).has_value();
 }
 
@@ -45,7 +41,8 @@ bool short_biases(Network& net, const PassContext& context) {
       const TensorType out = net.type(layer.outputs[0], body);
       for (size_t slot = 2; slot < layer.inputs.size(); ++slot) {
         const TensorId in = layer.inputs[slot];
-        if (!constant[in] || !is_vector(net, in, out.shape, dim, body) || net.type(in, body).dtype != DType::F32) continue;
+        if (!constant[in] || !is_vector_along(net.type(in, body).shape, static_cast<int>(out.shape.size()), dim) || net.type(in, body).dtype != DType::F32)
+          continue;
         net.set_input(id, static_cast<int>(slot), net.cast(in, out.dtype, layer.origins, body), body);
         changed = true;
       }

@@ -99,6 +99,8 @@ bool varies_along(const Shape& shape, int rank, int dim) {
   return offset >= 0;
 }
 
+bool is_vector_along(const Shape& shape, int rank, int dim) { return varies_along(shape, rank, dim) && !numel(shape).is_const(1); }
+
 Program permute_inputs(const Program& program, const std::vector<int>& order) {
   INTERNAL_CHECK(order.size() == program.inputs.size(), "order of " << order.size() << " for " << program.inputs.size() << " inputs");
   std::vector<int> position(order.size());

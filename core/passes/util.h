@@ -54,6 +54,8 @@ TensorId without_casts(const Network& net, TensorId id, int body);
 
 /// Whether a tensor of this shape, broadcast to rank `rank`, varies along dimension `dim` only (one-element tensors do).
 bool varies_along(const Shape& shape, int rank, int dim);
+/// The same without one-element tensors: a bias, or a scale, of that dimension.
+bool is_vector_along(const Shape& shape, int rank, int dim);
 
 /// Input k of the result is input order[k] of `program`.
 Program permute_inputs(const Program& program, const std::vector<int>& order);
