@@ -16,12 +16,12 @@ struct ConcatSlot {
 };
 
 struct ConcatPlan {
-  std::map<TensorId, ConcatSlot> slots;  // tensors that their producers write in place
+  std::map<TensorId, ConcatSlot> slots;  // tensors that are written in place
   std::set<LayerId> written_in_place;    // Concat layers without a kernel
 };
 
 /// A Concat loses its kernel when at least half of its inputs (and one) can be written in place: their producer writes slices, nobody else needs
-/// them dense, and they have no other place.
+/// them dense, and they have no other place. So does one whose parts lie side by side in the result of a later one.
 ConcatPlan plan_concats(const Network& network, int body);
 /// The axis of a Concat layer, counted from the front.
 int concat_axis(const Network& network, int body, LayerId concat);

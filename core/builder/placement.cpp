@@ -113,8 +113,13 @@ class Placer {
     }
     const ConcatSlot where = slot->second;
     if (placed(where.whole).buffer < 0) place_output(where.whole);
-    PlacedTensor whole = placed(where.whole);
-    put(id, whole.buffer, whole.strides, whole.offset + where.start * whole.strides[where.axis]);
+    placed(id) = slice_of(where);
+  }
+
+  PlacedTensor slice_of(const ConcatSlot& where) {
+    PlacedTensor slice = placed(where.whole);
+    slice.offset = slice.offset + where.start * slice.strides[where.axis];
+    return slice;
   }
 
   void add_step(LayerId id) {
@@ -155,7 +160,7 @@ class Placer {
     order_.push_back(id);
   }
 
-  /// A Concat without a kernel: inputs that are not written in place are copied into their slice.
+  /// A Concat without a kernel: inputs that are not written in place are copied into their slice, once for all Concats whose slice it is.
   void fill_concat(LayerId id) {
     TensorId whole = layer(id).outputs[0];
     if (placed(whole).buffer < 0) place_output(whole);
@@ -164,20 +169,28 @@ class Placer {
     for (size_t slot = 0; slot < layer(id).inputs.size(); ++slot) {
       TensorId part = layer(id).inputs[slot];
       Dim size = type(part).shape[axis];
-      auto it = concats_.slots.find(part);
-      bool there = it != concats_.slots.end() && it->second.whole == whole && it->second.start == start;
-      if (!there) net_.set_input(id, static_cast<int>(slot), copy_into(part, {whole, axis, start}, Origins(layer(id).origins)), body_);
+      net_.set_input(id, static_cast<int>(slot), within(part, {whole, axis, start}, Origins(layer(id).origins)), body_);
       start += size;
     }
     order_.push_back(id);
   }
 
-  TensorId copy_into(TensorId part, const ConcatSlot& where, const Origins& origins) {
+  /// The tensor with the values of `part` that lies at `where`.
+  TensorId within(TensorId part, const ConcatSlot& where, const Origins& origins) {
+    const PlacedTensor wanted = slice_of(where);
+    const auto lies_there = [&](TensorId t) {
+      return placed(t).buffer == wanted.buffer && placed(t).offset == wanted.offset && placed(t).strides == wanted.strides;
+    };
+    if (lies_there(part)) return part;
+    for (auto [it, end] = copied_into_slices_.equal_range(part); it != end; ++it) {
+      if (lies_there(it->second)) return it->second;
+    }
     TensorId to = net_.add1(copy_op(type(part).dtype), {part}, origins, body_);
     body().tensors[to].type.layout = type(where.whole).layout;
     concats_.slots[to] = where;
     add_step(body().tensors[to].producer);
     place_output(to);
+    copied_into_slices_.emplace(part, to);
     return to;
   }
 
@@ -226,6 +239,7 @@ class Placer {
   std::vector<LayerId> order_;  // steps, views and Concats without a kernel
   ConcatPlan concats_;
   std::map<std::pair<TensorId, std::string>, TensorId> copies_;
+  std::multimap<TensorId, TensorId> copied_into_slices_;
 };
 
 std::string window(const Placement& placement, TensorId id) {

@@ -157,6 +157,57 @@ return e)"),
             "b1{8,1}:out = pointwise(b0{8,1}:in)\n");
 }
 
+TEST(Placement, ConcatsThatGrowShareTheLastOne) {
+  EXPECT_EQ(placed(R"(x = input f32[2,8]
+a = relu(x)
+b = exp(x)
+c = concat(a, b) axis=1
+d = tanh(c)
+e = concat(a, b, d) axis=1
+f = sqrt(e)
+h = concat(b, d) axis=1
+j = exp(h)
+i = concat(d, b) axis=1
+k = exp(i)
+g = concat(a, b, d, f) axis=1
+return g, j, k)"),
+            "b1{64,1}:out = pointwise(b0{8,1}:in)\n"
+            "b1{64,1}+8:out = pointwise(b0{8,1}:in)\n"
+            "b1{64,1}+16:out = pointwise(b1{64,1}:out)\n"
+            "b1{64,1}+32:out = pointwise(b1{64,1}:out)\n"
+            "b2{24,1}:out = pointwise(b1{64,1}+8:out)\n"
+            "b3{24,1}:out = concat(b1{64,1}+16:out, b1{64,1}+8:out)\n"
+            "b3{24,1}:out = pointwise(b3{24,1}:out)\n");
+}
+
+/// What nobody writes in place is copied once for both.
+TEST(Placement, ConcatsThatGrowShareCopies) {
+  EXPECT_EQ(placed(R"(x = input f32[2,8]
+a = relu(x)
+c = concat(x, a) axis=1
+d = tanh(c)
+e = concat(x, a, d) axis=1
+return e)"),
+            "b1{32,1}+8:out = pointwise(b0{8,1}:in)\n"
+            "b1{32,1}:out = copy(b0{8,1}:in)\n"
+            "b1{32,1}+16:out = pointwise(b1{32,1}:out)\n");
+}
+
+/// A result that the caller gets is no slice.
+TEST(Placement, ConcatsThatCannotShare) {
+  EXPECT_EQ(placed(R"(x = input f32[2,8]
+a = relu(x)
+b = exp(x)
+c = concat(a, b) axis=1
+d = tanh(c)
+e = concat(a, b, d) axis=1
+return e, c)"),
+            "b1{32,1}:out = pointwise(b0{8,1}:in)\n"
+            "b1{32,1}+8:out = pointwise(b0{8,1}:in)\n"
+            "b2{16,1}:out = concat(b1{32,1}:out, b1{32,1}+8:out)\n"
+            "b1{32,1}+16:out = pointwise(b2{16,1}:out)\n");
+}
+
 TEST(Placement, OutputsOwnTheirMemory) {
   EXPECT_EQ(placed(R"(x = input f32[4,8]
 a = relu(x)
