@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <thread>
 
 #include "common/error.h"
 #include "common/log.h"
+#include "core/builder/alike.h"
 #include "core/builder/candidates.h"
 #include "core/builder/parallel.h"
 #include "core/builder/timing.h"
@@ -24,6 +26,8 @@ using Clock = std::chrono::steady_clock;
 constexpr double kNear = 1.3;  // a candidate so many times slower than the fastest may still be faster in its network; level 5 asks all
 constexpr int kOfWinner = 5;   // configurations of the fastest tactic that come into question there
 constexpr int kEverything = 5;
+constexpr int kOneForAlike = 3;  // the last level where one question answers for those alike
+constexpr size_t kOfLeader = 4;  // candidates that they try
 // What a call of a library on the CPU costs in a program beside its time in a race, which finds the library's own code and tables in the caches: 2 to 4 us in
 // the steps of small models.
 constexpr double kLibraryCallMicros = 2;
@@ -127,17 +131,62 @@ class Chooser {
                        [&](const Trial& t) { return t.candidate.tactic->name() == timed.tactic && t.candidate.config == timed.config; });
   }
 
-  /// Candidates that lack a time are compiled in parallel, all of them, and then timed, question by question. A single candidate needs no time.
+  /// Of problems that are alike one is asked all, and the others only what it found fast; level 4 asks everyone all.
   void time_missing() {
+    std::vector<const Problem*> problems;
+    std::vector<Question*> asked, first, others;
+    for (Question& question : questions_) {
+      if (question.trials.empty()) continue;
+      asked.push_back(&question);
+      problems.push_back(question.problem);
+    }
+    const std::vector<int> leaders = find_leaders(problems);
+    std::vector<const Question*> followed;
+    for (size_t q = 0; q < asked.size(); ++q) {
+      const Question* leader = asked[static_cast<size_t>(leaders[q])];
+      const bool leads = leader == asked[q] || config_.optimization_level > kOneForAlike;
+      (leads ? first : others).push_back(asked[q]);
+      if (!leads) followed.push_back(leader);
+    }
+    race(first);
+    for (size_t q = 0; q < others.size(); ++q) follow(*others[q], *followed[q]);
+    race(others);
+  }
+
+  /// Leaves only those candidates of a question in the race that were fast for one alike, or the best of their tactic where it has no such configuration.
+  static void follow(Question& question, const Question& leader) {
+    std::vector<const Trial*> fast;
+    for (const Trial& trial : leader.trials) {
+      if (trial.micros) fast.push_back(&trial);
+    }
+    if (fast.empty()) return;
+    std::stable_sort(fast.begin(), fast.end(), [](const Trial* a, const Trial* b) { return *a->micros < *b->micros; });
+    const double slowest = kNear * *fast[0]->micros;
+    std::set<const Trial*> wanted;
+    for (const Trial* trial : fast) {
+      if (wanted.size() == kOfLeader || *trial->micros > slowest) break;
+      const auto fits = [&](const Trial& own, bool exactly) {
+        return !own.candidate.reserve && own.candidate.tactic == trial->candidate.tactic && (!exactly || own.candidate.config == trial->candidate.config);
+      };
+      auto own = std::find_if(question.trials.begin(), question.trials.end(), [&](const Trial& t) { return fits(t, true); });
+      if (own == question.trials.end()) own = std::find_if(question.trials.begin(), question.trials.end(), [&](const Trial& t) { return fits(t, false); });
+      if (own != question.trials.end()) wanted.insert(&*own);
+    }
+    if (wanted.empty()) return;
+    for (Trial& trial : question.trials) trial.candidate.reserve |= wanted.count(&trial) == 0;
+  }
+
+  /// Candidates that lack a time are compiled in parallel, all of them, and then timed, question by question. A single candidate needs no time.
+  void race(const std::vector<Question*>& questions) {
     std::vector<std::pair<Question*, Trial*>> missing;
     std::vector<Question*> open;
-    for (Question& question : questions_) {
+    for (Question* question : questions) {
       size_t before = missing.size();
-      const auto races = std::count_if(question.trials.begin(), question.trials.end(), [](const Trial& t) { return !t.candidate.reserve; });
-      for (Trial& trial : question.trials) {
-        if (races > 1 && !trial.candidate.reserve && !trial.micros) missing.push_back({&question, &trial});
+      const auto races = std::count_if(question->trials.begin(), question->trials.end(), [](const Trial& t) { return t.micros || !t.candidate.reserve; });
+      for (Trial& trial : question->trials) {
+        if (races > 1 && !trial.candidate.reserve && !trial.micros) missing.push_back({question, &trial});
       }
-      if (missing.size() > before) open.push_back(&question);
+      if (missing.size() > before) open.push_back(question);
     }
     compile(missing);
     end_phase("compile");
@@ -203,7 +252,7 @@ class Chooser {
     for (Question& question : questions_) {
       std::stable_sort(question.trials.begin(), question.trials.end(), [&](const Trial& a, const Trial& b) {
         if (a.micros.has_value() != b.micros.has_value()) return a.micros.has_value();
-        return a.micros && in_program(a) < in_program(b);
+        return a.micros ? in_program(a) < in_program(b) : a.candidate.reserve < b.candidate.reserve;
       });
     }
     int total = static_cast<int>(questions_.size());
