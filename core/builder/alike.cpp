@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kVector = 8;    // elements: sizes that are no multiple of a vector's take other kernels
 constexpr int kVectorBytes = 16;  // so do addresses
+constexpr int kMany = 4;          // problems that one leader spares questions: fewer are asked themselves
 
 /// What of a problem is compared: numbers are read once, not for every pair.
 struct Facts {
@@ -69,8 +70,9 @@ std::vector<int> find_leaders(const std::vector<const Problem*>& problems) {
       if (other.leader < 0 && alike(facts[leader], other)) other.leader = leader;
     }
   }
-  std::vector<int> leaders;
-  for (const Facts& f : facts) leaders.push_back(f.leader);
+  std::vector<int> followers(facts.size()), leaders;
+  for (const Facts& f : facts) followers[f.leader]++;
+  for (size_t i = 0; i < facts.size(); ++i) leaders.push_back(followers[facts[i].leader] < kMany ? static_cast<int>(i) : facts[i].leader);
   return leaders;
 }
 

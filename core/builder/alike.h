@@ -7,8 +7,9 @@
 
 namespace tuyere {
 
-/// For every problem the index of the one to ask first: itself, or one with the same operator, types and memory order whose sizes all are at most 1.5 times as
-/// large or small. DenseNet-161 has 78 1x1 convolutions that differ in their number of channels; five of them tell what the others need to try.
+/// For every problem the index of the one to ask first: itself, or one of at least four with the same operator, types and memory order, all of whose sizes are
+/// at most 1.5 times as large or small as its. DenseNet-161 has 78 1x1 convolutions that differ in their number of channels: a few tell what the others need to
+/// try.
 std::vector<int> find_leaders(const std::vector<const Problem*>& problems);
 
 }  // namespace tuyere
