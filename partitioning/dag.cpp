@@ -34,6 +34,8 @@ Dag::Dag(const SourceGraph& graph)
       reads_(graph.nodes.size()),
       preds_(graph.nodes.size()),
       succs_(graph.nodes.size()),
+      drawn_before_(graph.nodes.size(), -1),
+      drawn_after_(graph.nodes.size(), -1),
       symbols_(graph.nodes.size()) {
   for (const SourceConstant& c : graph.constants) constant_.at(c.value) = true;
   for (ValueId id : graph.outputs) {
@@ -57,7 +59,19 @@ Dag::Dag(const SourceGraph& graph)
       }
     }
   }
+  order_draws();
   find_devices();
+}
+
+/// Random numbers come in the order of the graph, wherever a node runs.
+void Dag::order_draws() {
+  int last = -1;
+  for (int n = 0; n < static_cast<int>(graph_.nodes.size()); ++n) {
+    if (!graph_.nodes[n].draws) continue;
+    drawn_before_[n] = last;
+    if (last >= 0) drawn_after_[last] = n;
+    last = n;
+  }
 }
 
 /// A node that needs a size which an earlier node found out reads that node's value, unless one of its arguments has the size.

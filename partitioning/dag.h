@@ -43,6 +43,7 @@ class Dag {
   std::vector<bool> output_;                 // by value: an output of the graph
   std::vector<std::vector<ValueId>> reads_;  // values a node reads, each once
   std::vector<std::vector<int>> preds_, succs_;
+  std::vector<int> drawn_before_, drawn_after_;  // by node that draws random numbers: the one before and behind it, else -1
   std::vector<std::vector<std::string>> symbols_;
   std::vector<bool> fixed_;          // by node: depends on constants only, so it may run on the device that needs it
   std::vector<std::string> device_;  // by node
@@ -50,6 +51,7 @@ class Dag {
   void read_arguments(const Arg& arg, int node);
   void read_sizes(int node, const std::map<std::string, ValueId>& made);
   std::string recorded_device(int node) const;
+  void order_draws();
   void find_devices();
   /// The units (a number per node, below `count`) such that every unit comes after those it reads. INTERNAL_CHECKs that there is no cycle.
   std::vector<int> topological(const std::vector<int>& unit, int count) const;

@@ -2,6 +2,7 @@
 // Grouping by levels. The level of a node counts how often a path to it goes from the group's nodes to others and back:
 //   member:  max over predecessors p of (p is a member ? level(p) : level(p) + 1), at least 0
 //   other:   max over predecessors of level(p), -1 without any
+// Of two nodes that draw random numbers the first is a predecessor of the second here, whether it reads its values or not.
 // Members of one level form a segment. A path that leaves a segment through another node comes back on a higher level, so segments are convex and their levels
 // order them. Every level above 0 has a node that another level-below member reaches through an outside node, so no two segments could be one. Devices are
 // grouped one after the other; a finished segment counts as one node then, which keeps cycles out.
@@ -22,11 +23,13 @@ std::vector<int> Dag::topological(const std::vector<int>& unit, int count) const
   std::vector<std::vector<int>> next(count);
   for (size_t n = 0; n < unit.size(); ++n) {
     if (first[unit[n]] < 0) first[unit[n]] = static_cast<int>(n);
-    for (int to : succs_[n]) {
-      if (unit[to] == unit[n]) continue;
+    auto comes_before = [&](int to) {
+      if (unit[to] == unit[n]) return;
       next[unit[n]].push_back(unit[to]);
       ++waiting[unit[to]];
-    }
+    };
+    for (int to : succs_[n]) comes_before(to);
+    if (drawn_after_[n] >= 0) comes_before(drawn_after_[n]);
   }
   using Item = std::pair<int, int>;  // first node, unit: the order of the graph where there is a choice
   std::priority_queue<Item, std::vector<Item>, std::greater<>> ready;
@@ -55,9 +58,11 @@ std::vector<int> Dag::levels(const std::vector<bool>& member, const std::vector<
   for (int u : topological(unit, count)) {
     int reached = -1;
     for (int n : nodes[u]) {
-      for (int from : preds_[n]) {
+      auto comes_after = [&](int from) {
         if (unit[from] != u) reached = std::max(reached, level[from] + (member[n] && !member[from] ? 1 : 0));
-      }
+      };
+      for (int from : preds_[n]) comes_after(from);
+      if (drawn_before_[n] >= 0) comes_after(drawn_before_[n]);
     }
     for (int n : nodes[u]) level[n] = member[n] ? std::max(reached, 0) : reached;
   }
@@ -82,7 +87,7 @@ void Dag::sink_fixed(const std::vector<bool>& member, std::vector<int>& level) c
   std::vector<bool> sinks(level.size());
   for (size_t n = 0; n < level.size(); ++n) {
     const bool view = is_view(graph_.nodes[n].op) && std::all_of(preds_[n].begin(), preds_[n].end(), [&](int from) { return sinks[from]; });
-    sinks[n] = fixed_[n] || view;
+    sinks[n] = (fixed_[n] && !graph_.nodes[n].draws) || view;
   }
   for (size_t n = level.size(); n-- > 0;) {
     if (!sinks[n] || !member[n] || succs_[n].empty()) continue;

@@ -202,8 +202,8 @@ class Parser {
     while (!line.done()) {
       if (line.take('!')) {
         std::string flag = line.word();
-        line.check(flag == "mutates" || flag == "side_effect", "unknown flag !" + flag);
-        (flag == "mutates" ? node.mutates : node.side_effect) = true;
+        line.check(flag == "mutates" || flag == "side_effect" || flag == "draws", "unknown flag !" + flag);
+        (flag == "mutates" ? node.mutates : flag == "draws" ? node.draws : node.side_effect) = true;
         continue;
       }
       std::string key = line.word();

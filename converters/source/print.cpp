@@ -90,6 +90,7 @@ class Printer {
     attribute("source", node.origin.source, "");
     out_ += node.mutates ? " !mutates" : "";
     out_ += node.side_effect ? " !side_effect" : "";
+    out_ += node.draws ? " !draws" : "";
     out_ += "\n";
   }
 

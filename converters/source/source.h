@@ -50,7 +50,8 @@ struct SourceNode {
   Origin origin;
   bool mutates = false;  // schema says an argument is written
   bool side_effect = false;
-  std::string name;  // node name in the front end's graph
+  bool draws = false;  // random numbers, which come in the order of the graph
+  std::string name;    // node name in the front end's graph
 };
 
 /// A constant tensor: parameter, buffer or lifted literal.

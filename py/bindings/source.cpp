@@ -83,7 +83,7 @@ void add_constant(SourceGraph& g, ValueId id, const std::string& name, uintptr_t
 }
 
 void add_node(SourceGraph& g, const std::string& name, const std::string& op, const py::list& args, std::vector<ValueId> outputs,
-              const std::vector<std::string>& origin, bool mutates, bool side_effect) {
+              const std::vector<std::string>& origin, bool mutates, bool side_effect, bool draws) {
   SourceNode node;
   node.name = name;
   node.op = op;
@@ -96,6 +96,7 @@ void add_node(SourceGraph& g, const std::string& name, const std::string& op, co
   node.origin = Origin{origin.at(0), op, name, origin.at(1)};
   node.mutates = mutates;
   node.side_effect = side_effect;
+  node.draws = draws;
   g.nodes.push_back(std::move(node));
 }
 

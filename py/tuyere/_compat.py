@@ -36,6 +36,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from . import _tuyere
 from .decompositions import OWN, PRESERVED, RECURRENT
@@ -68,6 +69,7 @@ __all__ = [
     "is_autocasting",
     "is_deterministic",
     "is_recomputing",
+    "is_traceable_wrapper_subclass",
     "keep_composite_ops",
     "module_of_function",
     "mutated_inputs",

@@ -54,7 +54,7 @@ def compile_with(session: "Session", gm, example_inputs):
     )
     if training:
         return short_step(aot(gm, example_inputs), session.parts, example_inputs)
-    with contextlib.nullcontext() if _differentiates(gm) else _compat.keep_composite_ops():
+    with contextlib.nullcontext() if _differentiates(gm) or _takes_subclasses(gm) else _compat.keep_composite_ops():
         return short_call(aot(gm, example_inputs), session.parts, example_inputs)
 
 
@@ -80,6 +80,12 @@ def _differentiates(gm) -> bool:
     graphs = [m.graph for m in gm.modules() if isinstance(m, torch.fx.GraphModule)]
     modules = (str(getattr(n.target, "__module__", "")) for g in graphs for n in g.nodes if n.op == "call_function")
     return any(module.startswith(_compat.TRANSFORMS) for module in modules)
+
+
+def _takes_subclasses(gm) -> bool:
+    """Whether there are tensors that are made of others, such as nested ones: these know what composite ops consist of, and not always the ops."""
+    values = (n.meta.get("example_value") for n in gm.graph.nodes)
+    return any(isinstance(v, torch.Tensor) and _compat.is_traceable_wrapper_subclass(v) for v in values)
 
 
 class Session:

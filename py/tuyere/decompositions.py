@@ -230,12 +230,17 @@ def _col2im(self, output_size, kernel_size, dilation, padding, stride):
 @_replaces(aten.masked_scatter.default)
 def _masked_scatter(self, mask, source):
     """The k-th true place takes the k-th source value."""
+    from ._compat import free_unbacked_symbols
+
     shape = torch.broadcast_shapes(self.shape, mask.shape)
     self, mask = self.expand(shape), mask.expand(shape)
     place = (mask.reshape(-1).to(torch.int64).cumsum(0) - 1).clamp_min(0).reshape(shape)
-    if source.numel() == 0:
+    values = source.reshape(-1)
+    if free_unbacked_symbols(values):  # none perhaps, and then no place is true
+        values = torch.cat([values, values.new_zeros(1)])
+    elif values.numel() == 0:
         return self.clone()
-    return torch.where(mask, source.reshape(-1)[place], self)
+    return torch.where(mask, values[place], self)
 
 
 @_replaces(aten.max_unpool2d.default)

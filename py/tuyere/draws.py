@@ -9,7 +9,7 @@ from typing import List, Optional
 import torch
 
 from . import _tuyere
-from ._compat import statically_known_true
+from ._compat import run_and_save_rng_state, statically_known_true
 
 aten = torch.ops.aten
 
@@ -22,6 +22,29 @@ _SERIAL = {
     aten.randint_like.low_dtype,
     aten.uniform.default,
 }
+
+
+# What attention and recurrent layers call the share of numbers that they drop.
+_SHARES = ("dropout_p", "dropout")
+
+
+def draws_random_numbers(node: torch.fx.Node) -> bool:
+    """Whether a call takes numbers from PyTorch's generator, itself or in a body that it is handed (a branch, a loop)."""
+    if node.op != "call_function":
+        return False
+    if isinstance(node.target, torch._ops.OpOverload):
+        return torch.Tag.nondeterministic_seeded in node.target.tags and not _drops_nothing(node)
+    if node.target is run_and_save_rng_state:
+        return True
+    bodies = (getattr(node.graph.owning_module, n.target, None) for n in node.all_input_nodes if n.op == "get_attr")
+    return any(draws_random_numbers(inner) for body in bodies if isinstance(body, torch.fx.GraphModule) for inner in body.graph.nodes)
+
+
+def _drops_nothing(node: torch.fx.Node) -> bool:
+    for k, formal in enumerate(node.target._schema.arguments):
+        if formal.name in _SHARES:
+            return (node.args[k] if k < len(node.args) else node.kwargs.get(formal.name, formal.default_value)) == 0
+    return False
 
 
 def draw_in_memory_order(gm: torch.fx.GraphModule) -> None:

@@ -13,7 +13,7 @@ from . import _tuyere
 from .build import build_engine, target_of
 from .carriers import carry_sizes
 from .devices import make_on_device
-from .draws import draw_in_memory_order
+from .draws import draw_in_memory_order, draws_random_numbers
 from .engine import Engine
 from .fused_attention import in_pytorch
 from .options import Options
@@ -219,7 +219,7 @@ class _Stitcher:
         self.root = torch.nn.Module()
         self.new_of: Dict[Any, torch.fx.Node] = {}  # value, or FX node without a value -> new node
         self.segment_of_value = {v: s for s in segments for v in s.outputs}
-        self.inside = {node for s in segments for node in s.nodes}  # what the engines run
+        self.inside = {node: s for s in segments for node in s.nodes}  # what the engines run
         self.pending: Dict[str, torch.Tensor] = {}
         self.attributes: Dict[str, str] = {}
         self.sizes = SizeEmitter(gm, self.graph, self.lookup)
@@ -229,7 +229,10 @@ class _Stitcher:
             if node.op == "placeholder" and (self.settings.keep_constants or node not in self.constants):
                 self.new_of[self.key(node)] = self.graph.node_copy(node)
         for node in self.gm.graph.nodes:
-            if node.op == "call_function" and node.is_impure() and node not in self.inside:
+            if node in self.inside:
+                if draws_random_numbers(node):
+                    self.lookup(self.read.node_of[self.inside[node].outputs[0]])
+            elif node.op == "call_function" and (node.is_impure() or draws_random_numbers(node)):
                 self.copy(node)
         self.graph.output(self.outputs())
         for name, tensor in self.pending.items():

@@ -9,6 +9,7 @@ import torch
 
 from . import _tuyere
 from .carriers import is_carrier
+from .draws import draws_random_numbers
 from .symbols import UnsupportedSize, expression_text, size_text
 
 aten = torch.ops.aten
@@ -155,7 +156,8 @@ class _Reader:
         mutates = bool(schema and schema.is_mutable)
         # Random ops may be hosted: an engine calls its hosted ops in the order of the graph.
         side_effect = node.is_impure(impure_random=False) if not op.startswith("aten::_assert") else False
-        self.out.source.add_node(node.name, op, args, outputs, [module_path(node), source_line(node)], mutates, side_effect)
+        origin = [module_path(node), source_line(node)]
+        self.out.source.add_node(node.name, op, args, outputs, origin, mutates, side_effect, draws_random_numbers(node))
         self.out.nodes.append(node)
 
     def arguments(self, node):

@@ -64,8 +64,10 @@ def symbols_of(size):
 
 
 def symbol_of(size) -> Optional[str]:
-    """The name of a size that is a symbol by itself."""
-    return size.node.expr.name if isinstance(size, torch.SymInt) and isinstance(size.node.expr, sympy.Symbol) else None
+    """The name of a size that is a symbol by itself. Not that of a nested tensor's rows, whose lengths are no number."""
+    if not isinstance(size, torch.SymInt) or not isinstance(size.node.expr, sympy.Symbol):
+        return None
+    return None if isinstance(size.node.hint, torch.SymInt) else size.node.expr.name
 
 
 __all__ = ["UnsupportedSize", "expression_text", "size_text", "symbol_of", "symbols_of"]

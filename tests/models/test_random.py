@@ -61,6 +61,30 @@ def test_same_numbers(case, train):
     torch.testing.assert_close(out["tuyere"], out["aot_eager"], rtol=1e-4, atol=1e-5)
 
 
+def by_turns(x):
+    """Numbers that engines draw and others that PyTorch does, read in another order than they are drawn in."""
+    first, noise = torch.dropout(x.sin(), 0.5, True).cos(), torch.randn(4, 4)
+    coins, order = torch.bernoulli(first.sigmoid()), torch.randperm(4)
+    return torch.dropout((x + noise).tanh(), 0.5, True).exp() + coins.cos()[order], first, torch.dropout(x.cos(), 0.2, True).sin()
+
+
+def in_a_branch(x):
+    first = torch.dropout(x.sin(), 0.5, True).cos()
+    branch = torch.cond(x.mean() > -9, lambda x: torch.dropout(x, 0.5, True).sin(), lambda x: x.cos(), (x,))
+    return first + 1, torch.rand(4), torch.dropout(branch.sin(), 0.5, True).cos()
+
+
+@pytest.mark.parametrize("program", [by_turns, in_a_branch])
+def test_order_of_draws(program):
+    torch._dynamo.reset()
+    x = torch.randn(4, 4)
+    torch.manual_seed(3)
+    want = [*program(x), torch.rand(3)]
+    torch.manual_seed(3)
+    got = [*torch.compile(program, backend="tuyere")(x), torch.rand(3)]
+    torch.testing.assert_close(got, want)
+
+
 @pytest.mark.parametrize("count", [1, 7, 311, 312, 313, 624, 70000])
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_many_bernoulli_numbers_at_a_time(count, probability):

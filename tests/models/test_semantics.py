@@ -184,6 +184,7 @@ DATA_DEPENDENT = {
     "nonzero": lambda x: (x > 0).nonzero() * 2,
     "mask": lambda x: (x + 1)[x > 0] * 2,
     "masked_select": lambda x: torch.masked_select(x + 1, x > 0).sum() + 1,
+    "masked_scatter": lambda x: x.masked_scatter(x > 0, torch.masked_select(x, x > 0) * 2),
     "unique": lambda x: torch.unique((x * 2).long()) + 1,
     "item": lambda x: x + x.sum().item(),
 }
@@ -198,6 +199,26 @@ def test_sizes_that_depend_on_data(name, capture):
         for _ in range(3):
             x = torch.randn(4, 6)
             torch.testing.assert_close(call(x), fn(x))
+
+
+def rows(*lengths):
+    return torch.nested.nested_tensor([torch.randn(length, 16) for length in lengths], layout=torch.jagged)
+
+
+@pytest.mark.parametrize("grad", [False, True])
+def test_nested_tensors(grad):
+    model = torch.nn.Sequential(torch.nn.LayerNorm(16), torch.nn.Linear(16, 8), torch.nn.GELU())
+    call, sums = compiled(model), compiled(lambda x: (x * 2).sum(1))
+    with torch.set_grad_enabled(grad):
+        for lengths in [(3, 5), (2, 4, 1), (7, 1)]:
+            x = rows(*lengths)
+            got, want = call(x), model(x)
+            torch.testing.assert_close(got.offsets(), want.offsets())
+            torch.testing.assert_close((got.values(), sums(x)), (want.values(), (x * 2).sum(1)), rtol=1e-4, atol=1e-5)
+            if grad:
+                weights = list(model.parameters())
+                grads = [torch.autograd.grad(out.values().sin().sum(), weights) for out in (got, want)]
+                torch.testing.assert_close(*grads, rtol=1e-4, atol=1e-5)
 
 
 def test_threads_compile_at_once():

@@ -14,7 +14,7 @@ constexpr const char* kGraph = R"(graph "net \"a\""
 %c: i64[] = literal "lifted_0"
 %y: f32[n,4,6,6] = aten::convolution(input=%x, weight=%w, bias=none, stride=[1, 1], padding=[0, 0], transposed=false, groups=1) name="conv" module="stem.conv" source="m.py:3"
 %a: f32[2,2*n], %b: ? = aten::things(s=inf, t=-inf, u=0.5, v=-3, d=dim(2*n+1), e=f16, k="text \\ \"q\"", l=[%y, none, [1, -2.5]], v2=1e-05) name="t" origin="aten::other" node="scope"
-aten::check(self=%a) name="chk" !mutates !side_effect
+aten::check(self=%a) name="chk" !mutates !side_effect !draws
 return %y, none, %y
 )";
 
@@ -39,7 +39,7 @@ TEST(SourceText, Fields) {
   EXPECT_EQ(g.nodes[1].origin.op, "aten::other");
   EXPECT_EQ(g.nodes[1].origin.node, "scope");
   EXPECT_FALSE(g.values[g.nodes[1].outputs[1]].has_type);
-  EXPECT_TRUE(g.nodes[2].mutates && g.nodes[2].side_effect);
+  EXPECT_TRUE(g.nodes[2].mutates && g.nodes[2].side_effect && g.nodes[2].draws);
   EXPECT_EQ(g.outputs[1], kNone);
   EXPECT_EQ(std::get<double>(g.nodes[1].args[8].second.v), 1e-05);
   EXPECT_EQ(std::get<Dim>(g.nodes[1].args[4].second.v), Dim::parse("2*n+1"));

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <random>
+#include <utility>
 
 namespace tuyere {
 namespace {
@@ -206,20 +207,22 @@ SourceGraph random_graph(std::mt19937& random, int nodes, const char* odd) {
   return graph_of(lines);
 }
 
-/// reach[n][m]: whether n feeds m, directly or not.
+/// reach[n][m]: whether n feeds m, directly or not; a node that draws random numbers feeds the next one that does.
 std::vector<std::vector<bool>> reachability(const SourceGraph& g) {
   const size_t count = g.nodes.size();
   std::vector<int> producer(g.values.size(), -1);
   std::vector<std::vector<bool>> reach(count, std::vector<bool>(count, false));
+  int drawn = -1;
   for (size_t n = 0; n < count; ++n) {
-    for (const auto& [name, arg] : g.nodes[n].args) {
-      int from = producer[std::get<Arg::Value>(arg.v).id];
-      if (from < 0) continue;
+    auto feeds = [&](int from) {
+      if (from < 0) return;
       reach[from][n] = true;
       for (size_t k = 0; k < count; ++k) {
         if (reach[k][from]) reach[k][n] = true;
       }
-    }
+    };
+    for (const auto& [name, arg] : g.nodes[n].args) feeds(producer[std::get<Arg::Value>(arg.v).id]);
+    if (g.nodes[n].draws) feeds(std::exchange(drawn, static_cast<int>(n)));
     producer[g.nodes[n].outputs[0]] = static_cast<int>(n);
   }
   return reach;
@@ -265,6 +268,31 @@ TEST(Partition, RandomGraphsAreConvexAcyclicAndMaximal) {
   std::mt19937 random(7);
   for (int round = 0; round < 60; ++round) {
     SourceGraph g = random_graph(random, 20 + round, "aten::bad");
+    check(g, partition(g, no_bad, kNoHost), true);
+  }
+}
+
+TEST(Partition, RandomNumbersComeInTheOrderOfTheGraph) {
+  SourceGraph g = parse_source_graph(
+      "graph \"g\"\n%x: f32[4] = input\n"
+      "%a: f32[4] = aten::relu(a=%x) name=\"a\"\n"
+      "%b: f32[4] = other::drop(a=%a) name=\"b\" !draws\n"
+      "%c: f32[4] = aten::relu(a=%b) name=\"c\"\n"
+      "%d: f32[4] = aten::bad() name=\"d\" !draws\n"
+      "%e: f32[4] = other::drop(a=%a) name=\"e\" !draws\n"
+      "%f: f32[4] = aten::relu(a=%e) name=\"f\"\n"
+      "%h: f32[4] = aten::relu(a=%d) name=\"h\"\nreturn %c, %f, %h\n");
+  const PartitionOptions options{.hosted_namespaces = {"other"}};
+  EXPECT_EQ(places(g, partition(g, no_bad, options)), "a:native0 b:hosted0 c:native0 d:outside e:outside f:native1 h:native1");
+  for (SourceNode& node : g.nodes) node.draws = false;
+  EXPECT_EQ(places(g, partition(g, no_bad, options)), "a:native0 b:hosted0 c:native0 d:outside e:hosted0 f:native0 h:native0");
+}
+
+TEST(Partition, RandomGraphsWithDraws) {
+  std::mt19937 random(10);
+  for (int round = 0; round < 60; ++round) {
+    SourceGraph g = random_graph(random, 20 + round, "aten::bad");
+    for (SourceNode& node : g.nodes) node.draws = random() % 4 == 0;
     check(g, partition(g, no_bad, kNoHost), true);
   }
 }
