@@ -83,6 +83,31 @@ class Gated(nn.Module):
         return self.down(nn.functional.silu(self.gate(x)) * self.up(x))
 
 
+class PackedGate(nn.Module):
+    """One product, whose columns gate each other: both halves, or every other one; weights by output or by input."""
+
+    def __init__(self, parts, by_input=False):
+        super().__init__()
+        self.parts, self.by_input, self.both, self.down = parts, by_input, nn.Linear(64, 320), nn.Linear(160, 64)
+        if by_input:
+            self.both.weight = nn.Parameter(self.both.weight.detach().t().contiguous())
+
+    def forward(self, x):
+        y = x @ self.both.weight + self.both.bias if self.by_input else self.both(x)
+        a, b = self.parts(y)
+        return self.down(a * nn.functional.gelu(b))
+
+
+PACKED = {
+    "halves": (lambda y: y.chunk(2, -1), False),
+    "halves of columns": (lambda y: y.chunk(2, -1), True),
+    "rows of a matrix": (lambda y: y.unflatten(-1, (2, -1)).unbind(-2), False),
+    "pairs": (lambda y: (y[..., ::2], y[..., 1::2]), False),
+    "pairs of a matrix": (lambda y: y.unflatten(-1, (-1, 2)).unbind(-1), False),
+    "pairs of columns": (lambda y: (y[..., ::2], y[..., 1::2]), True),
+}
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -118,6 +143,7 @@ MODELS = {
     "squeeze and excite": (SqueezeExcite, (2, 32, 24, 24)),
     "rotary": (Rotary, (2, 12, 64)),
     "gated unit": (Gated, (2, 200, 64)),
+    **{f"packed gate, {name}": (lambda parts=parts: PackedGate(*parts), (2, 200, 64)) for name, parts in PACKED.items()},
     "norms": (Residuals, (3, 100, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }
@@ -136,6 +162,14 @@ def test_a_network_for_a_gpu_means_the_model(name, target, tmp_path):
         program = tuyere.compile(model, (x,), target=target, optimization_level=0, strict=True)
     got = evaluate(program.engines[0], str(tmp_path / "model.engine"), [x])
     assert error_of(got, want) <= max(1.5 * error_of(eager, want), 4 * 2.0**-10)
+
+
+@pytest.mark.parametrize("parts", PACKED.values(), ids=PACKED)
+def test_both_parts_of_a_packed_gate_are_one_product(parts):
+    model, x = PackedGate(*parts).eval().half(), torch.randn(2, 200, 64).half()
+    with torch.no_grad():
+        engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
+    assert [step["tactic"].split(".")[1] for step in engine.steps] == ["gated_matmul", "matmul"]
 
 
 @pytest.mark.parametrize("level", [1, 3])

@@ -54,6 +54,32 @@ def test_a_program_follows_the_weights_it_shares(change, device):
         assert error_of(program(x), copy.deepcopy(model).double()(x.double())) < 1e-5
 
 
+class PackedGates(torch.nn.Module):
+    """Halves of a weight, and every other row of one, may be views of it, or what the weight program makes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = torch.nn.Linear(64, 256), torch.nn.Linear(128, 192, bias=False)
+
+    def forward(self, x):
+        a, b = self.first(x).chunk(2, -1)
+        y = self.second(a * torch.nn.functional.gelu(b))
+        return torch.nn.functional.silu(y[..., ::2]) * y[..., 1::2]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("weights", ["engine", "separate", "shared"])
+def test_changed_parts_of_packed_weights_are_used(weights, device):
+    dtype, bound = (torch.float16, 2e-3) if device == "cuda" else (torch.float32, 1e-5)
+    model, x = PackedGates().eval().to(device, dtype), torch.randn(300, 64, device=device, dtype=dtype)
+    compiled = torch.compile(model, backend="tuyere", options={"strict": True, "weights": weights})
+    with torch.no_grad():
+        compiled(x)
+        change_in_place(model)
+        assert error_of(compiled(x), copy.deepcopy(model).double()(x.double())) < bound
+
+
 def test_shared_weights_are_not_copied():
     model, x = wide(), torch.randn(4, 64)
     weight_bytes = sum(p.numel() * 4 for p in model.parameters())
