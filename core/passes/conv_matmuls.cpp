@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // conv(x, w) => matmul(x, w)                        1x1, of images of one pixel
+// conv(x, w) => matmul(x, w)                        on Hopper: 1x1, with an epilogue that libraries do not know: own products take any
 // conv(mul(x, g), w) => matmul(x, mul(w, g))        on a GPU: 1x1, g one number per image and channel (squeeze-excite): a product of its own for each image
 // The gate is multiplied into the weight, which is smaller than the image when an image has more pixels than the weight has rows; rounding that product costs
 // what rounding the image's costs. Images are channels-last around convolutions, so their pixels are the rows of a matrix by a view.
@@ -37,17 +38,21 @@ bool is_product_of(const Program& program, size_t slot) {
 
 class ConvMatMuls {
  public:
-  ConvMatMuls(Network& net, int body, bool gates) : net_(net), body_(body), gates_(gates), constant_(constant_tensors(net.bodies[body])) {}
+  ConvMatMuls(Network& net, int body, const PassContext& context)
+      : net_(net), body_(body), context_(context), gates_(context.target.is_cuda()), constant_(constant_tensors(net.bodies[body])) {}
 
   bool run() {
     bool changed = false;
     for (LayerId id : live(net_, body_)) {
       const Layer layer = net_.bodies[body_].layers[id];  // by value: adding layers moves the vector
-      if (!is_pixelwise(layer)) continue;
+      if (!is_candidate(layer)) continue;
       const Shape x = shape(layer.inputs[0]);
       if (x[2].is_const(1) && x[3].is_const(1)) {
         const TensorId w = view(layer, layer.inputs[1], {weight_rows(layer), x[1]});
         changed |= replace(id, layer, view(layer, layer.inputs[0], {x[0], x[1]}), w, false);
+      } else if (has_formula(layer)) {
+        const TensorId w = view(layer, layer.inputs[1], {weight_rows(layer), x[1]});
+        changed |= replace(id, layer, rows(layer, layer.inputs[0]), w, true);
       } else if (const std::optional<size_t> slot = gates_ ? gated_input(layer) : std::nullopt) {
         changed |= move_gate(id, layer, *slot);
       }
@@ -62,12 +67,15 @@ class ConvMatMuls {
   bool is_constant(TensorId id) const { return static_cast<size_t>(id) < constant_.size() && constant_[id]; }
   Dim weight_rows(const Layer& layer) const { return shape(layer.inputs[1])[0]; }
 
-  bool is_pixelwise(const Layer& layer) const {
-    const auto* conv = std::get_if<Conv>(&layer.op);
-    if (!conv || conv->transposed || conv->groups != 1 || !is_constant(layer.inputs[1]) || is_constant(layer.inputs[0])) return false;
-    const Shape& w = shape(layer.inputs[1]);
-    const auto all = [](const std::vector<int64_t>& v, int64_t value) { return std::all_of(v.begin(), v.end(), [&](int64_t n) { return n == value; }); };
-    return w.size() == 4 && w[2].is_const(1) && w[3].is_const(1) && all(conv->stride, 1) && all(conv->pad_before, 0) && all(conv->pad_after, 0);
+  bool is_candidate(const Layer& layer) const {
+    return tuyere::is_pixelwise(net_, layer, body_) && is_constant(layer.inputs[1]) && !is_constant(layer.inputs[0]);
+  }
+
+  /// Whether the epilogue is one for own kernels.
+  bool has_formula(const Layer& layer) const {
+    const Program& epilogue = std::get<Conv>(layer.op).epilogue;
+    if (epilogue.empty() || !is_hopper_pixelwise(net_, layer, constant_, body_, context_)) return false;
+    return !is_simple_epilogue(net_, layer.op, epilogue, std::span(layer.inputs).subspan(2), shape(layer.outputs[0]), body_);
   }
 
   /// The slot of the image in the pointwise layer before the convolution, when all else there is one number per image and channel.
@@ -147,16 +155,16 @@ class ConvMatMuls {
 
   Network& net_;
   int body_;
-  bool gates_;
+  const PassContext& context_;
+  bool gates_;  // the CPU's convolutions want weights that do not change
   std::vector<bool> constant_;
 };
 
 }  // namespace
 
 bool conv_matmuls(Network& net, const PassContext& context) {
-  const bool gates = context.target.is_cuda();  // the CPU's convolutions want weights that do not change
   bool changed = false;
-  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= ConvMatMuls(net, body, gates).run();
+  for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) changed |= ConvMatMuls(net, body, context).run();
   return changed;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
-// For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper may also be
-// joined to one more tensor by any formula (the gate of a gated unit): see merge_matmuls; a depthwise convolution on a GPU takes any formula, too.
+// For conv and matmul only epilogues that libraries know (act(main + residual + bias)): others stay kernels of their own. A product on Hopper, or a convolution
+// of single pixels that conv_matmuls makes one, takes any formula, also over one more tensor (the gate of a gated unit): see merge_matmuls; so does a depthwise
+// convolution on a GPU.
 // fuse_formulas comes after all other fusions: an f32 product on the CPU takes whatever formula is left behind it (the mask of a ReLU's gradient), as its
 // kernels finish their results by any program. See tests/unit/passes/fuse.cpp
 #include <algorithm>
@@ -37,20 +38,6 @@ void set_type(Op& op, DType type) {
   if (auto* o = std::get_if<Norm>(&op)) o->type = type;
 }
 
-/// Whether libraries know the epilogue. Extra inputs must be constants along the channel, or a residual of the full shape.
-bool is_simple(const Network& net, const Op& op, const Composed& c, const Shape& out, int body) {
-  const int rank = static_cast<int>(out.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
-  std::vector<bool> is_bias{false};
-  for (size_t k = 1; k < c.inputs.size(); ++k) {
-    const Shape& shape = net.type(c.inputs[k], body).shape;
-    is_bias.push_back(is_vector_along(shape, rank, channel));
-    if (!is_bias.back() && shape != out) return false;
-    if (numel(out) == numel(shape) && is_bias.back() && c.inputs.size() > 2) return false;  // a vector: bias and residual cannot be told apart
-  }
-  const auto simple = match_simple_epilogue(c.program, is_bias);
-  return simple.has_value();
-}
-
 /// How many tensors of the result's shape the epilogue reads, in its place; -1 when it reads something else that is not along the channel.
 int joined_tensors(const Network& net, const Op& op, const Composed& c, const TensorType& out, int body) {
   const int rank = static_cast<int>(out.shape.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
@@ -74,6 +61,13 @@ bool is_own_depthwise(const Network& net, const Layer& layer, int body, const Pa
   return x[1].is_const(conv->groups) && w[0].is_const(conv->groups);
 }
 
+/// Whether own kernels are the fastest ones, or as fast as any. A product's result must not get wider: more of a chain of formulas may follow, once it is one.
+bool takes_formulas(const Network& net, const Layer& layer, DType type, const std::vector<bool>& constant, int body, const PassContext& context) {
+  if (is_own_depthwise(net, layer, body, context)) return true;
+  return type == net.type(layer.outputs[0], body).dtype &&
+         (is_hopper_product(net, layer, body, context) || is_hopper_pixelwise(net, layer, constant, body, context));
+}
+
 /// Whether this is a product whose kernels finish by any program what they have just written, and loses nothing by it.
 bool is_cpu_product(const Network& net, const Layer& layer, const Pointwise& after, int body, const PassContext& context) {
   return std::holds_alternative<MatMul>(layer.op) && !context.target.is_cuda() && net.type(layer.outputs[0], body).dtype == DType::F32 &&
@@ -89,7 +83,7 @@ bool rounds_on_the_way(const Program& program, DType stored) {
   return inst.fn == Fn::cast && inst.type != stored && compute_type(inst.type) != inst.type;
 }
 
-bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& context, bool formulas) {
+bool fuse_into_producer(Network& net, LayerId id, const std::vector<bool>& constant, int body, const PassContext& context, bool formulas) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
   if (own < 0 || layer.outputs.size() != 1) return false;
@@ -115,9 +109,8 @@ bool fuse_into_producer(Network& net, LayerId id, int body, const PassContext& c
   const bool heavy = std::holds_alternative<Conv>(op) || std::holds_alternative<MatMul>(op);
   if (heavy && rounds_on_the_way(c.program, pointwise->types[0])) return false;
   const int joined = heavy ? joined_tensors(net, op, c, net.type(main, body), body) : -1;
-  const bool joins =
-      formulas || (joined == 1 && is_hopper_product(net, layer, body, context)) || (joined >= 0 && joined <= 1 && is_own_depthwise(net, layer, body, context));
-  if (heavy && !joins && !is_simple(net, op, c, net.type(main, body).shape, body)) return false;
+  const bool joins = formulas || (joined >= 0 && joined <= 1 && takes_formulas(net, layer, pointwise->types[0], constant, body, context));
+  if (heavy && !joins && !is_simple_epilogue(net, op, c.program, std::span(c.inputs).subspan(1), net.type(main, body).shape, body)) return false;
   if (c.inputs.size() > 8) return false;
   *epilogue_of(op) = c.program;
   set_type(op, pointwise->types[0]);
@@ -141,7 +134,7 @@ bool fuse_all(Network& net, const PassContext& context, bool formulas) {
         if (net.bodies[body].layers[id].dead) continue;
         const TensorId out = net.bodies[body].layers[id].outputs[0];
         if (out < static_cast<TensorId>(constant.size()) && constant[out]) continue;
-        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, body, context, formulas);
+        if (net.uses(out, body) > 0) changed |= fuse_into_producer(net, id, constant, body, context, formulas);
       }
     }
   }

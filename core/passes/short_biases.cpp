@@ -9,11 +9,11 @@
 namespace tuyere {
 namespace {
 
-/// Whether libraries know the epilogue of a convolution; what only own kernels finish keeps its constants as they are.
-bool has_simple_epilogue(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int body) {
+/// Whether libraries know the epilogue, over a result whose biases vary along `channel`; what only own kernels finish keeps its constants as they are.
+bool has_simple_epilogue(const Network& net, const Layer& layer, const Program& epilogue, const Shape& out, int channel, int body) {
   std::vector<bool> is_bias{false};
   for (size_t slot = 2; slot < layer.inputs.size(); ++slot)
-    is_bias.push_back(is_vector_along(net.type(layer.inputs[slot], body).shape, static_cast<int>(out.size()), 1));
+    is_bias.push_back(is_vector_along(net.type(layer.inputs[slot], body).shape, static_cast<int>(out.size()), channel));
   return match_simple_epilogue(epilogue, is_bias).has_value();
 }
 
@@ -22,9 +22,10 @@ int bias_dim(const Network& net, const Layer& layer, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);
   if ((!conv && !std::holds_alternative<MatMul>(layer.op)) || layer.outputs.size() != 1) return -1;
   const TensorType& out = net.type(layer.outputs[0], body);
-  if (conv && !has_simple_epilogue(net, layer, conv->epilogue, out.shape, body)) return -1;
   if ((out.dtype != DType::F16 && out.dtype != DType::BF16) || net.type(layer.inputs[0], body).dtype != out.dtype) return -1;
-  return conv ? 1 : static_cast<int>(out.shape.size()) - 1;
+  const int channel = conv ? 1 : static_cast<int>(out.shape.size()) - 1;
+  const Program& epilogue = conv ? conv->epilogue : std::get<MatMul>(layer.op).epilogue;
+  return has_simple_epilogue(net, layer, epilogue, out.shape, channel, body) ? channel : -1;
 }
 
 }  // namespace

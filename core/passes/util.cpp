@@ -333,18 +333,69 @@ TensorId identity(Network& net, TensorId id, const Origins& origins, int body) {
   return net.add1(std::move(op), {id}, origins, body);
 }
 
-bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context) {
+namespace {
+
+/// Whether own kernels multiply by a matrix of `depth` rows on Hopper as fast as libraries do; `out`: a result, its last dimension that of the matrix's
+/// columns.
+bool is_for_hopper(const TensorType& x, const TensorType& w, const Dim& depth, const Dim& columns, const TensorType& out, const PassContext& context) {
   constexpr int64_t kRows = 256, kColumns = 64, kUnit = 8;  // smaller ones are bound by what they read; rows start at 16 bytes
-  const auto* matmul = std::get_if<MatMul>(&layer.op);
-  if (!matmul || !is_hopper(context.target)) return false;
-  const TensorType &x = net.type(layer.inputs[0], body), &w = net.type(layer.inputs[1], body), &out = net.type(layer.outputs[0], body);
-  if ((x.dtype != DType::F16 && x.dtype != DType::BF16) || w.dtype != x.dtype || out.dtype != x.dtype || w.shape.size() != 2 || out.shape.size() < 2)
-    return false;
-  const Dim depth = w.shape[matmul->trans_b ? 1 : 0], columns = out.shape.back();
+  if (!is_hopper(context.target) || (x.dtype != DType::F16 && x.dtype != DType::BF16) || w.dtype != x.dtype || out.dtype != x.dtype) return false;
   if (!depth.is_const() || depth.value() == 0 || depth.value() % kUnit != 0) return false;
   if (!columns.is_const() || columns.value() < kColumns || columns.value() % kUnit != 0) return false;
   int64_t count = 0;
   return numel(out.shape).try_eval(context.hints, &count) && count / columns.value() >= kRows;
+}
+
+/// Whether convolutions made the image, so that it is channels-last, or formulas and poolings over such; or it is a view of rows of pixels.
+bool is_convolved(const Network& net, TensorId id, int body) {
+  for (;;) {
+    const Layer* layer = net.producer(id, body);
+    if (!layer || layer->outputs.size() != 1) return false;
+    if (const auto* conv = std::get_if<Conv>(&layer->op)) return !conv->transposed;
+    if (std::holds_alternative<Permute>(layer->op)) return memory_order(net, id, body) == Layout::channels_last(4).order;
+    if (!is_any_of<Pointwise, Pool>(layer->op)) return false;
+    const auto image = std::find_if(layer->inputs.begin(), layer->inputs.end(), [&](TensorId in) {
+      return net.producer(in, body) && (std::holds_alternative<Pool>(layer->op) || net.type(in, body).shape == net.type(id, body).shape);
+    });
+    if (image == layer->inputs.end()) return false;
+    id = *image;
+  }
+}
+
+}  // namespace
+
+bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context) {
+  const auto* matmul = std::get_if<MatMul>(&layer.op);
+  if (!matmul) return false;
+  const TensorType &x = net.type(layer.inputs[0], body), &w = net.type(layer.inputs[1], body), &out = net.type(layer.outputs[0], body);
+  if (w.shape.size() != 2 || out.shape.size() < 2) return false;
+  return is_for_hopper(x, w, w.shape[matmul->trans_b ? 1 : 0], out.shape.back(), out, context);
+}
+
+bool is_hopper_pixelwise(const Network& net, const Layer& layer, const std::vector<bool>& constant, int body, const PassContext& context) {
+  if (!context.own_kernels || !is_pixelwise(net, layer, body) || !constant[layer.inputs[1]] || !is_convolved(net, layer.inputs[0], body)) return false;
+  const TensorType &x = net.type(layer.inputs[0], body), &w = net.type(layer.inputs[1], body), &out = net.type(layer.outputs[0], body);
+  return is_for_hopper(x, w, w.shape[1], w.shape[0], out, context);
+}
+
+bool is_simple_epilogue(const Network& net, const Op& op, const Program& program, std::span<const TensorId> extras, const Shape& out, int body) {
+  const int rank = static_cast<int>(out.size()), channel = std::holds_alternative<Conv>(op) ? 1 : rank - 1;
+  std::vector<bool> is_bias{false};
+  for (TensorId extra : extras) {
+    const Shape& shape = net.type(extra, body).shape;
+    is_bias.push_back(is_vector_along(shape, rank, channel));
+    if (!is_bias.back() && shape != out) return false;
+    if (numel(out) == numel(shape) && is_bias.back() && extras.size() > 1) return false;  // a vector: bias and residual cannot be told apart
+  }
+  return match_simple_epilogue(program, is_bias).has_value();
+}
+
+bool is_pixelwise(const Network& net, const Layer& layer, int body) {
+  const auto* conv = std::get_if<Conv>(&layer.op);
+  if (!conv || conv->transposed || conv->groups != 1) return false;
+  const Shape& w = net.type(layer.inputs[1], body).shape;
+  const auto all = [](const std::vector<int64_t>& v, int64_t value) { return std::all_of(v.begin(), v.end(), [&](int64_t n) { return n == value; }); };
+  return w.size() == 4 && w[2].is_const(1) && w[3].is_const(1) && all(conv->stride, 1) && all(conv->pad_before, 0) && all(conv->pad_after, 0);
 }
 
 std::vector<LayerId> live(const Network& net, int body) {

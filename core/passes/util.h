@@ -2,6 +2,7 @@
 // Questions and small edits that several passes share.
 #pragma once
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/network/network.h"
@@ -98,6 +99,16 @@ inline bool is_hopper(const Target& target) { return target.sm >= 90 && target.s
 /// Whether own kernels multiply these matrices on Hopper's tensor cores as fast as libraries do: then any formula over the result costs nothing, and none that
 /// libraries know need be kept free of others.
 bool is_hopper_product(const Network& net, const Layer& layer, int body, const PassContext& context);
+
+/// The same of a convolution of single pixels by a constant weight, once images are rows of a matrix: they lie so because convolutions made them.
+bool is_hopper_pixelwise(const Network& net, const Layer& layer, const std::vector<bool>& constant, int body, const PassContext& context);
+
+/// Whether libraries know the epilogue `program` of a convolution or product over its result, of shape `out`, and `extras`: those must be constants along the
+/// channel, or a residual of the full shape.
+bool is_simple_epilogue(const Network& net, const Op& op, const Program& program, std::span<const TensorId> extras, const Shape& out, int body);
+
+/// Whether this is a convolution of single pixels, each of which has one in its result.
+bool is_pixelwise(const Network& net, const Layer& layer, int body);
 
 /// Layer ids of a body at this moment, dead ones left out.
 std::vector<LayerId> live(const Network& net, int body);

@@ -108,6 +108,25 @@ PACKED = {
 }
 
 
+class Mixer(nn.Module):
+    """ConvMixer: activations before batch norms, behind depthwise convolutions and those of single pixels."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.activation, self.first = activation, nn.Conv2d(3, 64, 3, padding=1)
+        self.deep, self.wide = nn.Conv2d(64, 64, 5, padding=2, groups=64), nn.Conv2d(64, 64, 1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(64) for _ in range(3))
+        for norm in self.norms:
+            nn.init.normal_(norm.weight, 1, 0.5)
+            nn.init.normal_(norm.running_mean)
+
+    def forward(self, x):
+        x = self.norms[0](self.activation(self.first(x)))
+        x = x + self.norms[1](self.activation(self.deep(x)))
+        x = x + self.norms[2](self.activation(self.wide(x)))
+        return self.deep(self.norms[2](self.activation(self.wide(x))))
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -144,6 +163,8 @@ MODELS = {
     "rotary": (Rotary, (2, 12, 64)),
     "gated unit": (Gated, (2, 200, 64)),
     **{f"packed gate, {name}": (lambda parts=parts: PackedGate(*parts), (2, 200, 64)) for name, parts in PACKED.items()},
+    "mixed by GELU": (lambda: Mixer(nn.functional.gelu), (2, 3, 16, 16)),
+    "mixed by ReLU": (lambda: Mixer(nn.functional.relu), (2, 3, 16, 16)),
     "norms": (Residuals, (3, 100, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }
@@ -170,6 +191,13 @@ def test_both_parts_of_a_packed_gate_are_one_product(parts):
     with torch.no_grad():
         engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
     assert [step["tactic"].split(".")[1] for step in engine.steps] == ["gated_matmul", "matmul"]
+
+
+def test_activations_before_norms_are_parts_of_products():
+    model, x = Mixer(nn.functional.gelu).eval().half(), torch.randn(2, 3, 16, 16).half()
+    with torch.no_grad():
+        engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
+    assert sum(step["problem"].startswith("pointwise program={add(mul(") for step in engine.steps) == 1  # behind the first convolution
 
 
 @pytest.mark.parametrize("level", [1, 3])

@@ -28,6 +28,24 @@ TEST(ConvMatMuls, GatesMoveIntoTheWeight) {
       on_cuda());
 }
 
+const std::string kPixelwise =
+    "x = input f16[2,64,16,16]\nd = param f16[64,1,1,1]\nw = param f16[72,64,1,1]\ns = param f32[72,1,1]\na = conv(x, d) groups=64 type=f16\n";
+
+TEST(ConvMatMuls, FormulasThatLibrariesDoNotKnow) {
+  const std::string image = kPixelwise + "y = conv(a, w, s) type=f16 epilogue={mul(relu(i0:f32), i1:f32)}\nreturn y";
+  expect_pass(conv_matmuls, image,
+              kPixelwise +
+                  "w2 = reshape(w) shape=[72,64]\np = permute(a) perm=[0,2,3,1]\nr = reshape(p) shape=[2,256,64]\ns2 = reshape(s) shape=[72]\n"
+                  "m = matmul(r, w2, s2) trans_b=true type=f16 epilogue={mul(relu(i0:f32), i1:f32)}\nq = reshape(m) shape=[2,16,16,72]\n"
+                  "y = permute(q) perm=[0,3,1,2]\nreturn y",
+              on_cuda());
+  PassContext ampere = on_cuda();
+  ampere.target.sm = 80;
+  expect_unchanged(conv_matmuls, image, ampere);
+  expect_unchanged(conv_matmuls, image, on_cpu());
+  expect_unchanged(conv_matmuls, kPixelwise + "y = conv(a, w, s) type=f16 epilogue={relu(add(i0:f32, i1:f32))}\nreturn y", on_cuda());
+}
+
 TEST(ConvMatMuls, OthersStay) {
   const auto stays = [](const std::string& text) {
     SCOPED_TRACE(text);

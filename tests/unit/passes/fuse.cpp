@@ -46,6 +46,35 @@ TEST(FuseEpilogue, ProductsOnHopperTakeTheirGate) {
                    on_cuda());
 }
 
+TEST(FuseEpilogue, ProductsOnHopperTakeFormulas) {
+  const std::string inputs = "x = input f16[512,64]\nw = param f16[96,64]\ns = param f32[96]\nr = input f16[512,96]\n";
+  const std::string scaled = inputs +
+                             "u = matmul(x, w) trans_b=true type=f16\ny = pointwise(u, s, r) program={add(mul(silu(i0:f32), i1:f32), i2:f32)} types=[f16]\n"
+                             "return y\n";
+  expect_pass(fuse_epilogue, scaled, inputs + "y = matmul(x, w, s, r) trans_b=true type=f16 epilogue={add(mul(silu(i0:f32), i1:f32), i2:f32)}\nreturn y",
+              on_cuda());
+  PassContext ampere = on_cuda();
+  ampere.target.sm = 80;
+  expect_unchanged(fuse_epilogue, scaled, ampere);
+  expect_unchanged(fuse_epilogue, scaled, on_cpu());
+}
+
+TEST(FuseEpilogue, ConvolutionsOfPixelsOnHopperTakeFormulas) {
+  const auto net = [](const std::string& weight, const std::string& attributes, const std::string& size, const std::string& end) {
+    return "x = input f16[2,64,16,16]\nd = param f16[64,1,1,1]\nw = " + weight + "\ns = param f32[72,1,1]\nr = input f16[2,72," + size +
+           "]\na = conv(x, d) groups=64 type=f16\n" + end + attributes + "\nreturn y\n";
+  };
+  const std::string formula = "add(mul(relu(i0:f32), i1:f32), i2:f32)", apart = "\ny = pointwise(u, s, r) program={" + formula + "} types=[f16]",
+                    one = "param f16[72,64,1,1]";
+  expect_pass(fuse_epilogue, net(one, " type=f16" + apart, "16,16", "u = conv(a, w)"),
+              net(one, " type=f16 epilogue={" + formula + "}", "16,16", "y = conv(a, w, s, r)"), on_cuda());
+  expect_unchanged(fuse_epilogue, net(one, " type=f16" + apart, "16,16", "u = conv(a, w)"), on_cpu());
+  expect_unchanged(fuse_epilogue, net("input f16[72,64,1,1]", " type=f16" + apart, "16,16", "u = conv(a, w)"), on_cuda());
+  expect_unchanged(fuse_epilogue, net("param f16[72,64,3,3]", " pad_before=[1,1] pad_after=[1,1] type=f16" + apart, "16,16", "u = conv(a, w)"), on_cuda());
+  expect_unchanged(fuse_epilogue, net(one, " stride=[2,2] type=f16" + apart, "8,8", "u = conv(a, w)"), on_cuda());
+  expect_unchanged(fuse_epilogue, net(one, " type=f16" + apart, "16,16", "u = conv(x, w)"), on_cuda());  // the caller's image is not channels-last
+}
+
 TEST(FuseFormulas, ProductsOnTheCpuTakeAnyFormula) {
   const std::string inputs = "x = input f32[n,8]\nr = input f32[n,4]\nw = param f32[8,4]\n",
                     pair = "program={where(le(i0:f32, 0:f32), 0:f32, i1:f32)} types=[f32]";
