@@ -31,6 +31,7 @@ bool conv_matmuls(Network& net, const PassContext& context);      // 1x1 convolu
 bool space_to_depth(Network& net, const PassContext& context);    // first convolutions with strides: blocks of pixels as channels
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution
 bool short_biases(Network& net, const PassContext& context);      // constants of epilogues in the result's type
+bool short_sums(Network& net, const PassContext& context);        // sums of two, three or four entries as formulas
 bool pad_matmuls(Network& net, const PassContext& context);       // results whose rows would not be aligned
 bool fuse_gates(Network& net, const PassContext& context);        // on Hopper: both products of a gated unit in one
 bool layout(Network& net, const PassContext& context);            // channels-last around convolutions

@@ -14,6 +14,7 @@ const std::vector<Pass>& pipeline() {
       {"match_norm", match_norm},
       {"match_attention", match_attention},
       {"causal_masks", causal_masks},
+      {"short_sums", short_sums},
       {"move_views", move_views},
       {"sink_views", sink_views},
       {"sink_concats", sink_concats},

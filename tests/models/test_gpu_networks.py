@@ -127,6 +127,25 @@ class Mixer(nn.Module):
         return self.deep(self.norms[2](self.activation(self.wide(x))))
 
 
+class SplitAttention(nn.Module):
+    """ResNeSt and selective kernels: weighted sums of the halves of an image, and of two images."""
+
+    def __init__(self):
+        super().__init__()
+        self.pair, self.weigh, self.other, self.out = (
+            nn.Conv2d(32, 64, 3, padding=1, groups=2),
+            nn.Conv2d(32, 64, 1),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, 32, 1),
+        )
+
+    def forward(self, x):
+        y = nn.functional.relu(self.pair(x)).unflatten(1, (2, 32))
+        a = self.weigh(y.sum(1).mean((2, 3), keepdim=True)).unflatten(1, (2, 32)).softmax(1)
+        x = torch.stack([self.out((y * a).sum(1)), self.other(x)], 1)
+        return self.out((x * a).sum(1))
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -163,6 +182,7 @@ MODELS = {
     "rotary": (Rotary, (2, 12, 64)),
     "gated unit": (Gated, (2, 200, 64)),
     **{f"packed gate, {name}": (lambda parts=parts: PackedGate(*parts), (2, 200, 64)) for name, parts in PACKED.items()},
+    "split attention": (SplitAttention, (2, 32, 16, 16)),
     "mixed by GELU": (lambda: Mixer(nn.functional.gelu), (2, 3, 16, 16)),
     "mixed by ReLU": (lambda: Mixer(nn.functional.relu), (2, 3, 16, 16)),
     "norms": (Residuals, (3, 100, 64)),
@@ -198,6 +218,15 @@ def test_activations_before_norms_are_parts_of_products():
     with torch.no_grad():
         engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
     assert sum(step["problem"].startswith("pointwise program={add(mul(") for step in engine.steps) == 1  # behind the first convolution
+
+
+def test_halves_of_images_are_added_where_they_lie():
+    model, x = SplitAttention().eval().half(), torch.randn(2, 32, 16, 16).half()
+    with torch.no_grad():
+        engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
+    families = [step["tactic"].split(".")[1] for step in engine.steps]
+    assert families.count("reduce") == 1 and families.count("concat") == 0
+    assert families.count("pointwise") == 4  # both sums, and the caller's images turned around
 
 
 @pytest.mark.parametrize("level", [1, 3])
