@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading by index: advanced indexing, gather, embedding, diagonals.
+// Reading by index: advanced indexing, gather, embedding, diagonals, windows.
 #include <algorithm>
 
 #include "common/error.h"
@@ -102,6 +102,31 @@ void diagonal(Convert& c) {
   c.out(c.add(Index{{rank - 2, rank - 1}}, {c.permute(x, perm), rows, columns}));
 }
 
+/// Windows along a dimension, which becomes their number; a new last dimension counts inside of them. Those that lie one behind the other are a view.
+void unfold(Convert& c) {
+  TensorId x = c.tensor("self");
+  const int64_t rank = rank_of(c, x), size = c.integer("size"), step = c.integer("step");
+  if (rank == 0) return c.out(c.expand(x, c.out_type().shape));
+  const int64_t axis = c.axis("dimension", x);
+  const Dim& count = c.out_type().shape.at(axis);
+  TensorId windows;
+  if (step == size || count.is_const(1)) {
+    Shape split = c.type(x).shape;
+    split[axis] = count;
+    split.insert(split.begin() + axis + 1, Dim(size));
+    windows = c.reshape(c.slice(x, axis, 0, count * size), split);
+  } else {
+    TensorId starts = c.reshape(c.add(Iota{.type = DType::I64, .count = count, .step = step}, {}), {count, 1});
+    windows = c.add(Gather{axis}, {x, c.pointwise(Fn::add, {starts, along(c, 0, size)}, DType::I64)});
+  }
+  std::vector<int64_t> perm;
+  for (int64_t k = 0; k <= rank; ++k) {
+    if (k != axis + 1) perm.push_back(k);
+  }
+  perm.push_back(axis + 1);
+  c.out(c.permute(windows, perm));
+}
+
 }  // namespace
 
 void add_index(ConverterTable& t) {
@@ -112,6 +137,7 @@ void add_index(ConverterTable& t) {
   t.add("aten::take", take);
   t.add("aten::embedding", embedding);
   add_each(t, {"aten::diagonal", "aten::diagonal_copy"}, diagonal);
+  add_each(t, {"aten::unfold", "aten::unfold_copy"}, unfold);
 }
 
 }  // namespace tuyere

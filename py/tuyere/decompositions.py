@@ -167,31 +167,6 @@ def _weight_norm_backward(grad_w, saved_v, saved_g, saved_norms, dim):
     return saved_g / norms * (grad_w - saved_v * (along / norms)), along
 
 
-@_replaces(aten.unfold.default)
-def _unfold(self, dimension, size, step):
-    """Windows as a gather, or as a view where they do not overlap: the last dimension counts inside of a window."""
-    if self.dim() == 0:
-        return self.expand(size)
-    axis = dimension % self.dim()
-    count = (self.shape[axis] - size) // step + 1
-    if step == size or (isinstance(count, int) and count == 1):
-        return self.narrow(axis, 0, count * size).unflatten(axis, (count, size)).movedim(axis + 1, -1)
-    starts = torch.arange(count, device=self.device) * step
-    windows = self.index_select(axis, (starts[:, None] + torch.arange(size, device=self.device)).reshape(-1))
-    split = windows.reshape([*self.shape[:axis], count, size, *self.shape[axis + 1 :]]).movedim(axis + 1, -1)
-    strides = [*self.stride(), self.stride(axis)]
-    strides[axis] *= step
-    return _in_order(split, strides)
-
-
-def _in_order(values, strides):
-    """The values in the memory order that eager gives what it computes of a view with these strides, which may overlap."""
-    if not all(isinstance(n, int) and n > 0 for n in (*values.shape, *strides)):
-        return values
-    order = sorted(range(values.dim()), key=lambda d: (-strides[d], -values.shape[d]))
-    return values.permute(order).contiguous().permute(sorted(range(values.dim()), key=order.__getitem__))
-
-
 def _shifted_sum(columns, taps, size):
     """The sum of windows of the padded columns, one per tap: ((row, first row of blocks), (column, first column of blocks)); [N, C, blocks, 1, blocks, 1]."""
     if not taps:

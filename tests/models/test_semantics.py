@@ -35,6 +35,8 @@ ORDERS = {
     "transposed, of size one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(2, 3, 1)),
     "transposed, of a batch of one": (lambda x: (x * 2).transpose(1, 2), lambda: torch.randn(1, 3, 4)),
     "windows of a permuted tensor": (lambda x: x.movedim(0, -1).unfold(1, 2, 1).abs(), lambda: torch.randn(2, 3, 6)),
+    "overlapping windows": (lambda x: x.sigmoid().unfold(-1, 3, 1), lambda: torch.randn(4, 6)),
+    "one of overlapping windows": (lambda x: x.exp().unfold(0, 2, 1).select(1, 0), lambda: torch.randn(4, 6)),
     "permuted image": (lambda x: CONV(x).relu().permute(0, 2, 3, 1), lambda: torch.randn(2, 6, 5, 5)),
     "every other column": (lambda x: (x + 1)[:, 1::2], lambda: torch.randn(4, 6)),
     "expanded": (lambda x: x.sum(1).unsqueeze(1).expand(-1, 5), lambda: torch.randn(4, 6)),
@@ -67,7 +69,7 @@ def test_strides_in_training(name):
 
 def views(x):
     y = x.tanh()
-    return y, y[:, ::2], y.view(-1)[: x.shape[0]], y.sum(1).expand(3, -1), x.flatten()
+    return y, y[:, ::2], y.unfold(0, 2, 1), y.view(-1)[: x.shape[0]], y.sum(1).expand(3, -1), x.flatten()
 
 
 @pytest.mark.parametrize("dynamic", [None, True])
