@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // matmul(softmax(matmul(q, k^T) * scale + mask), v)                      => attention(q, k, v, mask) scale
-// The scale may stand on q or k. Masks may be added or put in by where(condition, scores, -inf), in other shapes than the scores' (windows: reshape, add,
-// reshape); several become one additive mask. A finite fill below -1e30 swallows the scores in f32, so that adding it is the same.
+// The scale may stand on q or k; a tensor that is the same for all keys (a learned temperature of each head) goes to q. Masks may be added or put in by
+// where(condition, scores, -inf), in other shapes than the scores' (windows: reshape, add, reshape; a mask of one image's windows repeats for all images);
+// several become one additive mask. A finite fill below -1e30 swallows the scores in f32, so that adding it is the same.
 // attention(q, repeat(k), repeat(v))                                      => attention(q, k, v)          heads repeated by expand and reshape
 // See tests/unit/passes/match_attention.cpp
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "core/passes/passes.h"
 #include "core/passes/util.h"
@@ -31,6 +33,7 @@ struct Scores {
   LayerId product = kNone;
   double scale = 1;
   std::vector<Term> terms;
+  std::optional<Term> factors;  // of all scores of a query; between the terms and the product
 };
 
 /// q or k, and the views that stand between it and the scaling that was taken off.
@@ -90,18 +93,19 @@ class AttentionMatcher {
     if (std::holds_alternative<Reshape>(layer->op)) {
       const TensorId from = layer->inputs[0];
       for (Term& term : scores.terms) term.reshapes.push_back({shape(id), shape(from)});
-      return common_suffix(shape(id), shape(from)) >= 2 || scores.terms.empty() ? walk(from, std::move(scores)) : std::nullopt;
+      if (scores.factors) scores.factors->reshapes.push_back({shape(id), shape(from)});
+      return common_suffix(shape(id), shape(from)) >= 2 || (scores.terms.empty() && !scores.factors) ? walk(from, std::move(scores)) : std::nullopt;
     }
     const auto call = called(net_, id, body_);
     if (!call) return std::nullopt;
     switch (call->fn) {
       case Fn::mul:
       case Fn::div:
-        return walk_scale(*call, std::move(scores));
+        return call->tensors[0] != kNone && call->tensors[1] != kNone ? walk_factors(*call, id, scores) : walk_scale(*call, std::move(scores));
       case Fn::add:
-        return walk_sum(*call, id, scores);
+        return scores.factors ? std::nullopt : walk_sum(*call, id, scores);
       case Fn::where:
-        return walk_where(*call, id, std::move(scores));
+        return scores.factors ? std::nullopt : walk_where(*call, id, std::move(scores));
       default:
         return std::nullopt;
     }
@@ -112,6 +116,18 @@ class AttentionMatcher {
     if (call.tensors[k] == kNone || call.tensors[1 - k] != kNone || (call.fn == Fn::div && k == 1)) return std::nullopt;
     scores.scale *= call.fn == Fn::mul ? call.numbers[1 - k] : 1 / call.numbers[1 - k];
     return walk(call.tensors[k], std::move(scores));
+  }
+
+  std::optional<Scores> walk_factors(const Called& call, TensorId id, const Scores& scores) const {
+    for (int k = 0; k < 2 && call.fn == Fn::mul && !scores.factors; ++k) {
+      const TensorId main = call.tensors[k], factors = call.tensors[1 - k];
+      if (main == factors || shape(main) != shape(id) || shape(factors).empty() || !shape(factors).back().is_const(1)) continue;
+      if (!is_float(net_.type(factors, body_).dtype)) continue;
+      Scores next = scores;
+      next.factors = Term{.tensor = factors, .reshapes = {}};
+      if (auto found = walk(main, std::move(next))) return found;
+    }
+    return std::nullopt;
   }
 
   std::optional<Scores> walk_sum(const Called& call, TensorId id, const Scores& scores) const {
@@ -214,7 +230,9 @@ class AttentionMatcher {
     Origins origins = second.origins;
     origins.insert(first.origins.begin(), first.origins.end());
     const Operand q = unscaled(first.inputs[0]), k = first.inputs[1] == first.inputs[0] ? Operand{first.inputs[1], {}, 1} : unscaled(first.inputs[1]);
-    std::vector<TensorId> inputs{rank4(restored(q, product.trans_a, origins), origins), rank4(restored(k, !product.trans_b, origins), origins),
+    TensorId queries = restored(q, product.trans_a, origins);
+    if (scores.factors) queries = net_.pointwise(Fn::mul, {queries, translated(*scores.factors, origins)}, net_.type(queries, body_).dtype, origins, body_);
+    std::vector<TensorId> inputs{rank4(queries, origins), rank4(restored(k, !product.trans_b, origins), origins),
                                  rank4(last.trans_b ? swapped(second.inputs[1], origins) : second.inputs[1], origins)};
     Attention op{.scale = scores.scale * q.scale * k.scale, .has_mask = !scores.terms.empty(), .type = last.type};
     if (op.has_mask) inputs.push_back(mask_of(scores, shape(first.outputs[0]).size(), origins));
@@ -225,8 +243,9 @@ class AttentionMatcher {
 
   TensorId mask_of(const Scores& scores, size_t rank, const Origins& origins) {
     TensorId sum = kNone;
+    const bool repeats = all_repeat(scores.terms, rank);
     for (const Term& term : scores.terms) {
-      TensorId part = translated(term, origins);
+      TensorId part = translated(term, origins, repeats);
       if (term.condition) {
         if (scores.terms.size() == 1 && std::isinf(term.fill)) {
           sum = term.keep ? part : net_.pointwise(Fn::logical_not, {part}, DType::Bool, origins, body_);
@@ -244,9 +263,38 @@ class AttentionMatcher {
     return rank == 3 && s.size() == 3 ? net_.add1(Reshape{{s[0], 1, s[1], s[2]}}, {sum}, origins, body_) : sum;
   }
 
+  /// How many batch entries a term has that a single reshape joins with more before them, for which it repeats.
+  std::optional<Dim> repeated(const Term& term) const {
+    if (term.reshapes.size() != 1) return std::nullopt;
+    const auto& [there, before] = term.reshapes[0];
+    const Shape& s = shape(term.tensor);
+    if (before.size() != 4 || there.size() != 5 || s.size() != 5 || common_suffix(there, before) != 3) return std::nullopt;
+    const bool whole = s[0].is_const(1) && s[1] == there[1] && s[1].is_const() && s[1].value() > 1;
+    return whole && mod(before[0], s[1]).is_const(0) ? std::optional(s[1]) : std::nullopt;
+  }
+
+  /// Whether the sum of the terms is one tensor that repeats: all others are the same for the whole batch.
+  bool all_repeat(const std::vector<Term>& terms, size_t rank) const {
+    std::optional<Dim> batches;
+    for (const Term& term : terms) {
+      const Shape& s = shape(term.tensor);
+      if (const auto found = repeated(term)) {
+        if (batches && *batches != *found) return false;
+        batches = found;
+      } else if (s.size() >= rank && (!term.reshapes.empty() || !s[s.size() - rank].is_const(1))) {
+        return false;
+      }
+    }
+    return batches.has_value();
+  }
+
   /// The term's tensor in the shape of the product: leading dims that the reshapes join or split are spelled out, the others stay as they are.
-  TensorId translated(const Term& term, const Origins& origins) {
+  TensorId translated(const Term& term, const Origins& origins, bool repeats = false) {
     TensorId id = term.tensor;
+    if (const std::optional<Dim> batches = repeats ? repeated(term) : std::nullopt) {
+      const Shape s = shape(id);
+      return net_.add1(Reshape{{*batches, s[2], s[3], s[4]}}, {id}, origins, body_);
+    }
     for (const auto& [there, before] : term.reshapes) {
       const int same = common_suffix(there, before);
       Shape s = shape(id);

@@ -212,8 +212,8 @@ struct Recurrent {
 constexpr int64_t gates_of(RecurrentKind kind) { return kind == RecurrentKind::lstm ? 4 : kind == RecurrentKind::gru ? 3 : 1; }
 
 /// softmax(scale * q @ k^T + mask) @ v. q [B,H,Sq,D], k [B,Hkv,Skv,D], v [B,Hkv,Skv,Dv], H a multiple of Hkv; any strides with D innermost.
-/// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]. causal: key j allowed for query i when j <= i (upper
-/// left). logsumexp: output 1 is log(sum(exp(scores))) of each row, f32 [B,H,Sq]; -inf where nothing may be attended.
+/// mask (input 3 if has_mask): additive float, or bool (true = attend), broadcastable to [B,H,Sq,Skv]; it may also repeat along B. causal: query i attends keys
+/// up to i. logsumexp: output 1 is log(sum(exp(scores))) of each row, f32 [B,H,Sq]; -inf where nothing may be attended.
 struct Attention {
   double scale = 1.0;
   bool causal = false, has_mask = false, logsumexp = false;

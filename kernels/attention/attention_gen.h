@@ -15,6 +15,7 @@ struct View {
   int64_t depth = 0, value_depth = 0;
   std::vector<Dim> q, k, v;  // element strides [b, h, s, d]
   std::vector<Dim> mask;     // over [b, h, query, key]; empty without one
+  Dim mask_batches;          // it repeats for more
   DType type = DType::F32, mask_type = DType::F32;
   int alignment = 256;  // the least of q, k, v
   int mask_alignment = 256;

@@ -28,16 +28,22 @@ inline void mask_later_keys(int64_t query, int64_t key, int64_t n, float* row) {
   for (int64_t j = std::max<int64_t>(0, query + 1 - key); j < n; ++j) row[j] = -INFINITY;
 }
 
+/// How many batch entries a mask has; it repeats for the others.
+inline int64_t mask_batches(const View& mask, const View& q) { return mask.rank == 4 && mask.shape[0] != 1 ? mask.shape[0] : q.shape[0]; }
+
 /// The mask of an attention, broadcast over [B, H, Sq, Skv].
 class ScoreMask {
  public:
   ScoreMask() = default;
   ScoreMask(const TensorView& mask, int slot, const View& q, const View& k)
-      : view_(View(mask).broadcast_to(4, Ix{q.shape[0], q.shape[1], q.shape[2], k.shape[2]})), load_(tile_load(view_.dtype, DType::F32)), slot_(slot) {}
+      : batches_(mask_batches(View(mask), q)),
+        view_(View(mask).broadcast_to(4, Ix{batches_, q.shape[1], q.shape[2], k.shape[2]})),
+        load_(tile_load(view_.dtype, DType::F32)),
+        slot_(slot) {}
 
   /// Applies it to the scores of `n` <= kKeys keys from `key` on.
   void apply(void* const* pointers, int64_t batch, int64_t head, int64_t query, int64_t key, int64_t n, float* row) const {
-    Patch at = head_rows(view_, pointers[slot_], batch, head, query);
+    Patch at = head_rows(view_, pointers[slot_], batch % batches_, head, query);
     at.data = static_cast<const char*>(at.data) + key * view_.strides[3] * (bits(view_.dtype) / 8);
     float values[kKeys];
     load_(at, values, 1, n);
@@ -49,6 +55,7 @@ class ScoreMask {
   }
 
  private:
+  int64_t batches_ = 1;
   View view_;
   LoadFn load_ = nullptr;
   int slot_ = 0;

@@ -18,7 +18,7 @@ struct RefAttention {
     share = k.shape[1] ? q.shape[1] / k.shape[1] : 1;
     scores.resize(static_cast<size_t>(k.shape[2]));
     if (op.logsumexp) logsumexp = View(p.args.out[1]);
-    if (op.has_mask) mask = View(p.args.in[3]).broadcast_to(4, Ix{q.shape[0], q.shape[1], q.shape[2], k.shape[2]});
+    if (op.has_mask) mask = View(p.args.in[3]).broadcast_to(4, Ix{mask_batches(View(p.args.in[3]), q), q.shape[1], q.shape[2], k.shape[2]});
   }
 
   double score(void* const* ptr, const Ix& row, int64_t j) const {
@@ -27,7 +27,7 @@ struct RefAttention {
     for (int64_t d = 0; d < q.shape[3]; ++d) s += q.load(ptr[0], {row[0], row[1], row[2], d}) * k.load(ptr[1], {row[0], row[1] / share, j, d});
     s *= op.scale;
     if (!op.has_mask) return s;
-    const double m = mask.load(ptr[3], {row[0], row[1], row[2], j});
+    const double m = mask.load(ptr[3], {row[0] % mask.shape[0], row[1], row[2], j});
     return mask.dtype == DType::Bool ? (m != 0 ? s : -INFINITY) : s + m;
   }
 

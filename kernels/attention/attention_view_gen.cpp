@@ -35,7 +35,8 @@ View view(const Problem& p) {
   r.alignment = std::min({q.alignment, k.alignment, v.alignment});
   r.scale = op.scale, r.causal = op.causal;
   if (op.has_mask) {
-    r.mask = codegen::broadcast_strides(p.in[3], {r.batch, r.heads, r.queries, r.keys});
+    r.mask_batches = p.in[3].rank() == 4 && !p.in[3].shape[0].is_const(1) ? p.in[3].shape[0] : r.batch;
+    r.mask = codegen::broadcast_strides(p.in[3], {r.mask_batches, r.heads, r.queries, r.keys});
     r.mask_type = p.in[3].dtype;
     r.mask_alignment = p.in[3].alignment;
   }
@@ -69,8 +70,11 @@ std::string logsumexp_text(const View& v, mma::KernelParams& params, const std::
 
 std::string mask_offset(const View& v, mma::KernelParams& params, const std::vector<std::string>& coordinates) {
   std::string at = "0";
-  for (size_t d = 0; d < coordinates.size(); ++d)
-    if (!v.mask[d].is_const(0)) at += " + (TGM_IDX)" + coordinates[d] + " * " + params.offset(v.mask[d]);
+  for (size_t d = 0; d < coordinates.size(); ++d) {
+    if (v.mask[d].is_const(0)) continue;
+    const bool repeats = d == 0 && !(v.mask_batches == v.batch);
+    at += " + (TGM_IDX)" + (repeats ? "(" + coordinates[d] + " % " + params.size(v.mask_batches) + ")" : coordinates[d]) + " * " + params.offset(v.mask[d]);
+  }
   return at;
 }
 

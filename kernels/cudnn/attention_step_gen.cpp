@@ -76,8 +76,10 @@ Support cudnn_attention_fits(const Problem& p) {
     if (const Support fits = operand_fits(p.in[i], type, names[i]); !fits) return fits;
   if (const Support fits = operand_fits(p.out[0], type, "the result"); !fits) return fits;
   REQUIRE(p.in[1].shape[1] == p.in[2].shape[1] && p.in[0].shape[1].value() % p.in[1].shape[1].value() == 0, "heads do not divide");
-  if (op->has_mask) return bias_fits(p.in[3], type);
-  return Support::yes();
+  if (!op->has_mask) return Support::yes();
+  const Shape& mask = p.in[3].shape;
+  REQUIRE(mask.size() < 4 || mask[0].is_const(1) || mask[0] == p.in[0].shape[0], "the mask repeats along the batch");
+  return bias_fits(p.in[3], type);
 }
 
 CudnnStep make_cudnn_attention_step(const Problem& p) {

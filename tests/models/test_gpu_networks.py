@@ -146,6 +146,23 @@ class SplitAttention(nn.Module):
         return self.out((x * a).sum(1))
 
 
+class Windows(nn.Module):
+    """Swin V2: cosine attention with a temperature and a bias of each head, and a mask of each window of an image."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(32, 96), nn.Linear(32, 32)
+        self.temperature, self.bias = nn.Parameter(torch.randn(2, 1, 1)), nn.Parameter(torch.randn(2, 16, 16))
+        self.register_buffer("mask", torch.where(torch.rand(4, 16, 16) < 0.3, -100.0, 0.0))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).reshape(-1, 16, 3, 2, 16).permute(2, 0, 3, 1, 4).unbind(0)
+        scores = nn.functional.normalize(q, dim=-1) @ nn.functional.normalize(k, dim=-1).transpose(-2, -1)
+        scores = scores * self.temperature.clamp(max=4).exp() + self.bias.unsqueeze(0)
+        scores = (scores.view(-1, 4, 2, 16, 16) + self.mask.unsqueeze(1).unsqueeze(0)).view(-1, 2, 16, 16)
+        return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(x.shape))
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -182,6 +199,7 @@ MODELS = {
     "rotary": (Rotary, (2, 12, 64)),
     "gated unit": (Gated, (2, 200, 64)),
     **{f"packed gate, {name}": (lambda parts=parts: PackedGate(*parts), (2, 200, 64)) for name, parts in PACKED.items()},
+    "windows": (Windows, (12, 16, 32)),
     "split attention": (SplitAttention, (2, 32, 16, 16)),
     "mixed by GELU": (lambda: Mixer(nn.functional.gelu), (2, 3, 16, 16)),
     "mixed by ReLU": (lambda: Mixer(nn.functional.relu), (2, 3, 16, 16)),
@@ -227,6 +245,15 @@ def test_halves_of_images_are_added_where_they_lie():
     families = [step["tactic"].split(".")[1] for step in engine.steps]
     assert families.count("reduce") == 1 and families.count("concat") == 0
     assert families.count("pointwise") == 4  # both sums, and the caller's images turned around
+
+
+def test_masks_of_windows_are_part_of_attention():
+    model, x = Windows().eval().half(), torch.randn(12, 16, 32).half()
+    with torch.no_grad():
+        engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
+    (attention,) = [step["problem"] for step in engine.steps if ".attention." in step["tactic"]]
+    assert "const f16[4,2,16,16]" in attention  # not one of all twelve windows
+    assert not any(".softmax." in step["tactic"] for step in engine.steps)
 
 
 @pytest.mark.parametrize("level", [1, 3])

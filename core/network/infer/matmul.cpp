@@ -53,6 +53,12 @@ void check_mask(const TensorType& mask, const Shape& q, const Shape& k) {
   check_broadcasts_to(mask.shape, {q[0], q[1], q[2], k[2]}, "mask");
 }
 
+/// The first dimensions that a mask of so many batch entries counts for: it may be repeated.
+Dim batches(const TensorType& mask, const Dim& batch) {
+  const bool repeats = mask.shape.size() == 4 && mask.shape[0].is_const() && mask.shape[0].value() > 1 && mod(batch, mask.shape[0]).is_const(0);
+  return repeats ? mask.shape[0] : batch;
+}
+
 }  // namespace
 
 Types infer_one(const Attention& op, Inputs in) {
@@ -60,7 +66,7 @@ Types infer_one(const Attention& op, Inputs in) {
   check_attended(in.first(3));
   USER_CHECK(is_float(in[0].dtype) && is_float(op.type), "needs float types, got " << name(in[0].dtype) << " and " << name(op.type));
   const Shape &q = in[0].shape, &v = in[2].shape;
-  if (op.has_mask) check_mask(in[3], q, in[1].shape);
+  if (op.has_mask) check_mask(in[3], {batches(in[3], q[0]), q[1], q[2], q[3]}, in[1].shape);
   Types out{plain(op.type, {q[0], q[1], q[2], v[3]})};
   if (op.logsumexp) out.push_back(plain(DType::F32, {q[0], q[1], q[2]}));
   return out;

@@ -458,6 +458,7 @@ const char* const kAttention[] = {
     "attention scale=0.2 causal=true | f32[1,4,130,24], f32[1,2,130,24], f32[1,2,130,40] -> f32[1,4,130,40]",
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], f32[2,1,1,20] -> f32[2,2,9,24]",
     "attention scale=0.2 has_mask=true | f32[2,2,9,24], f32[2,2,20,24], f32[2,2,20,24], bool[9,20] -> f32[2,2,9,24]",
+    "attention scale=0.2 has_mask=true | f32[6,2,9,24], f32[6,2,20,24], f32[6,2,20,24], f32[3,2,9,20] -> f32[6,2,9,24]",
     "attention scale=0.2 type=bf16 | bf16[1,1,5,32]{160,32,32,1}, bf16[1,1,9,32], bf16[1,1,9,32] -> bf16[1,1,5,32]",
     // Pairs of bf16: several blocks of queries and keys, odd numbers of both, shared heads, masks, values of another width; an odd depth has none.
     "attention scale=0.125 type=bf16 | bf16[2,4,131,64]{33536,64,256,1}, bf16[2,2,269,64]{34432,64,128,1}, bf16[2,2,269,64]{34432,64,128,1} -> "

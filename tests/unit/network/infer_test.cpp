@@ -123,6 +123,9 @@ TEST(Infer, Attention) {
             "error: attention: 8 query heads are no multiple of 3 key heads");
   EXPECT_EQ(error_of(op, {"f16[1,8,5,64]", "f16[1,8,7,64]", "f16[1,8,7,64]", "f16[5,8]"}),
             "error: attention: mask of shape [5,8] does not broadcast to [1,8,5,7]");
+  EXPECT_EQ(inferred(op, {"f16[4*b,8,s,64]", "f16[4*b,2,t,64]", "f16[4*b,2,t,32]", "bool[4,1,s,t]"}), "f16[4*b,8,s,32]");
+  EXPECT_EQ(error_of(op, {"f16[6,8,5,64]", "f16[6,8,7,64]", "f16[6,8,7,64]", "f16[4,1,5,7]"}),
+            "error: attention: mask of shape [4,1,5,7] does not broadcast to [6,8,5,7]");
 }
 
 TEST(Infer, Conv) {

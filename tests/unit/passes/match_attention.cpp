@@ -37,12 +37,22 @@ TEST(MatchAttention, ProductsOfRankThree) {
 TEST(MatchAttention, ShiftedWindowsOfSwin) {
   const std::string inputs =
       "q = input f32[4*n,3,49,32]\nk = input f32[4*n,3,49,32]\nv = input f32[4*n,3,49,32]\nbias = param f32[1,3,49,49]\nm = param f32[1,4,1,49,49]\n";
-  expect_pass(
-      match_attention,
-      inputs +
-          "p = matmul(q, k) trans_b=true\na = add(p, bias)\nw5 = reshape(a) shape=[n,4,3,49,49]\nb = add(w5, m)\nw4 = reshape(b) shape=[4*n,3,49,49]\n"
-          "w = softmax(w4) axis=3\ny = matmul(w, v)\nreturn y",
-      inputs + "e = expand(m) shape=[n,4,1,49,49]\nr = reshape(e) shape=[4*n,1,49,49]\ns = add(r, bias)\ny = attention(q, k, v, s) has_mask=true\nreturn y");
+  expect_pass(match_attention,
+              inputs +
+                  "p = matmul(q, k) trans_b=true\na = add(p, bias)\nw5 = reshape(a) shape=[n,4,3,49,49]\nb = add(w5, m)\nw4 = reshape(b) shape=[4*n,3,49,49]\n"
+                  "w = softmax(w4) axis=3\ny = matmul(w, v)\nreturn y",
+              inputs + "r = reshape(m) shape=[4,1,49,49]\ns = add(r, bias)\ny = attention(q, k, v, s) has_mask=true\nreturn y");
+}
+
+TEST(MatchAttention, TemperaturesOfHeads) {
+  const std::string inputs = kInputs + "h = param f32[4,1,1]\nbias = input f32[4,s,t]\n";
+  expect_pass(match_attention, inputs + "p = matmul(q, k) trans_b=true\na = mul(p, h)\nb = add(a, bias)\nw = softmax(b) axis=3\ny = matmul(w, v)\nreturn y",
+              inputs + "qs = mul(q, h)\ny = attention(qs, k, v, bias) has_mask=true\nreturn y");
+  // Factors of keys, and of scores with a mask.
+  expect_unchanged(match_attention,
+                   kInputs + "f = input f32[4,1,t]\np = matmul(q, k) trans_b=true\na = mul(p, f)\nw = softmax(a) axis=3\ny = matmul(w, v)\nreturn y\n");
+  expect_unchanged(match_attention,
+                   inputs + "p = matmul(q, k) trans_b=true\nb = add(p, bias)\na = mul(b, h)\nw = softmax(a) axis=3\ny = matmul(w, v)\nreturn y\n");
 }
 
 TEST(MatchAttention, RepeatedHeads) {
