@@ -19,6 +19,7 @@ void bind_engine(py::module_& m);   // runtime/engine
 void bind_watch(py::module_& m);    // changes of weights
 void bind_direct(py::module_& m);   // calls without the dispatcher
 void bind_random(py::module_& m);   // random numbers
+void bind_rooted(py::module_& m);   // calls that are given modules
 void bind_step(py::module_& m);     // training steps
 
 DType dtype_from(const std::string& text);

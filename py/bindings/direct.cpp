@@ -26,6 +26,23 @@ DirectCall::DirectCall(PyEngine engine, std::vector<size_t> inputs, std::vector<
   for (size_t i = 0; i < results_.size(); ++i) in_order_ = in_order_ && results_[i] == static_cast<int64_t>(i);
 }
 
+std::optional<DirectCall> DirectCall::at(const std::vector<int64_t>& positions) const {
+  DirectCall moved = *this;
+  moved.watches_.clear();
+  moved.natives_.clear();
+  for (size_t& input : moved.inputs_) {
+    if (positions.at(input) < 0) return std::nullopt;
+    input = static_cast<size_t>(positions[input]);
+  }
+  for (ResultIndex& result : moved.results_) {
+    if (!result || *result >= 0) continue;
+    const int64_t position = positions.at(static_cast<size_t>(-1 - *result));
+    if (position < 0) return std::nullopt;
+    result = -1 - position;
+  }
+  return moved;
+}
+
 void DirectCall::watch(std::vector<py::object> watches) {
   for (const py::object& each : watches) natives_.push_back(each.cast<const WeightWatch*>());
   watches_ = std::move(watches);
@@ -34,11 +51,14 @@ void DirectCall::watch(std::vector<py::object> watches) {
 py::object DirectCall::operator()(const py::list& arguments) const {
   if (is_observed()) return py::none();
   if (!std::all_of(natives_.begin(), natives_.end(), [&](const WeightWatch* watch) { return watch->unchanged(arguments); })) return py::none();
-  const Arguments items = PySequence_Fast_ITEMS(arguments.ptr());
-  py::list made = outputs(items);
+  return all(PySequence_Fast_ITEMS(arguments.ptr()));
+}
+
+py::list DirectCall::all(Arguments arguments) const {
+  py::list made = outputs(arguments);
   if (in_order_ && results_.size() == made.size()) return made;
   py::list out(results_.size());
-  for (size_t i = 0; i < results_.size(); ++i) out[i] = result(results_[i], items, made);
+  for (size_t i = 0; i < results_.size(); ++i) out[i] = result(results_[i], arguments, made);
   return out;
 }
 

@@ -24,6 +24,9 @@ class DirectCall {
   DirectCall(PyEngine engine, std::vector<size_t> inputs, std::vector<ResultIndex> results, const py::object& to_handles, const py::object& from_handles,
              std::vector<py::object> observers);
 
+  /// The same for calls whose arguments stand elsewhere. positions: of each argument, or -1 where a call lacks it. None: the engine or a result needs one of
+  /// those.
+  std::optional<DirectCall> at(const std::vector<int64_t>& positions) const;
   /// Weights that are looked at before each call.
   void watch(std::vector<py::object> watches);
   /// Lists of tensors. None: something wants to see the operators that are called, or weights have changed.
@@ -33,6 +36,8 @@ class DirectCall {
   bool is_observed() const { return any_true(observers_); }
   bool has_watches() const { return !natives_.empty(); }
   const std::vector<ResultIndex>& results() const { return results_; }
+  /// All results.
+  py::list all(Arguments arguments) const;
   /// The engine's outputs.
   py::list outputs(Arguments arguments) const;
   static py::object result(const ResultIndex& index, Arguments arguments, const py::list& outputs);

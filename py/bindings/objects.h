@@ -26,6 +26,10 @@ class WeightWatch {
   virtual ~WeightWatch() = default;
   /// Whether they are what was last accepted. arguments: of this call.
   virtual bool unchanged(const py::list& arguments) const = 0;
+  /// The same for weights in their own order. seen: that they are the very objects last accepted, so that only their contents may differ; set when they are.
+  virtual bool unchanged(PyObject* const* weights, bool& seen) const = 0;
+  /// How often others were accepted.
+  virtual uint64_t accepted() const = 0;
 };
 
 }  // namespace tuyere::python

@@ -3,7 +3,7 @@
 // engines, without Python's interpreter. Calls that ask for more are given to the functions in Python that do the same.
 #include <memory>
 
-#include "py/bindings/direct.h"
+#include "py/bindings/untraced.h"
 
 namespace tuyere::python {
 namespace {
@@ -149,20 +149,6 @@ class TrainingStep {
 
 constexpr const char *kCapsule = "tuyere.TrainingStep", *kCallCapsule = "tuyere.StepCall";
 
-/// What body(object in the capsule) returns, as CPython calls a C function.
-template <class T, class F>
-PyObject* guarded(PyObject* capsule, const char* kind, F body) {
-  try {
-    auto* object = static_cast<T*>(PyCapsule_GetPointer(capsule, kind));
-    return object ? body(*object).release().ptr() : nullptr;
-  } catch (py::error_already_set& error) {
-    error.restore();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  return nullptr;
-}
-
 /// A direction of the step.
 template <auto direction>
 PyObject* entry(PyObject* self, PyObject* const* given, Py_ssize_t number) {
@@ -186,30 +172,6 @@ py::object training_step(const py::object& forward, const py::object& backward, 
   const py::object method = checked(PyInstanceMethod_New(function<&TrainingStep::backward>("backward", owner).ptr()));
   return py::make_tuple(function<&TrainingStep::forward>("forward", owner), method);
 }
-
-/// While one lives, Dynamo looks at no frame of this thread.
-class Untraced {
- public:
-  explicit Untraced(const py::object& set_eval_frame) : set_eval_frame_(set_eval_frame), prior_(set(Py_None)) {}
-  ~Untraced() {
-    PyObject *type, *value, *trace;
-    PyErr_Fetch(&type, &value, &trace);
-    if (PyObject* now = PyObject_CallOneArg(set_eval_frame_.ptr(), prior_.ptr())) {
-      Py_DECREF(now);
-    } else {
-      PyErr_WriteUnraisable(set_eval_frame_.ptr());
-    }
-    PyErr_Restore(type, value, trace);
-  }
-  Untraced(const Untraced&) = delete;
-  Untraced& operator=(const Untraced&) = delete;
-
- private:
-  py::object set(PyObject* callback) const { return checked(PyObject_CallOneArg(set_eval_frame_.ptr(), callback)); }
-
-  const py::object& set_eval_frame_;
-  const py::object prior_;
-};
 
 /// A step as Dynamo's code calls it, with what torch._dynamo.disable does around functions.
 class StepCall {

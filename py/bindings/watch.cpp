@@ -149,6 +149,21 @@ class Watch : public WeightWatch {
   void accept(const Changes& changes) {
     for (const Change& change : changes) seen_[change.position] = change.now;
     lines_ = Lines(seen_);
+    ++accepted_;
+  }
+  uint64_t accepted() const override { return accepted_; }
+
+  using WeightWatch::unchanged;
+  bool unchanged(PyObject* const* weights, bool& seen) const override {
+    lines_.fetch();
+    bool same = true;
+    for (size_t i = 0; i < seen_.size(); ++i) {
+      const bool unchanged = seen ? stamp_of(weights[i], seen_[i].has_version) == seen_[i].stamp : !change_of(seen_[i], weights[i]);
+      if (!unchanged) return false;
+      same = same && (seen || referent(seen_[i]).ptr() == weights[i]);
+    }
+    seen = same;
+    return true;
   }
 
  protected:
@@ -161,6 +176,9 @@ class Watch : public WeightWatch {
 
   std::vector<Seen> seen_;
   Lines lines_;
+
+ private:
+  uint64_t accepted_ = 0;
 };
 
 /// Weights that are arguments: at fixed positions of a list.
@@ -168,6 +186,7 @@ class ArgumentWatch : public Watch {
  public:
   ArgumentWatch(const py::sequence& tensors, std::vector<size_t> positions) : Watch(look_at_all(tensors)), positions_(std::move(positions)) {}
 
+  using Watch::unchanged;
   bool unchanged(const py::list& arguments) const override { return !changes(arguments); }
 
   std::optional<Changes> changes(const py::list& arguments) const {
@@ -194,6 +213,7 @@ class OwnerWatch : public Watch {
 
   explicit OwnerWatch(const Places& places) : Watch(look_at_all(places)), places_(places) {}
 
+  using Watch::unchanged;
   bool unchanged(const py::list&) const override { return !changes(); }
 
   std::optional<Changes> changes() const {

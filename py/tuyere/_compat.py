@@ -3,21 +3,14 @@
 
 import contextlib
 import functools
-import inspect
 import re
-import weakref
 
 import torch
 from torch._decomp import decomposition_table
-from torch._dynamo import compiled_autograd, convert_frame, decorators, symbolic_convert
-from torch._dynamo import config as dynamo_config
+from torch._dynamo import compiled_autograd, convert_frame
 from torch._dynamo.backends.common import aot_autograd
-from torch._dynamo.callback import callback_handler as compile_callbacks
-from torch._dynamo.eval_frame import innermost_backend, set_eval_frame
-from torch._dynamo.guards import _get_closure_vars as guard_helpers
-from torch._dynamo.source import AttrSource, ConstantSource
-from torch._dynamo.variables.builder import VariableBuilder
-from torch._dynamo.variables.nn_module import UnspecializedNNModuleVariable
+from torch._dynamo.eval_frame import set_eval_frame
+from torch._dynamo.source import ConstantSource
 from torch._functorch._aot_autograd.descriptors import InputMutationAOTOutput
 from torch._functorch._aot_autograd.runtime_wrappers import AOTDispatchAutograd, coerce_to_expected_memory_format
 from torch._functorch._aot_autograd.schemas import PlainTensorMeta
@@ -31,14 +24,11 @@ from torch._subclasses.fake_impls import op_implementations_dict as fake_kernels
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode, unset_fake_temporarily
 from torch.export.exported_program import _override_composite_implicit_decomp
 from torch.fx import _symbolic_trace as fx_symbolic_trace
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext, free_unbacked_symbols, statically_known_true
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
-from torch.nn.utils.rnn import PackedSequence
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from . import _tuyere
 from .decompositions import OWN, PRESERVED, RECURRENT
 
 __all__ = [
@@ -74,8 +64,6 @@ __all__ = [
     "module_of_function",
     "mutated_inputs",
     "IncompatibleKeys",
-    "leave_arguments_unrecorded",
-    "leave_out_implied_guards",
     "parse_schema",
     "plain_apply",
     "not_traced",
@@ -99,7 +87,6 @@ __all__ = [
     "without_guards",
     "static_input_indices",
     "tf32_flags",
-    "trace_recurrent_modules",
 ]
 
 TRACING = convert_frame.compile_lock  # torch.export and its parts patch global state, which Dynamo would trace: one thread at a time
@@ -163,69 +150,6 @@ def _mend_shapes_of_norms():
 
 
 _mend_shapes_of_norms()
-
-
-def _mend_shapes_of_recurrent_networks():
-    """PyTorch's formulas go from one time to the next, which makes the number of times a constant where only shapes are asked for, and that for LSTMs returns states with a dimension too many."""
-
-    def mended(formula):
-        @functools.wraps(formula)
-        def network(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first):
-            first = hx if isinstance(hx, (list, tuple)) else [hx]
-            if get_proxy_mode() is not None or not isinstance(input, FakeTensor):
-                out, *states = formula(input, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
-                return (out, *(s if s.dim() == f.dim() else s.reshape(f.shape) for s, f in zip(states, first)))
-            times, batch = (input.shape[1], input.shape[0]) if batch_first else input.shape[:2]
-            out = input.new_empty(times, batch, first[0].shape[2] * (2 if bidirectional else 1))
-            return (out.transpose(0, 1) if batch_first else out, *(f.new_empty(f.shape) for f in first))
-
-        return network
-
-    for op in RECURRENT:
-        decomposition_table[op] = op.py_kernels[torch._C.DispatchKey.CompositeImplicitAutograd] = mended(decomposition_table[op])
-
-
-_mend_shapes_of_recurrent_networks()
-
-
-def trace_recurrent_modules(backend):
-    """Dynamo leaves recurrent modules to eager unless a setting of the user's says otherwise: their formulas are unrolled, step by step. Where this back end has them whole, which is for inference on the CPU,
-    they are traced, but for sequences of several lengths."""
-    wrap, call = VariableBuilder.wrap_module, UnspecializedNNModuleVariable.call_function
-
-    def keeps_whole(module, tx):
-        compiler = innermost_backend(tx.output.compiler_fn)
-        return (
-            isinstance(module, torch.nn.RNNBase)
-            and module.proj_size == 0
-            and dynamo_config.inline_inbuilt_nn_modules
-            and getattr(compiler, "compiler_fn", compiler) is backend  # torch.compile's wrapper has it as an attribute
-            and not torch.is_grad_enabled()
-            and all(p.device.type == "cpu" and p.dtype in (torch.float32, torch.bfloat16) for p in module.parameters())
-            and not any(isinstance(value, PackedSequence) for value in tx.output.local_scope.values())
-        )
-
-    @functools.wraps(wrap)
-    def wrap_module(builder, module):
-        if dynamo_config.allow_rnn or not keeps_whole(module, builder.tx):
-            return wrap(builder, module)
-        with dynamo_config.patch(allow_rnn=True):
-            return wrap(builder, module)
-
-    @functools.wraps(call)
-    def call_function(variable, tx, args, kwargs):
-        if isinstance(variable.value, torch.nn.RNNBase) and any(map(_is_packed, [*args, *kwargs.values()])):
-            wrap(VariableBuilder(tx, variable.source), variable.value)  # breaks the graph unless the user's setting says otherwise
-        return call(variable, tx, args, kwargs)
-
-    VariableBuilder.wrap_module, UnspecializedNNModuleVariable.call_function = wrap_module, call_function
-
-
-def _is_packed(variable) -> bool:
-    try:
-        return issubclass(variable.python_type(), PackedSequence)
-    except NotImplementedError:  # of variables without a type of their own
-        return False
 
 
 # Modules of the functions by which graphs of Dynamo differentiate and map.
@@ -328,67 +252,6 @@ def use_native_directions(function, forward, backward):
 def not_traced(function):
     """A function that Dynamo leaves alone, with all that it calls."""
     return torch._dynamo.disable(function, reason="calls compiled graphs")
-
-
-def _as_it_is(disable):
-    """Dynamo wraps what a back end returns in a function of Python that switches it off, 4 us a call. Our steps do that themselves."""
-
-    @functools.wraps(disable)
-    def disabled(fn=None, *args, **kwargs):
-        return fn if _tuyere.is_step_call(fn) else disable(fn, *args, **kwargs)
-
-    return disabled
-
-
-decorators.disable = _as_it_is(decorators.disable)
-
-
-def leave_arguments_unrecorded():
-    """For the graph that is being compiled: its calls do not tell the profiler how long Dynamo gathers arguments, which takes two context managers, 5 to 15 us, whether or not somebody
-    profiles. Dynamo decides that when the back end has returned; at the end of the compilation the setting is what it was."""
-    if dynamo_config.record_runtime_overhead:
-        dynamo_config.record_runtime_overhead = False
-        if _record_again not in compile_callbacks.end_callbacks:
-            compile_callbacks.register_end_callback(_record_again)
-        _unrecorded.append(True)
-
-
-_unrecorded: list[bool] = []
-
-
-def leave_out_implied_guards():
-    """For the frame that is being compiled: its calls do not ask whether a module has a method of its type, which they look at anyway. Where they do (`for layer in sequential`), Dynamo walks through all guards of the
-    modules around at every call, 0.05 to 0.5 ms, though nothing in their dictionaries has changed."""
-    tx = getattr(symbolic_convert.tls, "current_tx", None)
-    context = TracingContext.try_get()
-    if tx is None or context is None:
-        return
-    guards = context.guards_context.dynamo_guards.inner
-    typed = {g.originating_source for g in guards if g.create_fn_name() == "TYPE_MATCH"}
-    scope = {"L": tx.output.local_scope, "G": tx.output.global_scope}
-    for guard in [g for g in guards if g.create_fn_name() == "HASATTR"]:
-        source = guard.originating_source
-        if isinstance(source, AttrSource) and source.base in typed and _has_method(source.base, source.member, scope):
-            guards.discard(guard)
-
-
-def _has_method(source, name, scope) -> bool:
-    """Whether the module at `source` has a method by its type alone."""
-    try:
-        value = source.get_value(scope, guard_helpers(), weakref.WeakKeyDictionary())
-    except Exception:  # names of values that the frame makes
-        return False
-    kind = type(value)
-    return (
-        isinstance(value, torch.nn.Module) and kind.__getattribute__ is object.__getattribute__ and inspect.isfunction(inspect.getattr_static(kind, name, None))
-    )
-
-
-@not_traced  # backward passes are compiled within calls that Dynamo traces
-def _record_again(_):
-    if _unrecorded:
-        _unrecorded.clear()
-        dynamo_config.record_runtime_overhead = True
 
 
 def tf32_flags():

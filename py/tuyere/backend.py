@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 
 import torch
 
-from . import _compat, data_writes, decompositions, saved
+from . import _compat, _compat_calls, _compat_recurrent, data_writes, decompositions, saved
 from .direct import ViewedCall, direct_call
 from .engine import FirstCalls, unload_with
 from .lower import Lowered, LowerSettings, finish_report, lower, refuse_fallbacks
@@ -30,8 +30,8 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
         given.setdefault("optimization_level", 5)
     elif mode not in (None, "default", "reduce-overhead"):
         raise ValueError(f"mode={mode!r} is not one of default, reduce-overhead, max-autotune")
-    _compat.leave_arguments_unrecorded()
-    _compat.leave_out_implied_guards()
+    _compat_calls.leave_arguments_unrecorded()
+    _compat_calls.leave_out_implied_guards()
     if given.get("target") is None:
         given.setdefault("weights", "shared")  # the module stays: a second copy of its weights would be waste
     session = Session(gm, list(example_inputs), parse_options(given))
@@ -39,7 +39,7 @@ def tuyere(gm: torch.fx.GraphModule, example_inputs: List[Any], *, options: Opti
     return session.leave_to_pytorch(gm, fills) if fills else compile_with(session, gm, example_inputs)
 
 
-_compat.trace_recurrent_modules(tuyere)
+_compat_recurrent.trace_recurrent_modules(tuyere)
 
 
 def compile_with(session: "Session", gm, example_inputs):
@@ -97,6 +97,7 @@ class Session:
         own = [(n, t) for n, t in gm.named_parameters(remove_duplicate=False)] + [(n, t) for n, t in gm.named_buffers(remove_duplicate=False)]
         placeholders = [n for n in gm.graph.nodes if n.op == "placeholder"]
         self.named = own + [(_user_name(p), t) for p, t in zip(placeholders, inputs)]
+        self.parts.sources = [getattr(p, "_dynamo_source", None) for p in placeholders]
 
     def compile_inference(self, gm, fakes):
         self.parts.metadata = _compat.forward_metadata()
@@ -199,7 +200,9 @@ class _Runner:
 
     def boxed(self):
         if self.direct is None or self.watches:
-            return boxed(self)
+            run = boxed(self)
+            run.runner = self
+            return run
 
         def run(args):  # nothing has to be looked at before: training, where parameters are arguments
             out = self.direct(args)

@@ -84,6 +84,11 @@ def publish():
             aliases.publish()
 
 
+def pending() -> Dict[int, "_Aliases"]:
+    """Empty while there is nothing to publish."""
+    return _written
+
+
 def _bump(parameter):
     if not parameter.is_inference():
         torch.autograd.graph.increment_version(parameter)

@@ -9,6 +9,7 @@ from typing import Any, Callable, List, Optional, Sequence
 import torch
 
 from . import _compat, _tuyere
+from .rooted import with_roots
 
 aten = torch.ops.aten
 Boxed = Callable[[List[Any]], Sequence[Any]]
@@ -19,6 +20,7 @@ class StepParts:
     """What AOTAutograd makes of one graph, in the order of its callbacks: the joint graph is partitioned, its forward graph compiled, and at the first backward pass the other."""
 
     gradients: List[bool] = field(default_factory=list)  # of each input: whether the backward graph computes one
+    sources: List[Any] = field(default_factory=list)  # of each input: Dynamo's, or None
     metadata: Any = None
     forward: Optional[Boxed] = None
     backward: Optional[Boxed] = None
@@ -60,7 +62,8 @@ def short_call(whole, parts: StepParts, inputs: Sequence[Any]):
             return whole(*args)
         return forward(list(args))
 
-    return run
+    runner = getattr(forward, "runner", None)
+    return run if runner is None else with_roots(run, runner, parts.sources, inputs)
 
 
 def _is_plain(m) -> bool:

@@ -13,8 +13,8 @@ class ArgumentWatch:
     """The parameters of one engine, which are arguments of every call."""
 
     def __init__(self, engine, names: Sequence[str], tensors: Sequence[torch.Tensor], positions: Sequence[int]):
-        self.engine, self.names = engine, list(names)
-        self.native = _tuyere.ArgumentWatch(list(tensors), list(positions))
+        self.engine, self.names, self.positions = engine, list(names), list(positions)
+        self.native = _tuyere.ArgumentWatch(list(tensors), self.positions)
         data_writes.watch(tensors)
 
     def refit_if_changed(self, arguments: List[Any]):
