@@ -12,15 +12,16 @@
 namespace tuyere::python {
 namespace py = pybind11;
 
-void bind_source(py::module_& m);   // converters/source/source.h, converters/convert.h, partitioning/partition.h
-void bind_network(py::module_& m);  // core/network/network.h
-void bind_builder(py::module_& m);  // core/builder/builder.h
-void bind_engine(py::module_& m);   // runtime/engine
-void bind_watch(py::module_& m);    // changes of weights
-void bind_direct(py::module_& m);   // calls without the dispatcher
-void bind_random(py::module_& m);   // random numbers
-void bind_rooted(py::module_& m);   // calls that are given modules
-void bind_step(py::module_& m);     // training steps
+void bind_source(py::module_& m);       // converters/source/source.h, converters/convert.h, partitioning/partition.h
+void bind_network(py::module_& m);      // core/network/network.h
+void bind_builder(py::module_& m);      // core/builder/builder.h
+void bind_engine(py::module_& m);       // runtime/engine
+void bind_watch(py::module_& m);        // changes of weights
+void bind_direct(py::module_& m);       // calls without the dispatcher
+void bind_random(py::module_& m);       // random numbers
+void bind_module_call(py::module_& m);  // calls of compiled modules
+void bind_rooted(py::module_& m);       // calls that are given modules
+void bind_step(py::module_& m);         // training steps
 
 DType dtype_from(const std::string& text);
 /// int or str (an expression).

@@ -81,6 +81,7 @@ PYBIND11_MODULE(_tuyere, m) {
   bind_engine(m);
   bind_watch(m);
   bind_direct(m);
+  bind_module_call(m);
   bind_rooted(m);
   bind_step(m);
   bind_random(m);

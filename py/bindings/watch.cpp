@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What happens at every call besides the engine: a look at the watched weights. Reading version counters and addresses from Python costs more than
 // small engines do, most of it for memory that the last call's work drove out of the caches: it is fetched for all weights at once before.
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -18,10 +20,54 @@ struct Stamp {
   bool operator==(const Stamp&) const = default;
 };
 
-/// PyTorch's own descriptors: no lookup of attributes by name.
+/// What PyTorch's object for a tensor in Python holds: `Tensor::_version` and its shim for data_ptr() are called with that, without Python's objects around the
+/// numbers. That it is where they want it is tried, on a tensor that is written, and where it is not nobody calls them.
+class Native {
+ public:
+  explicit Native(const py::module_& torch) {
+    void* const library = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
+    if (!library) return;
+    version_ = reinterpret_cast<Version>(dlsym(library, "_ZNK2at10TensorBase8_versionEv"));
+    address_ = reinterpret_cast<Address>(dlsym(library, "aoti_torch_get_data_ptr"));
+    types_ = {torch.attr("Tensor"), torch.attr("nn").attr("Parameter")};
+    const py::object tensor = torch.attr("zeros")(3);
+    usable_ = version_ && address_ && agrees(tensor);
+    if (usable_) tensor.attr("zero_")();
+    usable_ = usable_ && agrees(tensor);
+  }
+
+  /// Whether to call the others for it: subclasses may have their own.
+  bool knows(PyObject* tensor) const {
+    const auto is = [&](const py::object& type) { return reinterpret_cast<PyObject*>(Py_TYPE(tensor)) == type.ptr(); };
+    return usable_ && (is(types_[0]) || is(types_[1]));
+  }
+  int64_t version(PyObject* tensor) const { return version_(held(tensor)); }
+  std::optional<int64_t> address(PyObject* tensor) const {
+    void* data = nullptr;
+    if (address_(held(tensor), &data) != 0) return std::nullopt;
+    return static_cast<int64_t>(reinterpret_cast<intptr_t>(data));
+  }
+
+ private:
+  using Version = int64_t (*)(const void* const* tensor);
+  using Address = int32_t (*)(const void* const* tensor, void** data);
+
+  static const void* const* held(PyObject* tensor) { return reinterpret_cast<const void* const*>(tensor + 1); }
+  bool agrees(const py::object& tensor) const {
+    if (reinterpret_cast<uintptr_t>(*held(tensor.ptr())) != tensor.attr("_cdata").cast<uintptr_t>()) return false;
+    return version(tensor.ptr()) == tensor.attr("_version").cast<int64_t>() && address(tensor.ptr()) == tensor.attr("data_ptr")().cast<int64_t>();
+  }
+
+  Version version_ = nullptr;
+  Address address_ = nullptr;
+  std::array<py::object, 2> types_;
+  bool usable_ = false;
+};
+
+/// PyTorch's own descriptors, for tensors of other types: no lookup of attributes by name.
 class Descriptors {
  public:
-  Descriptors() {
+  Descriptors() : native(py::module_::import("torch")) {
     const py::object members = py::module_::import("torch").attr("Tensor").attr("__base__").attr("__dict__");
     version_ = members["_version"];
     address_ = members["data_ptr"];
@@ -33,6 +79,8 @@ class Descriptors {
     return number(Py_TYPE(version_.ptr())->tp_descr_get(version_.ptr(), tensor, reinterpret_cast<PyObject*>(Py_TYPE(tensor))));
   }
   int64_t address(PyObject* tensor) const { return number(PyObject_CallOneArg(address_.ptr(), tensor)); }
+
+  const Native native;
 
  private:
   static py::object checked(PyObject* value) {
@@ -56,7 +104,13 @@ struct Seen {
   Stamp stamp;
 };
 
-Stamp stamp_of(PyObject* tensor, bool has_version) { return {has_version ? descriptors().version(tensor) : -1, descriptors().address(tensor)}; }
+Stamp stamp_of(PyObject* tensor, bool has_version) {
+  const Descriptors& all = descriptors();
+  if (all.native.knows(tensor)) {
+    if (const std::optional<int64_t> address = all.native.address(tensor)) return {has_version ? all.native.version(tensor) : -1, *address};
+  }
+  return {has_version ? all.version(tensor) : -1, all.address(tensor)};
+}
 
 Seen look_at(PyObject* tensor) {
   PyObject* reference = PyWeakref_NewRef(tensor, nullptr);

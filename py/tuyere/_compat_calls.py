@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of Dynamo's private modules makes calls of compiled graphs short, as _compat.py has the others: the code and the guards that it puts before them."""
 
+import collections
 import functools
 import inspect
+import re
 import weakref
 
 import torch
 from torch._dynamo import config as dynamo_config
-from torch._dynamo import decorators, symbolic_convert
+from torch._dynamo import decorators, eval_frame, symbolic_convert
 from torch._dynamo.callback import callback_handler as compile_callbacks
 from torch._dynamo.codegen import PyCodegen
 from torch._dynamo.guards import _get_closure_vars as guard_helpers
@@ -131,3 +133,23 @@ def _by_roots(make_call):
 
 
 PyCodegen.make_call_generated_code = _by_roots(PyCodegen.make_call_generated_code)
+
+
+def _without_frames(kind):
+    """How modules that torch.compile returned are called: as PyTorch's method does it, by less of Python. That method where this PyTorch does something else in it."""
+    whole, module = kind.__call__, torch.nn.modules.module
+    names = "torch nn modules module _has_any_global_hook warnings warn _set_in_optimized_module super __call__".split()
+    hooks = [h for n, h in vars(module).items() if re.fullmatch(r"_global_(forward|backward)(_pre)?_hooks(_\w+)?", n)]
+    known = [
+        list(whole.__code__.co_names) == names,
+        eval_frame._set_in_optimized_module.__wrapped__.__code__.co_names == ("_in_optimized_module",),
+        torch.nn.Module._wrapped_call_impl.__code__.co_names == ("_compiled_call_impl", "_call_impl"),
+        all(type(h) in (dict, collections.OrderedDict) for h in hooks) and len(hooks) >= 6,
+    ]
+    if not all(known):
+        return whole
+    methods = ["__call__", "_wrapped_call_impl", "_call_impl"]
+    return _tuyere.module_call(kind, whole, torch.nn.Module, methods, hooks, vars(eval_frame), torch._C._get_tracing_state)
+
+
+eval_frame.OptimizedModule.__call__ = _without_frames(eval_frame.OptimizedModule)
