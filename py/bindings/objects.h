@@ -28,6 +28,8 @@ class WeightWatch {
   virtual bool unchanged(const py::list& arguments) const = 0;
   /// The same for weights in their own order. seen: that they are the very objects last accepted, so that only their contents may differ; set when they are.
   virtual bool unchanged(PyObject* const* weights, bool& seen) const = 0;
+  /// Starts to bring what the next look reads into the caches.
+  virtual void fetch() const = 0;
   /// How often others were accepted.
   virtual uint64_t accepted() const = 0;
 };

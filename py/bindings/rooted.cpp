@@ -139,6 +139,7 @@ class RootedCall {
         set_eval_frame_(set_eval_frame) {}
 
   py::object operator()(PyObject* const* given) {
+    watch_.fetch();
     const bool plain = PyDict_GET_SIZE(written_.ptr()) == 0 && !any_true(exceptional_) && !direct_.is_observed() && are_unchanged(given);
     return plain ? py::object(direct_.all(given)) : whole(given);
   }

@@ -206,10 +206,10 @@ class Watch : public WeightWatch {
     ++accepted_;
   }
   uint64_t accepted() const override { return accepted_; }
+  void fetch() const override { lines_.fetch(); }
 
   using WeightWatch::unchanged;
   bool unchanged(PyObject* const* weights, bool& seen) const override {
-    lines_.fetch();
     bool same = true;
     for (size_t i = 0; i < seen_.size(); ++i) {
       const bool unchanged = seen ? stamp_of(weights[i], seen_[i].has_version) == seen_[i].stamp : !change_of(seen_[i], weights[i]);
