@@ -112,8 +112,11 @@ def _by_roots(make_call):
     def make_call_generated_code(codegen, name):
         output = codegen.tx.output
         function = output.global_scope.get(name)
-        rooted = getattr(getattr(function, "_torchdynamo_orig_callable", None), "rooted", None)
-        if rooted is None or rooted.whole is not function._torchdynamo_orig_callable or getattr(output, "package", None) is not None:
+        function = getattr(function, "_torchdynamo_orig_callable", None)
+        rooted = getattr(function, "rooted", None)
+        if (
+            rooted is None or rooted.code is not getattr(function, "__code__", None) or getattr(output, "package", None) is not None
+        ):  # wrappers take over attributes
             return make_call(codegen, name)
         arguments = output.graphargs
         if len(arguments) != rooted.count or any(arguments[k].source != source for k, source in rooted.left_out.items()):

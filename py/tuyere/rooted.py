@@ -5,6 +5,7 @@ One compiled graph serves all modules of a class, so what a call is given still 
 import collections
 import inspect
 from dataclasses import dataclass
+from types import CodeType, FunctionType
 from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 import torch
@@ -16,17 +17,18 @@ _ABSENT = object()
 
 @dataclass
 class Rooted:
-    """Another form of `whole`, a function of the arguments of a graph."""
+    """Another form of a function of the arguments of a graph."""
 
-    whole: Callable
+    code: CodeType  # of that function
     roots: List[Any]  # sources of what calls are given first
     left_out: Dict[int, Any]  # arguments that calls are not given: their sources, by position
-    count: int  # of the arguments of `whole`
+    count: int  # of that function's arguments
     call: Callable
 
 
 def with_roots(whole, runner, sources: Sequence[Any], inputs: Sequence[Any]):
-    """Gives `whole`, by which a runner's graph is called, its other form when all weights that the runner watches are parts of modules. sources: Dynamo's, of the arguments; None where unknown."""
+    """`whole`, by which a runner's graph is called, with its other form in the attribute `rooted` when all weights that the runner watches are parts of modules. sources: Dynamo's, of the arguments;
+    None where unknown."""
     if not isinstance(runner.direct, _tuyere.DirectCall) or len(runner.watches) != 1 or runner.first_calls.left or len(sources) != len(inputs):
         return whole
     weights = runner.watches[0].positions
@@ -50,9 +52,13 @@ def with_roots(whole, runner, sources: Sequence[Any], inputs: Sequence[Any]):
         data_writes.pending(),
         _compat.set_eval_frame,
     )
-    if call is not None:
-        whole.rooted = Rooted(whole, roots, {k: sources[k] for k in weights}, len(inputs), call)
-    return whole
+    if call is None:
+        return whole
+    shown: Any = FunctionType(
+        whole.__code__, whole.__globals__, whole.__name__, whole.__defaults__, whole.__closure__
+    )  # the garbage collector does not see that `call` refers to `whole`
+    shown.rooted = Rooted(whole.__code__, roots, {k: sources[k] for k in weights}, len(inputs), call)
+    return shown
 
 
 def _steps(roots, paths, inputs) -> Tuple[Any, Dict[int, int]]:

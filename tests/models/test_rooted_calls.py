@@ -3,6 +3,7 @@
 
 import collections
 import copy
+import functools
 import gc
 import importlib
 import weakref
@@ -47,13 +48,19 @@ def fresh():
 
 
 @pytest.fixture
-def forms(monkeypatch):
+def runners():
+    return []
+
+
+@pytest.fixture
+def forms(monkeypatch, runners):
     """The other forms that calls were given."""
     made = []
 
-    def recorded(whole, *args):
-        found = rooted.with_roots(whole, *args)
+    def recorded(whole, runner, *args):
+        found = rooted.with_roots(whole, runner, *args)
         made.extend([found.rooted] if hasattr(found, "rooted") else [])
+        runners.append(weakref.ref(runner))
         return found
 
     monkeypatch.setattr("tuyere.step.with_roots", recorded)
@@ -275,6 +282,7 @@ def test_wrapped_functions_get_every_weight(forms):
     def around(gm, inputs):
         compiled = backend.tuyere(gm, inputs)
 
+        @functools.wraps(compiled)
         def call(*args):
             counts.append(len(args))
             return compiled(*args)
@@ -297,8 +305,8 @@ def test_gradients_and_observers_take_the_whole_way(forms):
         check(compiled, model)
 
 
-def test_weights_are_not_kept_alive(forms):
-    """Neither those that were replaced nor modules that are gone."""
+def test_nothing_is_kept_alive(forms, runners):
+    """Neither modules that were replaced nor, after a reset, graphs."""
     model = net()
     compiled = torch.compile(model, backend="tuyere", options={"weights": "engine"})
     check(compiled, model)
@@ -307,3 +315,8 @@ def test_weights_are_not_kept_alive(forms):
     check(compiled, model)
     gc.collect()
     assert old() is None and forms
+    del compiled
+    forms.clear()
+    torch._dynamo.reset()
+    gc.collect()
+    assert runners and not any(runner() for runner in runners)
