@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reductions along dimensions, arg-reductions and norms.
+#include <algorithm>
 #include <cmath>
 
 #include "common/error.h"
@@ -115,17 +116,19 @@ TensorId mapped(Convert& c, TensorId x, DType type, double order, NormBody body)
   return p.finish(body(p, p.in(x), order), type);
 }
 
-/// (sum |x|^p)^(1/p), with the limits 0, inf and -inf.
+/// (sum |x|^p)^(1/p), with the limits 0, inf and -inf. That of one number is its size, for which no power is taken: it could leave the range.
 void vector_norm(Convert& c) {
   TensorId x = c.tensor("self");
   DType out = c.out_type().dtype, wide = compute_type(out);
   const char* name = c.has("ord") ? "ord" : "p";
   double order = c.has(name) ? c.number(name) : 2;
   std::vector<int64_t> axes = reduced_axes(c, x);
+  const Shape shape = c.type(x).shape;
+  const bool one = std::all_of(axes.begin(), axes.end(), [&](int64_t axis) { return shape[axis].is_const(1); });
   using V = Pw::Value;
   auto total = [&](ReduceKind kind, NormBody body) { return reduce(c, kind, mapped(c, x, wide, order, body), axes, wide); };
   TensorId norm;
-  if (std::isinf(order)) {
+  if (std::isinf(order) || (one && order != 0)) {
     norm = total(order > 0 ? ReduceKind::max : ReduceKind::min, [](Pw& p, V v, double) { return p(Fn::abs, {v}); });
   } else if (order == 0) {
     norm = total(ReduceKind::sum, [](Pw& p, V v, double) { return p.as(p(Fn::ne, {v, p.num(0)}), p.type()); });

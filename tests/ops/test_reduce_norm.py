@@ -26,6 +26,11 @@ def norms_of_single_values(x):
     return x.norm(dim=-1), x.norm(dim=-1, keepdim=True), x.norm(dim=(-2, -1))
 
 
+@op_case((1, 4))
+def norms_of_single_large_values(x):
+    return torch.linalg.vector_norm(1e30 * x, 3, 0), torch.linalg.vector_norm(1e30 * x[0, 0], 6)
+
+
 @op_case((3, 33))
 def arg(x):
     return x.argmax(-1), x.argmin(0), x.max(1), x.min(0)
