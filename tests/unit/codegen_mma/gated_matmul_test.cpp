@@ -28,6 +28,13 @@ std::vector<GatedCase> gated_cases() {
        "gated_matmul trans_b=true type=f16 epilogue={add(mul(silu(i0:f32), i1:f32), i2:f32)} | f16[130,72], f16[136,72], f16[136,72], f16[130,136] -> "
        "f16[130,136]",
        "tile=128x128 stages=2 cluster=1x1 alternate=0 split=1"},
+      {"every_other_row",
+       "gated_matmul trans_b=true type=f16 epilogue={mul(add(i0:f32, i2:f32), gelu_erf(add(i1:f32, i3:f32)))} | f16[2,65,72], const f16[96,72]{144,1}, "
+       "const f16[96,72]{144,1}, const f16[96], const f16[96] -> f16[2,65,96]",
+       "tile=128x128 stages=2 cluster=1x1 alternate=0 split=1"},
+      {"halves_of_columns",
+       "gated_matmul type=bf16 epilogue={mul(silu(i0:f32), i1:f32)} | bf16[70,64], const bf16[64,128]{256,1}, const bf16[64,128]{256,1} -> bf16[70,128]",
+       "tile=64x128 stages=3 cluster=1x1 alternate=1 split=1"},
       {"generic", "gated_matmul type=f16 epilogue={mul(i0:f32, add(i1:f32, i2:f32))} | f16[33,19], f16[19,21], f16[19,21], f16[21] -> f16[33,21]", "generic"},
       {"generic_batched", "gated_matmul trans_b=true type=f32 epilogue={mul(i0:f32, i1:f32)} | f32[2,20,37], f32[35,37], f32[35,37] -> f32[2,20,35]",
        "generic"},

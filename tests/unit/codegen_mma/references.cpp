@@ -110,7 +110,8 @@ std::vector<double> scores(const Attention& op, std::vector<Tensor>& in, const s
     for (int64_t d = 0; d < q.shape[3]; ++d) dot += q.get({i[0], i[1], i[2], d}) * k.get({i[0], i[1] / share, j, d});
     s[j] = dot * op.scale;
     if (!op.has_mask) continue;
-    const double m = in[3].broadcast({i[0], i[1], i[2], j});
+    const int64_t batches = in[3].shape.size() == 4 ? in[3].shape[0] : 1;  // the mask repeats for more
+    const double m = in[3].broadcast({i[0] % batches, i[1], i[2], j});
     s[j] = in[3].dtype == DType::Bool ? (m != 0 ? s[j] : -INFINITY) : s[j] + m;
   }
   return s;
