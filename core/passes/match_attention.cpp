@@ -179,6 +179,9 @@ class AttentionMatcher {
     const bool trans_a = std::get<MatMul>(first.op).trans_a;
     const Dim &head = q[rank - (trans_a ? 2 : 1)], &out = shape(second.outputs[0]).back();
     if (!head.is_const() || !out.is_const() || head.value() > kLargestHead || out.value() > kLargestHead) return false;
+    // Channels that attend to channels: the scores are the smallest tensor, and products read the others in any order.
+    const Dim &queries = p[rank - 2], &keys = p[rank - 1];
+    if (scores.factors && queries.is_const() && keys.is_const() && std::max(queries.value(), keys.value()) < head.value()) return false;
     const DType type = net_.type(first.inputs[0], body_).dtype;
     return is_float(type) && type != DType::F64 && net_.type(second.inputs[1], body_).dtype == type;
   }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // x * rsqrt(mean(x^2) + eps)                                  => norm(x) kind=rms
 // d * rsqrt(mean(d^2) + eps), d = x - mean(x)                 => norm(x) kind=layer         also with var(x), and / sqrt
+// x / max(sqrt(sum(x^2)), eps)                                => norm(x) kind=rms / sqrt(n)        n values; on a GPU, of 16 bits: no length is near eps, and a
+//                                                                                           row of zeros stays one
 // norm(x) * w, norm(x) + b                                    => norm(x, w, b)              w, b constants of the normalized dimensions
 // Casts to f32 before and back after the statistics are part of what norm does.
 // See tests/unit/passes/match_norm.cpp
 #include <algorithm>
+#include <cmath>
 
 #include "core/passes/passes.h"
 #include "core/passes/util.h"
@@ -21,9 +24,10 @@ class NormMatcher {
  public:
   NormMatcher(const Network& net, int body) : net_(net), body_(body) {}
 
-  std::optional<Found> match(TensorId y) const {
+  std::optional<Found> match(TensorId y, bool lengths) const {
     const auto call = called(net_, y, body_);
     if (!call) return std::nullopt;
+    if (auto found = lengths ? unit_length(*call) : std::nullopt) return found;
     if (call->fn == Fn::div && call->tensors[0] != kNone && call->tensors[1] != kNone) {
       const auto root = unary(call->tensors[1], Fn::sqrt);
       return root ? scaled(call->tensors[0], *root) : std::nullopt;
@@ -72,6 +76,36 @@ class NormMatcher {
     if (call->fn == Fn::square) return true;
     if (call->fn == Fn::pow) return call->tensors[1] == kNone && call->numbers[1] == 2;
     return call->fn == Fn::mul && call->tensors[1] != kNone && source(call->tensors[1]) == x;
+  }
+
+  /// `id`, or what is stored as it in a shorter float: steps that become one skip that.
+  TensorId unrounded(TensorId id) const {
+    const auto* op = made_by<Pointwise>(net_, id, body_);
+    const bool stored = op && op->types.size() == 1 && op->program.inputs.size() == 1 && op->program.is_identity() && is_float(op->types[0]);
+    return stored ? net_.producer(id, body_)->inputs[0] : id;
+  }
+
+  /// x / max(sqrt(sum(x^2)), eps) over the last dimension, which is contiguous.
+  std::optional<Found> unit_length(const Called& call) const {
+    constexpr double kLeastLength = 1e-6;
+    if (call.fn != Fn::div || call.tensors[0] == kNone || call.tensors[1] == kNone) return std::nullopt;
+    const TensorId x = source(call.tensors[0]);
+    const TensorType& type = net_.type(x, body_);
+    if ((type.dtype != DType::F16 && type.dtype != DType::BF16) || type.shape.empty() || !type.shape.back().is_const()) return std::nullopt;
+    const auto largest = called(net_, source(call.tensors[1]), body_);
+    if (!largest || largest->fn != Fn::max || (largest->tensors[0] == kNone) == (largest->tensors[1] == kNone)) return std::nullopt;
+    const int k = largest->tensors[0] == kNone ? 1 : 0;
+    const double eps = largest->numbers[1 - k], count = static_cast<double>(type.shape.back().value());
+    const auto squares = unary(unrounded(largest->tensors[k]), Fn::sqrt);
+    const Reduce* sum = squares && eps > 0 && eps <= kLeastLength ? over_last(*squares, ReduceKind::sum) : nullptr;
+    if (!sum || sum->axes.size() != 1 || !is_square_of(net_.producer(*squares, body_)->inputs[0], x)) return std::nullopt;
+    if (memory_order(net_, x, body_).back() + 1 != static_cast<int>(type.shape.size())) return std::nullopt;
+    Found found{x, Norm{.kind = NormKind::rms}};
+    found.norm.eps = eps * eps / count;
+    Program& scale = found.norm.epilogue;
+    scale.inputs = {DType::F32};
+    scale.outputs = {static_cast<int16_t>(scale.add(Fn::mul, {0, scale.constant(1 / std::sqrt(count), DType::F32)}))};
+    return found;
   }
 
   /// x0 of x0 - mean(x0) over the last `axes` dimensions.
@@ -155,15 +189,17 @@ void replace_by_norm(Network& net, TensorId y, Found found, const std::vector<bo
     inputs.push_back(net.type(affine->constant, body).shape == dims ? affine->constant : net.add1(Reshape{dims}, {affine->constant}, origins, body));
     return true;
   };
-  found.norm.has_weight = take(Fn::mul);
-  found.norm.has_bias = take(Fn::add);
+  if (found.norm.epilogue.empty()) {
+    found.norm.has_weight = take(Fn::mul);
+    found.norm.has_bias = take(Fn::add);
+  }
   found.norm.type = net.type(last, body).dtype;
   net.replace(last, net.add1(found.norm, inputs, origins, body), body);
 }
 
 }  // namespace
 
-bool match_norm(Network& net, const PassContext&) {
+bool match_norm(Network& net, const PassContext& context) {
   bool changed = false;
   for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
     const std::vector<bool> constant = constant_tensors(net.bodies[body]);
@@ -171,7 +207,7 @@ bool match_norm(Network& net, const PassContext&) {
       const Layer& layer = net.bodies[body].layers[id];
       if (layer.outputs.size() != 1 || constant[layer.outputs[0]] || net.uses(layer.outputs[0], body) == 0) continue;
       const TensorId y = layer.outputs[0];
-      const auto found = NormMatcher(net, body).match(y);
+      const auto found = NormMatcher(net, body).match(y, context.target.is_cuda());
       if (!found || net.type(found->x, body).shape != net.type(y, body).shape) continue;
       replace_by_norm(net, y, *found, constant, body);
       changed = true;

@@ -97,6 +97,11 @@ std::vector<MatMulCase> matmul_cases() {
                  "wgmma tile=64x128 stages=3 cluster=1x1 alternate=1 split=1"});
   all.push_back({"wgmma_together", product(op(false, true, gelu), {dense(B, "[200,136]"), dense(B, "[104,136]"), dense(B, "[104]")}, {dense(B, "[200,104]")}),
                  "wgmma tile=128x64 stages=2 cluster=1x1 alternate=0 split=1"});
+  all.push_back({"wgmma_formula",
+                 product(op(false, true, "add(i4:f32, add(mul(gelu_erf(add(i0:f32, i1:f32)), i2:f32), i3:f32))"),
+                         {dense(H, "[2,65,72]"), dense(H, "[136,72]"), dense(H, "[136]"), dense(F, "[136]"), dense(F, "[136]"), dense(H, "[2,65,136]")},
+                         {dense(H, "[2,65,136]")}),
+                 "wgmma tile=128x128 stages=2 cluster=1x1 alternate=0 split=1"});
   all.push_back({"wgmma_n_major", product(op(false, false), {dense(H, "[2,130,72]"), dense(H, "[2,72,328]")}, {dense(H, "[2,130,328]")}),
                  "wgmma tile=128x256 stages=2 cluster=1x1 alternate=0 split=1"});
   all.push_back({"wgmma_odd_columns", product(op(false, true), {dense(H, "[66,64]"), dense(H, "[131,64]")}, {dense(H, "[66,131]")}),

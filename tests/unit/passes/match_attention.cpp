@@ -48,7 +48,11 @@ TEST(MatchAttention, TemperaturesOfHeads) {
   const std::string inputs = kInputs + "h = param f32[4,1,1]\nbias = input f32[4,s,t]\n";
   expect_pass(match_attention, inputs + "p = matmul(q, k) trans_b=true\na = mul(p, h)\nb = add(a, bias)\nw = softmax(b) axis=3\ny = matmul(w, v)\nreturn y",
               inputs + "qs = mul(q, h)\ny = attention(qs, k, v, bias) has_mask=true\nreturn y");
-  // Factors of keys, and of scores with a mask.
+  // Channels that attend to channels, factors of keys, and of scores with a mask.
+  expect_unchanged(
+      match_attention,
+      "q = input f32[b,4,8,64]\nk = input f32[b,4,8,64]\nv = input f32[b,4,8,64]\nh = param f32[4,1,1]\np = matmul(q, k) trans_b=true\na = mul(p, h)\n"
+      "w = softmax(a) axis=3\ny = matmul(w, v)\nreturn y\n");
   expect_unchanged(match_attention,
                    kInputs + "f = input f32[4,1,t]\np = matmul(q, k) trans_b=true\na = mul(p, f)\nw = softmax(a) axis=3\ny = matmul(w, v)\nreturn y\n");
   expect_unchanged(match_attention,

@@ -21,6 +21,22 @@ TEST(MatchNorm, LayerNormByHand) {
               "has_bias=true\nreturn o");
 }
 
+TEST(MatchNorm, RowsOfUnitLength) {
+  const auto text = [](const std::string& type) {
+    return "x = input " + type +
+           "[n,64,64]\nq = pointwise(x) program={square(i0:f32)} types=[f32]\ns = reduce(q) axes=[2] keepdim=true\nr = sqrt(s)\n"
+           "h = pointwise(r) program={i0:f32} types=[" +
+           type +
+           "]\n"
+           "m = pointwise(h) program={max(i0:f32, 1e-06:f32)} types=[f32]\ny = div(x, m) type=" +
+           type + "\nreturn y\n";
+  };
+  expect_pass(match_norm, text("f16"), "x = input f16[n,64,64]\ny = norm(x) kind=rms eps=1.5625e-14 type=f16 epilogue={mul(i0:f32, 0.125:f32)}\nreturn y",
+              on_cuda());
+  expect_unchanged(match_norm, text("f16"), on_cpu());
+  expect_unchanged(match_norm, text("f32"), on_cuda());  // a row may be as short as the least length
+}
+
 TEST(MatchNorm, OtherStatisticsStay) {
   expect_unchanged(match_norm,
                    "x = input f32[n,64]\nu = input f32[n,64]\neps = literal f32[] 0.00048828125\nq = square(u)\nv = reduce(q) kind=mean axes=[1] keepdim=true\n"
