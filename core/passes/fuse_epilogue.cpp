@@ -83,6 +83,12 @@ bool rounds_on_the_way(const Program& program, DType stored) {
   return inst.fn == Fn::cast && inst.type != stored && compute_type(inst.type) != inst.type;
 }
 
+/// Whether this is a transposed convolution on a GPU, which only a library runs fast there, without any epilogue; subpixel_convs makes some products.
+bool is_left_to_libraries(const Network& net, const Layer& layer, int body, const PassContext& context) {
+  const auto* conv = std::get_if<Conv>(&layer.op);
+  return conv && conv->transposed && context.target.is_cuda() && !is_subpixel(net, layer, body);
+}
+
 bool fuse_into_producer(Network& net, LayerId id, const std::vector<bool>& constant, int body, const PassContext& context, bool formulas) {
   const Layer& layer = net.bodies[body].layers[id];
   const int own = own_inputs(layer.op);
@@ -91,6 +97,7 @@ bool fuse_into_producer(Network& net, LayerId id, const std::vector<bool>& const
   const LayerId next = sole_consumer(net, main, body);
   if (next == kNone) return false;
   const Layer& after = net.bodies[body].layers[next];
+  if (is_left_to_libraries(net, layer, body, context)) return false;
   const auto* pointwise = std::get_if<Pointwise>(&after.op);
   if (!pointwise || pointwise->types.size() != 1 || net.type(after.outputs[0], body).shape != net.type(main, body).shape) return false;
   if (formulas && !is_cpu_product(net, layer, *pointwise, body, context)) return false;

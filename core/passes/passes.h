@@ -27,6 +27,7 @@ bool fuse_results(Network& net, const PassContext& context);      // pointwise w
 bool fuse_prologue(Network& net, const PassContext& context);     // pointwise before reduce, softmax, norm
 bool split_concat(Network& net, const PassContext& context);      // rotary embeddings: pointwise on a concat of halves
 bool join_siblings(Network& net, const PassContext& context);     // one formula on neighbouring slices: rotary queries and keys
+bool subpixel_convs(Network& net, const PassContext& context);    // transposed convolutions whose windows lie side by side
 bool conv_matmuls(Network& net, const PassContext& context);      // 1x1 convolutions of one pixel, or of images times gates
 bool space_to_depth(Network& net, const PassContext& context);    // first convolutions with strides: blocks of pixels as channels
 bool pad_channels(Network& net, const PassContext& context);      // images before a first convolution

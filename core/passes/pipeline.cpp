@@ -40,6 +40,7 @@ const std::vector<Pass>& pipeline() {
       {"cse_fused", cse},
       // After it, so that tables of cosines and sines are the same tensors.
       {"join_siblings", join_siblings},
+      {"subpixel_convs", subpixel_convs},
       {"conv_matmuls", conv_matmuls},
       // The first convolutions that it leaves are padded.
       {"space_to_depth", space_to_depth},

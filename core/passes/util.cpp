@@ -390,12 +390,29 @@ bool is_simple_epilogue(const Network& net, const Op& op, const Program& program
   return match_simple_epilogue(program, is_bias).has_value();
 }
 
+namespace {
+
+bool all(const std::vector<int64_t>& numbers, int64_t value) {
+  return std::all_of(numbers.begin(), numbers.end(), [&](int64_t n) { return n == value; });
+}
+
+}  // namespace
+
 bool is_pixelwise(const Network& net, const Layer& layer, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);
   if (!conv || conv->transposed || conv->groups != 1) return false;
   const Shape& w = net.type(layer.inputs[1], body).shape;
-  const auto all = [](const std::vector<int64_t>& v, int64_t value) { return std::all_of(v.begin(), v.end(), [&](int64_t n) { return n == value; }); };
   return w.size() == 4 && w[2].is_const(1) && w[3].is_const(1) && all(conv->stride, 1) && all(conv->pad_before, 0) && all(conv->pad_after, 0);
+}
+
+bool is_subpixel(const Network& net, const Layer& layer, int body) {
+  const auto* conv = std::get_if<Conv>(&layer.op);
+  if (!conv || !conv->transposed || conv->groups != 1) return false;
+  const Shape& w = net.type(layer.inputs[1], body).shape;
+  for (size_t d = 0; d < conv->stride.size(); ++d) {
+    if (!w[d + 2].is_const(conv->stride[d])) return false;
+  }
+  return all(conv->pad_before, 0) && all(conv->pad_after, 0) && all(conv->dilation, 1) && all(conv->output_padding, 0);
 }
 
 std::vector<LayerId> live(const Network& net, int body) {
