@@ -6,6 +6,7 @@
 
 #include "common/error.h"
 #include "core/builder/access.h"
+#include "core/builder/strides.h"
 
 namespace tuyere {
 namespace {
@@ -44,13 +45,16 @@ class ConcatPlanner {
     const Layer& layer = body_.layers[id];
     int axis = concat_axis(net_, number_, id);
     std::vector<std::pair<TensorId, ConcatSlot>> found;
+    std::map<TensorId, LayerId> views;
+    const std::vector<Dim> strides = strides_of(layer.outputs[0]);
     Dim start = 0;
     for (TensorId part : layer.inputs) {
-      if (can_write(part, id)) found.push_back({part, {layer.outputs[0], axis, start}});
+      if (can_write(part, id, layer.outputs[0], strides, views)) found.push_back({part, {layer.outputs[0], axis, start}});
       start += body_.tensors[part].type.shape[axis];
     }
     if (found.empty() || 2 * found.size() < layer.inputs.size()) return;
     plan_.slots.insert(found.begin(), found.end());
+    plan_.before_views.insert(views.begin(), views.end());
     plan_.written_in_place.insert(id);
   }
 
@@ -78,18 +82,36 @@ class ConcatPlanner {
 
   bool may_be_slice(TensorId id) const {
     const Tensor& tensor = body_.tensors[id];
-    if (tensor.producer == kNone || tensor.observed || plan_.slots.count(id)) return false;
+    if (tensor.producer == kNone || tensor.observed || plan_.slots.count(id) || plan_.before_views.count(id)) return false;
     return std::find(body_.outputs.begin(), body_.outputs.end(), id) == body_.outputs.end();
   }
 
-  bool can_write(TensorId part, LayerId concat) const {
-    if (!may_be_slice(part)) return false;
+  /// Whether the producer of `part`, which `reader` reads, may write it as a part of `whole`, with these strides; `views` get the views between them.
+  bool can_write(TensorId part, LayerId reader, TensorId whole, const std::vector<Dim>& strides, std::map<TensorId, LayerId>& views,
+                 bool behind_view = false) const {
+    if (!may_be_slice(part) || readers_beside(part, reader) != uses_[part].size() - 1) return false;
     const Tensor& tensor = body_.tensors[part];
     const Layer& producer = body_.layers[tensor.producer];
-    if (!writes_slices(producer.op)) return false;
-    const Tensor& whole = body_.tensors[body_.layers[concat].outputs[0]];
-    if (keeps_order(producer.op) && !(tensor.type.layout == whole.type.layout)) return false;
-    return readers_beside(part, concat) == uses_[part].size() - 1;
+    if (std::holds_alternative<Reshape>(producer.op) || std::holds_alternative<Permute>(producer.op)) {
+      const TensorId before = producer.inputs[0];
+      const auto view = view_before(producer.op, body_.tensors[before].type.shape, {strides, 0}, tensor.type.shape);
+      if (!view || !can_write(before, tensor.producer, whole, view->strides, views, true)) return false;
+      views[before] = tensor.producer;
+      return true;
+    }
+    // Other kernels are not good at writing every order.
+    if (behind_view) return std::holds_alternative<Pointwise>(producer.op);
+    return writes_slices(producer.op) && (!keeps_order(producer.op) || tensor.type.layout == body_.tensors[whole].type.layout);
+  }
+
+  /// Those that a tensor will have.
+  std::vector<Dim> strides_of(TensorId id) const {
+    const TensorType& type = body_.tensors[id].type;
+    if (auto slot = plan_.slots.find(id); slot != plan_.slots.end()) return strides_of(slot->second.whole);
+    const auto view = plan_.before_views.find(id);
+    if (view == plan_.before_views.end()) return layout_strides(type.shape, type.layout);
+    const Layer& layer = body_.layers[view->second];
+    return view_before(layer.op, type.shape, {strides_of(layer.outputs[0]), 0}, body_.tensors[layer.outputs[0]].type.shape)->strides;
   }
 
   /// How many uses but those by `except` read any strides.

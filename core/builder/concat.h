@@ -16,8 +16,10 @@ struct ConcatSlot {
 };
 
 struct ConcatPlan {
-  std::map<TensorId, ConcatSlot> slots;  // tensors that are written in place
+  std::map<TensorId, ConcatSlot> slots;  // tensors that lie in the result of a Concat
   std::set<LayerId> written_in_place;    // Concat layers without a kernel
+  // Tensors that their producers write so that the result of this view of them lies in its slot, or where the next view wants it.
+  std::map<TensorId, LayerId> before_views;
 };
 
 /// A Concat loses its kernel when at least half of its inputs (and one) can be written in place: their producer writes slices, nobody else needs

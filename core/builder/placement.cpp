@@ -105,15 +105,29 @@ class Placer {
   }
 
   void place_output(TensorId id) {
-    auto slot = concats_.slots.find(id);
-    if (slot == concats_.slots.end()) {
-      const Layout layout = type(id).layout;
-      put(id, add_buffer(BufferKind::arena, -1, id, layout), layout_strides(type(id).shape, layout));
+    if (std::optional<PlacedTensor> within = place_within(id)) {
+      placed(id) = *within;
       return;
     }
-    const ConcatSlot where = slot->second;
-    if (placed(where.whole).buffer < 0) place_output(where.whole);
-    placed(id) = slice_of(where);
+    const Layout layout = type(id).layout;
+    put(id, add_buffer(BufferKind::arena, -1, id, layout), layout_strides(type(id).shape, layout));
+  }
+
+  /// Where a tensor belongs that is part of a Concat's result, or whose views are.
+  std::optional<PlacedTensor> place_within(TensorId id) {
+    if (auto slot = concats_.slots.find(id); slot != concats_.slots.end()) {
+      const ConcatSlot where = slot->second;
+      if (placed(where.whole).buffer < 0) place_output(where.whole);
+      return slice_of(where);
+    }
+    const auto view = concats_.before_views.find(id);
+    if (view == concats_.before_views.end()) return std::nullopt;
+    const TensorId behind = layer(view->second).outputs[0];
+    const std::optional<PlacedTensor> wanted = place_within(behind);
+    INTERNAL_CHECK(wanted, "a view without a place");
+    const auto before = view_before(layer(view->second).op, type(id).shape, *wanted, type(behind).shape);
+    INTERNAL_CHECK(before, "a view that cannot be written through");
+    return PlacedTensor{*before, wanted->buffer};
   }
 
   PlacedTensor slice_of(const ConcatSlot& where) {

@@ -109,4 +109,16 @@ std::optional<View> view_of(const Op& op, const Shape& in, const View& input, co
   return View{*strides, input.offset};
 }
 
+std::optional<View> view_before(const Op& op, const Shape& in, const View& output, const Shape& out) {
+  if (const auto* permute = std::get_if<Permute>(&op)) {
+    View view{std::vector<Dim>(in.size()), output.offset};
+    for (size_t to = 0; to < permute->perm.size(); ++to) {
+      const int64_t from = permute->perm[to];
+      view.strides[static_cast<size_t>(from < 0 ? from + static_cast<int64_t>(in.size()) : from)] = output.strides[to];
+    }
+    return view;
+  }
+  return view_of(op, out, output, in);  // a Reshape goes both ways
+}
+
 }  // namespace tuyere

@@ -25,5 +25,7 @@ bool same_strides(const Shape& shape, const std::vector<Dim>& a, const std::vect
 std::optional<std::vector<Dim>> reshape_strides(const Shape& from, const std::vector<Dim>& strides, const Shape& to);
 /// The window of a view layer's output; none: the input must be made row-major first.
 std::optional<View> view_of(const Op& op, const Shape& in, const View& input, const Shape& out);
+/// The view of its input that gives a Permute or Reshape this output; nothing when no strides do.
+std::optional<View> view_before(const Op& op, const Shape& in, const View& output, const Shape& out);
 
 }  // namespace tuyere

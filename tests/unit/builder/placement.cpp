@@ -193,6 +193,35 @@ return e)"),
             "b1{32,1}+16:out = pointwise(b1{32,1}:out)\n");
 }
 
+/// Blocks of pixels that become an image.
+TEST(Placement, ConcatOfViews) {
+  EXPECT_EQ(placed(R"(x = input f32[2,4,3,5]
+y = input f32[2,4,5,2,3]
+a = relu(x)
+e = exp(y)
+t = permute(e) perm=[0,1,3,2,4]
+b = reshape(t) shape=[2,8,15]
+p = permute(b) perm=[0,2,1]
+s = reshape(a) shape=[2,4,15]
+u = permute(s) perm=[0,2,1]
+c = concat(u, p) axis=2
+return c)"),
+            "b2{180,1,60,12}:out = pointwise(b0{60,15,5,1}:in)\n"
+            "b2{180,2,36,1,12}+4:out = pointwise(b1{120,30,6,3,1}:in)\n");
+}
+
+/// A reshape that the slice's strides have no view for.
+TEST(Placement, ConcatOfViewsThatDoNotFit) {
+  EXPECT_EQ(placed(R"(x = input f32[12]
+y = input f32[3,4]
+a = relu(x)
+b = reshape(a) shape=[3,4]
+c = concat(b, y) axis=1
+return c)"),
+            "b2{1} = pointwise(b0{1}:in)\n"
+            "b3{8,1}:out = concat(b2{4,1}, b1{4,1}:in)\n");
+}
+
 /// A result that the caller gets is no slice.
 TEST(Placement, ConcatsThatCannotShare) {
   EXPECT_EQ(placed(R"(x = input f32[2,8]
