@@ -29,7 +29,7 @@ bool reads_shape_only(const Op& op) {
 
 }  // namespace
 
-Access access(const Op& op, int slot) {
+Access access(const Op& op, int slot, bool on_gpu) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
   if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
   if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
@@ -37,7 +37,8 @@ Access access(const Op& op, int slot) {
   if (std::holds_alternative<Recurrent>(op)) return slot == 0 ? Access::inner : Access::row_major;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
   if (std::holds_alternative<AttentionGradient>(op)) return slot < 5 ? Access::inner : Access::any;
-  if (is_any_of<Pool, AdaptivePool, PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;
+  if (is_any_of<Pool, AdaptivePool>(op)) return on_gpu ? Access::any : Access::image;
+  if (is_any_of<PoolGradient, Resize, ConvWeightGradient>(op)) return Access::image;
   if (is_any_of<Pointwise, Reduce, ArgReduce, Softmax, Norm, LayerNormGradient, Concat, Pad, Flip, Gather, GatherElements, Index>(op)) return Access::any;
   return reads_shape_only(op) ? Access::shape : Access::row_major;
 }

@@ -14,8 +14,8 @@ enum class Access {
   shape,      // the values are not read: one that repeats, or dense row-major
 };
 
-/// What input `slot` of `op` needs.
-Access access(const Op& op, int slot);
+/// What input `slot` of `op` needs; kernels for GPUs take more.
+Access access(const Op& op, int slot, bool on_gpu);
 /// Whether memory with these strides serves.
 bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& strides);
 /// Whether all kernels of `op` but closed libraries can write a slice of a larger tensor.

@@ -56,7 +56,7 @@ class Build {
     check_profiles();
     optimize();
     net_.compact();
-    place(net_);
+    place(net_, 0, {.on_gpu = target_.is_cuda()});
     end_phase("optimize");
     name_constants(net_);
     WeightProgram weights = split_weights(net_);
@@ -149,7 +149,7 @@ class Build {
   }
 
   void add_program(const WeightProgram& weights) {
-    PlacementOptions options;
+    PlacementOptions options{.on_gpu = target_.is_cuda()};
     options.stored_in_layout.insert(weights.outputs.begin(), weights.outputs.end());
     for (int body = 0; body < static_cast<int>(net_.bodies.size()); ++body) placements_.push_back(place(net_, body, options));
     dump("network", net_.name, str(net_));

@@ -18,7 +18,8 @@ struct Use {
 
 class ConcatPlanner {
  public:
-  ConcatPlanner(const Network& network, int body) : net_(network), number_(body), body_(network.bodies[body]), uses_(body_.tensors.size()) {
+  ConcatPlanner(const Network& network, int body, bool on_gpu)
+      : net_(network), number_(body), on_gpu_(on_gpu), body_(network.bodies[body]), uses_(body_.tensors.size()) {
     for (size_t i = 0; i < body_.layers.size(); ++i) {
       const Layer& layer = body_.layers[i];
       if (layer.dead) continue;
@@ -118,12 +119,13 @@ class ConcatPlanner {
   size_t readers_beside(TensorId id, LayerId except) const {
     return static_cast<size_t>(std::count_if(uses_[id].begin(), uses_[id].end(), [&](const Use& use) {
       const Op& op = body_.layers[use.layer].op;
-      return use.layer != except && group(op) == OpGroup::compute && access(op, use.slot) == Access::any;
+      return use.layer != except && group(op) == OpGroup::compute && access(op, use.slot, on_gpu_) == Access::any;
     }));
   }
 
   const Network& net_;
   int number_;
+  bool on_gpu_;
   const Body& body_;
   std::vector<std::vector<Use>> uses_;
   ConcatPlan plan_;
@@ -138,6 +140,6 @@ int concat_axis(const Network& network, int body, LayerId concat) {
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
 
-ConcatPlan plan_concats(const Network& network, int body) { return ConcatPlanner(network, body).run(); }
+ConcatPlan plan_concats(const Network& network, int body, bool on_gpu) { return ConcatPlanner(network, body, on_gpu).run(); }
 
 }  // namespace tuyere

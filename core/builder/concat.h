@@ -24,7 +24,7 @@ struct ConcatPlan {
 
 /// A Concat loses its kernel when at least half of its inputs (and one) can be written in place: their producer writes slices, nobody else needs
 /// them dense, and they have no other place. So does one whose parts lie side by side in the result of a later one.
-ConcatPlan plan_concats(const Network& network, int body);
+ConcatPlan plan_concats(const Network& network, int body, bool on_gpu);
 /// The axis of a Concat layer, counted from the front.
 int concat_axis(const Network& network, int body, LayerId concat);
 

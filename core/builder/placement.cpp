@@ -19,7 +19,7 @@ class Placer {
   Placement run() {
     net_.sort(body_);
     std::vector<LayerId> order = live_layers();
-    concats_ = plan_concats(net_, body_);
+    concats_ = plan_concats(net_, body_, options_.on_gpu);
     place_inputs();
     place_constants();
     for (LayerId id : order) {
@@ -151,7 +151,7 @@ class Placer {
 
   void meet_access(LayerId id, int slot) {
     TensorId input = layer(id).inputs[slot];
-    Access need = access(layer(id).op, slot);
+    Access need = access(layer(id).op, slot, options_.on_gpu);
     // A body's input starts where its memory starts, as a caller's tensor does.
     bool runs_bodies = group(layer(id).op) == OpGroup::control && !std::holds_alternative<HostCall>(layer(id).op);
     bool starts = !runs_bodies || placed(input).offset.is_const(0);

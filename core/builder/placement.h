@@ -35,6 +35,7 @@ struct Placement {
 struct PlacementOptions {
   std::set<std::string> stored_in_layout;  // constants whose data is in the order of their tensor's layout; all others are packed row-major
   bool share_in_place = true;
+  bool on_gpu = false;
 };
 
 /// Places a body and inserts the copies it needs. Running it again on the result inserts none.

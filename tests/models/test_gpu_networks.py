@@ -163,6 +163,26 @@ class Windows(nn.Module):
         return self.out((scores.softmax(-1) @ v).transpose(1, 2).reshape(x.shape))
 
 
+class UNet(nn.Module):
+    """Images that get smaller and larger again, joined with what they were; windows of the way up side by side, and overlapping."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.third = nn.Conv2d(8, 32, 3, padding=1), nn.Conv2d(32, 48, 3, padding=1), nn.Conv2d(48, 64, 3, padding=1)
+        self.up, self.over = nn.ConvTranspose2d(64, 48, 2, 2), nn.ConvTranspose2d(32, 32, 4, 2, 1)
+        self.joined, self.norm, self.out = nn.Conv2d(96, 32, 3, padding=1), nn.BatchNorm2d(32), nn.Conv2d(64, 16, 1)
+        nn.init.normal_(self.norm.weight, 1, 0.5)
+        nn.init.normal_(self.norm.running_mean)
+
+    def forward(self, x):
+        relu, pool = nn.functional.relu, nn.functional.max_pool2d
+        first = relu(self.first(x))
+        second = relu(self.second(pool(first, 2)))
+        y = self.up(relu(self.third(pool(second, 2))))
+        y = relu(self.norm(self.over(relu(self.joined(torch.cat([second, y], 1))))))
+        return self.out(torch.cat([first, y], 1))
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -203,6 +223,7 @@ MODELS = {
     "split attention": (SplitAttention, (2, 32, 16, 16)),
     "mixed by GELU": (lambda: Mixer(nn.functional.gelu), (2, 3, 16, 16)),
     "mixed by ReLU": (lambda: Mixer(nn.functional.relu), (2, 3, 16, 16)),
+    "up and down": (UNet, (2, 8, 24, 32)),
     "norms": (Residuals, (3, 100, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }

@@ -69,6 +69,25 @@ def conv_transpose(x, w, b):
     return F.conv_transpose2d(x, w, b, stride=2, padding=1, output_padding=1)
 
 
+@op_case([(2, 16, 7, 6), (16, 24, 2, 2), (24,), (24, 8, 4, 4), (2, 8, 28, 24), (8, 8, 3, 3)])
+def conv_transpose_image(x, v, b, w, y, u):
+    """Windows side by side, in a concatenation, with overlaps, and with a gap."""
+    big = F.relu(F.conv_transpose2d(x, v, b, stride=2))
+    y = F.relu(F.conv2d(y, u, padding=1))
+    small = torch.cat([F.max_pool2d(y, 2), F.gelu(big)], 1)
+    return torch.cat([F.relu(F.conv_transpose2d(big, w, stride=2, padding=1)), y], 1), small, F.conv_transpose2d(big, w[..., :1], stride=2)
+
+
+@op_case([(2, 4, 9), (4, 6, 3), (6,), (2, 6, 27)])
+def conv_transpose1d(x, w, b, y):
+    return F.conv_transpose1d(x, w, b, stride=3) + y, F.conv_transpose1d(x, w, b, stride=2, padding=1)
+
+
+@op_case([(1, 4, 3, 4, 5), (4, 6, 2, 1, 3), (6,)])
+def conv_transpose3d(x, w, b):
+    return F.conv_transpose3d(x, w, b, stride=(2, 1, 3)).sigmoid()
+
+
 @op_case([(2, 8, 9, 9), (8, 8, 3, 3), (2, 8, 9, 9)])
 def residual(x, w, z):
     return F.relu(F.conv2d(x, w, None, padding=1) + z)
