@@ -5,6 +5,7 @@ import collections
 import functools
 import inspect
 import re
+import types
 import weakref
 
 import torch
@@ -155,4 +156,17 @@ def _without_frames(kind):
     return _tuyere.module_call(kind, whole, torch.nn.Module, methods, hooks, vars(eval_frame), torch._C._get_tracing_state)
 
 
+class _Signature:
+    """What inspect.signature says of compiled modules: that of a method of Python, which `call` is."""
+
+    def __init__(self, call):
+        self.call = call
+
+    def __get__(self, module, kind):
+        if module is None:
+            raise AttributeError("__signature__")  # the class has its own
+        return inspect.signature(types.MethodType(self.call, module))
+
+
+eval_frame.OptimizedModule.__signature__ = _Signature(eval_frame.OptimizedModule.__call__)
 eval_frame.OptimizedModule.__call__ = _without_frames(eval_frame.OptimizedModule)

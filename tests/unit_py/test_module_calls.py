@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modules that torch.compile returned are called as PyTorch does it."""
 
+import inspect
+
 import pytest
 import torch
 import tuyere  # noqa: F401  (its calls replace PyTorch's)
@@ -93,3 +95,9 @@ def test_modules_compiled_in_place(compiled):
     torch.testing.assert_close(compiled(X), model.forward(X))
     compiled._compiled_call_impl = lambda x: x
     assert compiled(X) is X
+
+
+def test_signatures_are_those_of_pytorch(compiled):
+    kinds = [p.kind for p in inspect.signature(compiled).parameters.values()]
+    assert kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
+    assert list(inspect.signature(type(compiled)).parameters) == ["mod", "dynamo_ctx"]
