@@ -141,19 +141,25 @@ PyCodegen.make_call_generated_code = _by_roots(PyCodegen.make_call_generated_cod
 
 def _without_frames(kind):
     """How modules that torch.compile returned are called: as PyTorch's method does it, by less of Python. That method where this PyTorch does something else in it."""
-    whole, module = kind.__call__, torch.nn.modules.module
-    names = "torch nn modules module _has_any_global_hook warnings warn _set_in_optimized_module super __call__".split()
-    hooks = [h for n, h in vars(module).items() if re.fullmatch(r"_global_(forward|backward)(_pre)?_hooks(_\w+)?", n)]
-    known = [
-        list(whole.__code__.co_names) == names,
-        eval_frame._set_in_optimized_module.__wrapped__.__code__.co_names == ("_in_optimized_module",),
-        torch.nn.Module._wrapped_call_impl.__code__.co_names == ("_compiled_call_impl", "_call_impl"),
-        all(type(h) in (dict, collections.OrderedDict) for h in hooks) and len(hooks) >= 6,
-    ]
-    if not all(known):
+    whole = kind.__call__
+    hooks = [h for n, h in vars(torch.nn.modules.module).items() if re.fullmatch(r"_global_(forward|backward)(_pre)?_hooks(_\w+)?", n)]
+    try:
+        known = _calls_as_known(whole) and len(hooks) >= 6 and all(type(h) in (dict, collections.OrderedDict) for h in hooks)
+    except AttributeError:  # another PyTorch, or a method that is no function of Python
+        known = False
+    if not known:
         return whole
     methods = ["__call__", "_wrapped_call_impl", "_call_impl"]
     return _tuyere.module_call(kind, whole, torch.nn.Module, methods, hooks, vars(eval_frame), torch._C._get_tracing_state)
+
+
+def _calls_as_known(method) -> bool:
+    names = "torch nn modules module _has_any_global_hook warnings warn _set_in_optimized_module super __call__".split()
+    return (
+        list(method.__code__.co_names) == names
+        and eval_frame._set_in_optimized_module.__wrapped__.__code__.co_names == ("_in_optimized_module",)
+        and torch.nn.Module._wrapped_call_impl.__code__.co_names == ("_compiled_call_impl", "_call_impl")
+    )
 
 
 class _Signature:

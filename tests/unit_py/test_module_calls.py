@@ -5,9 +5,9 @@ import inspect
 
 import pytest
 import torch
-import tuyere  # noqa: F401  (its calls replace PyTorch's)
 from torch._dynamo import eval_frame
 from torch.nn.modules.module import register_module_forward_hook
+from tuyere import _compat_calls  # whose calls replace PyTorch's
 
 
 class Net(torch.nn.Module):
@@ -101,3 +101,15 @@ def test_signatures_are_those_of_pytorch(compiled):
     kinds = [p.kind for p in inspect.signature(compiled).parameters.values()]
     assert kinds == [inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD]
     assert list(inspect.signature(type(compiled)).parameters) == ["mod", "dynamo_ctx"]
+
+
+def test_methods_that_are_not_known_stay():
+    class Other:
+        __call__ = len
+
+    class Longer:
+        def __call__(self, *args):
+            return print(*args)
+
+    for kind in (Other, Longer):
+        assert _compat_calls._without_frames(kind) is kind.__call__

@@ -32,6 +32,11 @@ TEST(Alike, OneInTheMiddleStandsForItsNeighbours) {
   EXPECT_EQ(leaders_of({product(64, 240, 64), product(64, 96, 64)}), (std::vector<int>{0, 1}));
 }
 
+TEST(Alike, NumbersThatAreNoneEqualNothing) {
+  const std::string fill = "pad before=[1] after=[1] value=nan | f32[64] -> f32[66]";
+  EXPECT_EQ(leaders_of({fill, fill, fill, fill}), (std::vector<int>{0, 1, 2, 3}));
+}
+
 TEST(Alike, OtherProblemsAreNot) {
   const std::string one = product(64, 96, 64), two = product(64, 104, 64), three = product(64, 112, 64);
   EXPECT_EQ(leaders_of({one, two, three, product(64, 120, 64)}), (std::vector<int>{3, 3, 3, 3}));
