@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import atexit
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -7,7 +9,9 @@ from pathlib import Path
 import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
-os.environ.setdefault("TUYERE_CACHE_DIR", tempfile.mkdtemp(prefix="tuyere-test-cache-"))
+if "TUYERE_CACHE_DIR" not in os.environ:  # one for all workers, removed by whoever made it
+    os.environ["TUYERE_CACHE_DIR"] = tempfile.mkdtemp(prefix="tuyere-test-cache-")
+    atexit.register(shutil.rmtree, os.environ["TUYERE_CACHE_DIR"], ignore_errors=True)
 
 import torch
 
