@@ -28,6 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LARGEST = 100e6  # parameters
 BACKENDS = ("inductor", "tuyere")
+STAGE = "stage: "  # begins lines by which a process says what it is at
 DTYPES = {"fp16": "float16", "bf16": "bfloat16", "fp32": "float32"}
 
 # transformers: model class -> kind of input; their default configurations are the base models
@@ -164,6 +165,7 @@ def measure(name, dtype, lock):
     import torch
     from models import settle
 
+    begun = time.perf_counter()
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     model, inputs = make(name)
@@ -179,18 +181,25 @@ def measure(name, dtype, lock):
         gc.collect()
         torch.cuda.empty_cache()
         try:
+            enter(f"{backend}'s turn", begun)
             with alone(lock) if backend == "tuyere" else contextlib.nullcontext():
+                enter(f"{backend} builds", begun)
                 call, result, seconds = build(backend, copy.deepcopy(model), inputs)
         except Exception as error:
             row[backend] = {"error": f"{type(error).__name__}: {error}"[:600]}
             continue
         row[backend] = {"build_s": seconds, "far": far(result, reference)}
         calls[backend] = lambda call=call: call(*inputs)
+    enter("waits to be timed", begun)
     with alone(lock):
         timed = turns(calls)
     for backend, (median, least, most) in timed.items():
         row[backend] |= {"ms": median, "least": least, "most": most}
     return row | {"gpu": torch.cuda.get_device_name(), "torch": torch.__version__}
+
+
+def enter(stage, begun):
+    print(f"{STAGE}{stage} at {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
 
 
 def first(result):
@@ -245,8 +254,9 @@ def measured(name, options, lock):
     command = [sys.executable, __file__, "--measure", name, "--dtype", options.dtype, "--lock", lock]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=options.limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"over {options.limit} s"}
+    except subprocess.TimeoutExpired as late:
+        stages = [line for line in (late.stderr or b"").decode(errors="replace").splitlines() if line.startswith(STAGE)]
+        return {"failed": f"over {options.limit:.0f} s: {', '.join(line.removeprefix(STAGE) for line in stages)}"}
     return json.loads(run.stdout.splitlines()[-1]) if run.returncode == 0 else {"failed": run.stderr[-600:]}
 
 
