@@ -3,6 +3,7 @@
 """Compiles many models that nobody tuned for and compares each with float64: one JSON line per model.
 
 usage: sweep.py [--only REGEX] [--shard 0/2] [--out sweep.jsonl] [--resume] [--how compile|dynamic|export|train|dynamic-train] [--dtype fp32] [--device cpu]
+       sweep.py --drawn SEED:COUNT ...     models drawn at random, by tools/sweep_drawn.py
        sweep.py --table sweep.jsonl        counts, and what is not one exact engine
 
 dynamic compiles once and calls with several batch sizes, one of them 1; dynamic-train trains with them. What torch.compile does (graphs, graph breaks, frames compiled) must be what it does with
@@ -137,10 +138,11 @@ def moved(model, inputs, reference, call):
 def measure(name, settings):
     import torch
     import tuyere
+    from sweep_drawn import make
     from sweep_models import catalogue
 
     torch.manual_seed(0)
-    model, args, kwargs = catalogue()[name]()
+    model, args, kwargs = catalogue().get(name, lambda: make(name))()
     dtype, device, how = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[settings["dtype"]], settings["device"], settings["how"]
     call = run_training if "train" in how else lambda m, a, k: tensors_of(m(*a, **k))
     inputs = [with_batch((args, kwargs), count) for count in (3, 2, 5, 1, 4)] if "dynamic" in how else [(args, kwargs)]
@@ -292,6 +294,7 @@ def table(path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=".")
+    parser.add_argument("--drawn", metavar="SEED:COUNT")
     parser.add_argument("--shard", default="0/1")
     parser.add_argument("--out", default="sweep.jsonl")
     parser.add_argument("--resume", action="store_true")
@@ -309,10 +312,12 @@ def main():
     if options.table:
         return table(options.table)
     sys.path.insert(0, str(ROOT / "tools"))
+    from sweep_drawn import draw
     from sweep_models import catalogue
 
     index, count = map(int, options.shard.split("/"))
-    names = [n for k, n in enumerate(n for n in catalogue() if re.search(options.only, n)) if k % count == index]
+    known = draw(*map(int, options.drawn.split(":"))) if options.drawn else catalogue()
+    names = [n for k, n in enumerate(n for n in known if re.search(options.only, n)) if k % count == index]
     settings = {"commit": commit(), "log": options.out + ".log", **{k: getattr(options, k) for k in ("how", "dtype", "device", "level")}}
     if options.resume:
         done = load(options.out)

@@ -219,13 +219,13 @@ def _retinanet_head():
     return head, ([torch.randn(1, 32, 12, 12), torch.randn(1, 32, 6, 6)],)
 
 
-def _timm(name, size):
+def timm_model(name, size):
     import timm
 
     return timm.create_model(name, pretrained=False), (torch.randn(1, 3, size, size),)
 
 
-def _torchvision(name, size):
+def torchvision_model(name, size):
     import torchvision
 
     module, _, leaf = name.rpartition(".")
@@ -267,7 +267,7 @@ def _transformers(name):
     return getattr(transformers, model_class)(config), (), _hf_inputs(kind, config)
 
 
-def _settle(model, args, kwargs):
+def settle(model, args, kwargs):
     """Real statistics for BatchNorm, so that random weights keep activations in range; weights for what starts at zero."""
     for p in model.parameters():
         if p.dim() > 1 and not p.any():
@@ -285,8 +285,8 @@ def _settle(model, args, kwargs):
 
 def catalogue():
     """name -> function that makes (model, args, kwargs)."""
-    makers = {f"timm/{n}": lambda n=n, s=s: _timm(n, s) for n, s in TIMM.items()}
-    makers |= {f"torchvision/{n}": lambda n=n, s=s: _torchvision(n, s) for n, s in TORCHVISION.items()}
+    makers = {f"timm/{n}": lambda n=n, s=s: timm_model(n, s) for n, s in TIMM.items()}
+    makers |= {f"torchvision/{n}": lambda n=n, s=s: torchvision_model(n, s) for n, s in TORCHVISION.items()}
     makers |= {"torchvision/resnet_fpn": _detection_backbone, "torchvision/ssdlite": _ssd, "torchvision/retinanet_head": _retinanet_head}
     makers |= {f"transformers/{n}": lambda n=n: _transformers(n) for n in TRANSFORMERS}
     makers |= {f"torch/{n}": make for n, make in _torch_models().items()}
@@ -294,6 +294,6 @@ def catalogue():
     def finished(make):
         made = make()
         model, args, kwargs = made if len(made) == 3 else (*made, {})
-        return _settle(model.eval(), args, kwargs), args, kwargs
+        return settle(model.eval(), args, kwargs), args, kwargs
 
     return {name: lambda make=make: finished(make) for name, make in makers.items()}

@@ -7,6 +7,7 @@
 #include <array>
 #include <cstring>
 #include <optional>
+#include <unordered_set>
 
 #include "py/bindings/objects.h"
 
@@ -97,7 +98,7 @@ const Descriptors& descriptors() {
   return *found;
 }
 
-/// A tensor as last seen. A weak reference: watching keeps no weights alive, and an address is never taken for that of a tensor that is gone.
+/// A tensor as last seen. A weak reference: watching keeps no weights alive, and an address is never taken for that of a tensor that is gone. None: forgotten.
 struct Seen {
   py::object tensor;
   bool has_version = true;
@@ -120,6 +121,7 @@ Seen look_at(PyObject* tensor) {
 }
 
 py::object referent(const Seen& seen) {
+  if (!seen.tensor) return {};
 #if PY_VERSION_HEX >= 0x030D0000
   PyObject* tensor = nullptr;
   if (PyWeakref_GetRef(seen.tensor.ptr(), &tensor) < 0) throw py::error_already_set();
@@ -198,7 +200,19 @@ using Changes = std::vector<Change>;
 
 class Watch : public WeightWatch {
  public:
-  explicit Watch(std::vector<Seen> seen) : seen_(std::move(seen)), lines_(seen_) {}
+  explicit Watch(std::vector<Seen> seen) : seen_(std::move(seen)), lines_(seen_) { all().insert(this); }
+  ~Watch() override { all().erase(this); }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  /// Drops every weak reference to it. Where it is a weight it counts as changed, whatever it holds by the next look.
+  static void forget(PyObject* tensor) {
+    for (Watch* watch : all()) {
+      for (Seen& seen : watch->seen_) {
+        if (referent(seen).ptr() == tensor) seen = {.stamp = kForgotten};
+      }
+    }
+  }
 
   void accept(const Changes& changes) {
     for (const Change& change : changes) seen_[change.position] = change.now;
@@ -232,6 +246,13 @@ class Watch : public WeightWatch {
   Lines lines_;
 
  private:
+  static constexpr Stamp kForgotten{-2, -1};  // no tensor's
+
+  static std::unordered_set<Watch*>& all() {
+    static auto* const watches = new std::unordered_set<Watch*>;  // never destroyed: watches may outlive the library's statics
+    return *watches;
+  }
+
   uint64_t accepted_ = 0;
 };
 
@@ -298,6 +319,8 @@ void bind_watch(py::module_& m) {
   });
   py::class_<WeightWatch>(m, "WeightWatch");
   py::class_<Watch, WeightWatch>(m, "Watch").def("accept", &Watch::accept);
+  m.def(
+      "forget_weight", [](const py::object& tensor) { Watch::forget(tensor.ptr()); }, "Drops the weak references to it; watches take it for changed.");
   py::class_<ArgumentWatch, Watch>(m, "ArgumentWatch")
       .def(py::init<const py::sequence&, std::vector<size_t>>())
       .def("changes", &ArgumentWatch::changes, "What changed since it was accepted, among the arguments of this call; None: nothing.");

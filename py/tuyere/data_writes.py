@@ -5,7 +5,7 @@ own. For the parameters of engines, and only for them, .data is made to leave on
 import functools
 import threading
 import weakref
-from typing import Dict, Iterable, Set
+from typing import Callable, Dict, Iterable, Optional, Set
 
 import torch
 
@@ -18,7 +18,7 @@ _lock = threading.RLock()  # weak references call back at any time, in the midst
 class _Aliases:
     """What .data of one parameter returned, while any of it lives: all have the version of `self.alias`. Views of them keep them alive."""
 
-    def __init__(self, parameter: weakref.ref, key: int, alias: torch.Tensor):
+    def __init__(self, parameter: Callable[[], Optional[torch.Tensor]], key: int, alias: torch.Tensor):
         self.parameter, self.key, self.alias, self.seen = parameter, key, alias, alias._version
         self.living: Set[weakref.ref] = set()
 
@@ -77,6 +77,15 @@ def watch(tensors: Iterable[torch.Tensor]):
         _watched[id(parameter)] = weakref.ref(parameter, functools.partial(_forget, id(parameter)))
 
 
+def release(parameter: torch.Tensor):
+    """Keeps no weak reference to it; writes through its aliases are no longer its own."""
+    with _lock:
+        aliases = _written.get(id(parameter))
+        if aliases is not None:
+            aliases.parameter = _no_parameter
+        _forget(id(parameter), None)
+
+
 def publish():
     """Brings what was written through living aliases into the versions of the parameters."""
     if _written:
@@ -92,6 +101,10 @@ def pending() -> Dict[int, "_Aliases"]:
 def _bump(parameter):
     if not parameter.is_inference():
         torch.autograd.graph.increment_version(parameter)
+
+
+def _no_parameter():
+    return None
 
 
 def _forget(key, _):

@@ -10,7 +10,7 @@ import torch
 from . import _tuyere
 from .carriers import is_carrier
 from .draws import draws_random_numbers
-from .symbols import UnsupportedSize, expression_text, size_text
+from .symbols import UnsupportedSize, expression_text, size_text, stride_texts
 
 aten = torch.ops.aten
 DTYPES = {
@@ -75,7 +75,7 @@ class _Reader:
             return self.out.source.add_opaque(name)
         try:
             shape = [size_text(s) for s in meta.shape]
-            strides = [size_text(s) for s in meta.stride()]
+            strides = stride_texts(meta)
         except UnsupportedSize:
             return self.out.source.add_opaque(name)
         return self.out.source.add_tensor(name, dtype, shape, strides, str(meta.device))

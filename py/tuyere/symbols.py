@@ -5,6 +5,7 @@ from typing import Optional
 
 import sympy
 import torch
+from torch.utils._sympy.functions import Max
 
 
 class UnsupportedSize(Exception):
@@ -58,6 +59,14 @@ def size_text(size):
     return int(size)
 
 
+def stride_texts(tensor):
+    """Its strides as size_text. PyTorch steps over a size that may be 0 by max(1, size): by the size itself here, as strides of empty tensors say nothing."""
+    sizes = [n.node.expr for n in tensor.shape if isinstance(n, torch.SymInt)]
+    steps = {Max(1, size): size for size in sizes}
+    steps = {step: size for step, size in steps.items() if step != size and step not in sizes}
+    return [expression_text(s.node.expr.xreplace(steps)) if isinstance(s, torch.SymInt) else int(s) for s in tensor.stride()]
+
+
 def symbols_of(size):
     """Names of the free symbols of a size."""
     return {s.name for s in size.node.expr.free_symbols} if isinstance(size, torch.SymInt) else set()
@@ -70,4 +79,4 @@ def symbol_of(size) -> Optional[str]:
     return None if isinstance(size.node.hint, torch.SymInt) else size.node.expr.name
 
 
-__all__ = ["UnsupportedSize", "expression_text", "size_text", "symbol_of", "symbols_of"]
+__all__ = ["UnsupportedSize", "expression_text", "size_text", "stride_texts", "symbol_of", "symbols_of"]

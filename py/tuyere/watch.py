@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
-from . import _tuyere, data_writes
+from . import _tuyere, data_writes, swaps
 
 
 class ArgumentWatch:
@@ -14,6 +14,7 @@ class ArgumentWatch:
 
     def __init__(self, engine, names: Sequence[str], tensors: Sequence[torch.Tensor], positions: Sequence[int]):
         self.engine, self.names, self.positions = engine, list(names), list(positions)
+        swaps.allow()
         self.native = _tuyere.ArgumentWatch(list(tensors), self.positions)
         data_writes.watch(tensors)
 
@@ -58,6 +59,7 @@ class OwnerWatch:
         owners = {id(place.owner): weakref.ref(place.owner, self._forget) for _, place in places}
         self._places = [(name, owners[id(place.owner)], place.entries, place.key) for name, place in places]
         self._kinds = {name: _kind(place.entries[place.key]) for name, place in places}
+        swaps.allow()
         self._start()
 
     def _start(self):
