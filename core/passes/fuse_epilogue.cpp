@@ -83,10 +83,15 @@ bool rounds_on_the_way(const Program& program, DType stored) {
   return inst.fn == Fn::cast && inst.type != stored && compute_type(inst.type) != inst.type;
 }
 
-/// Whether this is a transposed convolution on a GPU, which only a library runs fast there, without any epilogue; subpixel_convs makes some products.
-bool is_left_to_libraries(const Network& net, const Layer& layer, int body, const PassContext& context) {
+/// Whether this is a transposed convolution on a GPU that only libraries run fast there, without any epilogue; subpixel_convs makes some products, and
+/// own.conv.phases takes others and finishes by anything. Gradients of convolutions are left alone: what follows them is more than an epilogue.
+bool is_left_to_libraries(const Network& net, const Layer& layer, const std::vector<bool>& constant, int body, const PassContext& context) {
   const auto* conv = std::get_if<Conv>(&layer.op);
-  return conv && conv->transposed && context.target.is_cuda() && !is_subpixel(net, layer, body);
+  if (!conv || !conv->transposed || !context.target.is_cuda() || is_subpixel(net, layer, body)) return false;
+  const TensorType& x = net.type(layer.inputs[0], body);
+  const bool depthwise = conv->groups > 1 && x.shape[1].is_const(conv->groups);
+  const bool dilated = std::any_of(conv->dilation.begin(), conv->dilation.end(), [](int64_t d) { return d != 1; });
+  return !context.own_kernels || !constant[layer.inputs[1]] || depthwise || dilated || x.dtype == DType::F64;
 }
 
 bool fuse_into_producer(Network& net, LayerId id, const std::vector<bool>& constant, int body, const PassContext& context, bool formulas) {
@@ -97,7 +102,7 @@ bool fuse_into_producer(Network& net, LayerId id, const std::vector<bool>& const
   const LayerId next = sole_consumer(net, main, body);
   if (next == kNone) return false;
   const Layer& after = net.bodies[body].layers[next];
-  if (is_left_to_libraries(net, layer, body, context)) return false;
+  if (is_left_to_libraries(net, layer, constant, body, context)) return false;
   const auto* pointwise = std::get_if<Pointwise>(&after.op);
   if (!pointwise || pointwise->types.size() != 1 || net.type(after.outputs[0], body).shape != net.type(main, body).shape) return false;
   if (formulas && !is_cpu_product(net, layer, *pointwise, body, context)) return false;

@@ -25,7 +25,7 @@ class LayoutPass {
 
   bool run() {
     net_.sort(body_);
-    lines_ = !cuda_ && has_convolved_lines();
+    lines_ = has_convolved_lines();
     const std::vector<TensorId> outputs = net_.bodies[body_].outputs;
     std::vector<Layout> promised;
     for (TensorId id : outputs) promised.push_back(net_.type(id, body_).layout);
@@ -42,8 +42,7 @@ class LayoutPass {
   int rank(TensorId id) const { return static_cast<int>(shape(id).size()); }
   bool is_constant(TensorId id) const { return id < static_cast<TensorId>(constant_.size()) && constant_[id]; }
 
-  /// Images have two or three spatial dims. With one they look like rows of a model that has no images, so it must have convolutions over them, too; on a GPU
-  /// those are row-major.
+  /// Images have two or three spatial dims. With one they look like rows of a model that has no images, so it must have convolutions over them, too.
   bool is_image_rank(int r) const { return r == 4 || r == 5 || (r == 3 && lines_); }
   bool has_convolved_lines() const {
     const std::vector<Layer>& layers = net_.bodies[body_].layers;
@@ -98,10 +97,10 @@ class LayoutPass {
 
   void visit_conv(LayerId id, bool transposed) {
     if (!is_image_rank(rank(layer(id).outputs[0]))) return;
-    // A transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
-    if (transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
+    // On the CPU a transposed convolution packs its weight for either order; one with a weight that changes is the gradient of another, which is channels-last.
+    if (!cuda_ && transposed && is_constant(layer(id).inputs[1]) && !is_channels_last(layer(id).inputs[0])) return follow_image(id);
     want_channels_last(id, 0);
-    if (cuda_ && !(transposed && is_constant(layer(id).inputs[1]))) order_weight(id);
+    if (cuda_) order_weight(id);
     follow(layer(id), true);
   }
 
@@ -155,7 +154,7 @@ class LayoutPass {
     return std::find(outputs.begin(), outputs.end(), id) == outputs.end() && !net_.tensor(id, body_).observed &&
            std::all_of(readers.begin(), readers.end(), [&](LayerId reader) {
              const auto* conv = std::get_if<Conv>(&layer(reader).op);
-             return conv && !conv->transposed && layer(reader).inputs[0] == id;
+             return conv && (cuda_ || !conv->transposed) && layer(reader).inputs[0] == id;
            });
   }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(concat(x, y), c...) => concat(f(x, c[x]...), f(y, c[y]...))        c[x]: the entries of c at x's place
-// f is pointwise, x and y are results of convolutions that nothing else reads, c is constant: scales, biases and activations behind the branches of a block
-// become parts of the branches.
+// f is pointwise, c is constant. On the CPU x and y are results of convolutions that nothing else reads: scales, biases and activations behind the branches of
+// a block become parts of the branches. On a GPU one of them has other readers (the left side of a U-Net), so that it is copied into the concat anyway: the
+// copy computes f, too, and the other branch finishes by it.
 // See tests/unit/passes/sink_concats.cpp
 #include <algorithm>
 
@@ -14,8 +15,8 @@ namespace {
 /// A pointwise layer on a concat of convolutions.
 class ConcatSink {
  public:
-  ConcatSink(Network& net, LayerId layer, const std::vector<bool>& constant, int body)
-      : net_(net), body_(body), id_(layer), here_(net.bodies[body].layers[layer]), constant_(constant) {}
+  ConcatSink(Network& net, LayerId layer, const std::vector<bool>& constant, int body, bool cuda)
+      : net_(net), body_(body), id_(layer), here_(net.bodies[body].layers[layer]), constant_(constant), cuda_(cuda) {}
 
   bool matches() {
     if (here_.dead || !std::holds_alternative<Pointwise>(here_.op) || here_.outputs.size() != 1 || net_.uses(here_.outputs[0], body_) == 0) return false;
@@ -25,8 +26,7 @@ class ConcatSink {
     if (whole_ == kNone || shape(whole_) != shape(here_.outputs[0]) || sole_consumer(net_, whole_, body_) != id_) return false;
     parts_ = net_.producer(whole_, body_)->inputs;
     const auto goes_along = [&](TensorId in) { return in == whole_ || is_constant(in); };
-    return std::all_of(here_.inputs.begin(), here_.inputs.end(), goes_along) &&
-           std::all_of(parts_.begin(), parts_.end(), [&](TensorId part) { return is_own_branch(part); });
+    return std::all_of(here_.inputs.begin(), here_.inputs.end(), goes_along) && fit();
   }
 
   void apply() {
@@ -49,6 +49,14 @@ class ConcatSink {
   /// Tensors added on the way are slices of constants and results of branches.
   bool is_constant(TensorId id) const { return id < static_cast<TensorId>(constant_.size()) && constant_[id]; }
 
+  bool fit() const {
+    const auto count = [&](auto which) { return std::count_if(parts_.begin(), parts_.end(), which); };
+    const auto own = count([&](TensorId part) { return is_own_branch(part); }), all = static_cast<std::ptrdiff_t>(parts_.size());
+    if (!cuda_) return own == all;  // all of them there: not measured
+    const auto shared = count([&](TensorId part) { return net_.uses(part, body_) > 1 && shape(part)[axis_].is_const(); });
+    return own + shared == all && shared > 0 && shared <= own;
+  }
+
   /// A convolution, or formulas over one, read once.
   bool is_own_branch(TensorId part) const {
     if (net_.uses(part, body_) != 1 || !shape(part)[axis_].is_const()) return false;
@@ -70,6 +78,7 @@ class ConcatSink {
   LayerId id_;
   const Layer here_;  // by value: adding layers moves the vector
   const std::vector<bool>& constant_;
+  bool cuda_;
   TensorId whole_ = kNone;
   std::vector<TensorId> parts_;
   size_t axis_ = 0;
@@ -78,14 +87,13 @@ class ConcatSink {
 }  // namespace
 
 bool sink_concats(Network& net, const PassContext& context) {
-  if (context.target.is_cuda()) return false;  // not measured there
   bool changed = false;
   for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
     net.sort(body);
     const std::vector<bool> constant = constant_tensors(net.bodies[body]);
     bool here = false;
     for (LayerId id : live(net, body)) {
-      ConcatSink sink(net, id, constant, body);
+      ConcatSink sink(net, id, constant, body, context.target.is_cuda());
       if (!sink.matches()) continue;
       sink.apply();
       here = true;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// transposed_conv(x, w, y..., stride k) => blocks of pixels(f(conv(x, w'), y...))     on a GPU; windows side by side: w [C, O, k...], nothing padded, one group
+// transposed_conv(x, w, y..., stride k) => blocks of pixels(f(conv(x, w'), y...))     on a GPU; windows side by side, or of one pixel: w [C, O, k...], one
+// group
 //   w' = reshape(permute(w), [k...*O, C, 1...])          a product: every pixel of x gives the k x k pixels of its block
 //   blocks of pixels: [N, k, k, O, H, W] in the order [N, H, k, W, k, O], which is an image whose channels are innermost
 // Products have fast kernels of every source; of transposed convolutions only cuDNN has, and those finish by no formula. The epilogue is the layer that moves

@@ -408,9 +408,9 @@ bool is_pixelwise(const Network& net, const Layer& layer, int body) {
 bool is_subpixel(const Network& net, const Layer& layer, int body) {
   const auto* conv = std::get_if<Conv>(&layer.op);
   if (!conv || !conv->transposed || conv->groups != 1) return false;
-  const Shape& w = net.type(layer.inputs[1], body).shape;
+  const Shape &x = net.type(layer.inputs[0], body).shape, &w = net.type(layer.inputs[1], body).shape;
   for (size_t d = 0; d < conv->stride.size(); ++d) {
-    if (!w[d + 2].is_const(conv->stride[d])) return false;
+    if (!w[d + 2].is_const(conv->stride[d]) && !x[d + 2].is_const(1)) return false;
   }
   return all(conv->pad_before, 0) && all(conv->pad_after, 0) && all(conv->dilation, 1) && all(conv->output_padding, 0);
 }

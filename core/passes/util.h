@@ -110,7 +110,7 @@ bool is_simple_epilogue(const Network& net, const Op& op, const Program& program
 /// Whether this is a convolution of single pixels, each of which has one in its result.
 bool is_pixelwise(const Network& net, const Layer& layer, int body);
 
-/// Whether this is a transposed convolution whose windows lie side by side: every pixel gives a block of pixels of its own.
+/// Whether this is a transposed convolution whose windows lie side by side, or of a single pixel: every pixel gives a block of pixels of its own.
 bool is_subpixel(const Network& net, const Layer& layer, int body);
 
 /// Layer ids of a body at this moment, dead ones left out.

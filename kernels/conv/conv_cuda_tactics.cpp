@@ -31,6 +31,10 @@ Support tensor_core_types(const Problem& p) {
   return Support::yes();
 }
 
+/// Loads of single elements cost about three times those of whole chunks.
+constexpr double kElements = 3;
+bool loads_elements(const conv::View& v) { return !v.x_channel.is_const(1) || v.in_group * mma::size_of(v.type) % 8 != 0; }
+
 class ImplicitGemm : public mma::KernelTactic {
  public:
   explicit ImplicitGemm(bool simt) : simt_(simt) {}
@@ -40,9 +44,7 @@ class ImplicitGemm : public mma::KernelTactic {
   }
   double estimate(const Problem& p, const Target& target, const Config& config) const override {
     const conv::View v = conv::view(p);
-    // Loads of single elements cost about three times those of whole chunks.
-    const bool narrow = !v.x_channel.is_const(1) || v.in_group * mma::size_of(v.type) % 8 != 0;
-    return mma::estimate(conv::gemm_size(p, v), mma::parse_tile(config, simt_), target) * (narrow ? 3.0 : 1.0);
+    return mma::estimate(conv::gemm_size(p, v), mma::parse_tile(config, simt_), target) * (loads_elements(v) ? kElements : 1.0);
   }
   mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
     return conv::implicit_gemm_source(p, target, mma::parse_tile(config, simt_));
@@ -65,6 +67,53 @@ class ImplicitGemm : public mma::KernelTactic {
   }
 
  private:
+  bool simt_;
+};
+
+/// "form=apart tile=...", see conv_phases_gen.cpp.
+class ConvPhases : public mma::KernelTactic {
+ public:
+  explicit ConvPhases(bool simt) : simt_(simt) {}
+  std::string_view name() const override { return simt_ ? "own.conv.phases_simt" : "own.conv.phases"; }
+  std::vector<Config> configs(const Problem& p, const Target& target, int level) const override {
+    const conv::View v = conv::view(p);
+    std::vector<std::pair<double, Config>> all;
+    size_t count = 0;
+    for (const char* form : {"form=apart ", "form=joined "}) {
+      const std::vector<Config> tiles = mma::tile_configs(conv::phases_size(p, v, joined(form)), target, simt_, level);
+      for (const Config& tile : tiles) all.push_back({estimate(p, target, form + tile), form + tile});
+      count = std::max(count, tiles.size());
+    }
+    std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Config> configs;
+    for (size_t i = 0; i < count; ++i) configs.push_back(all[i].second);
+    return configs;
+  }
+  double estimate(const Problem& p, const Target& target, const Config& config) const override {
+    const conv::View v = conv::view(p);
+    return mma::estimate(conv::phases_size(p, v, joined(config)), mma::parse_tile(config, simt_), target) * (loads_elements(v) ? kElements : 1.0);
+  }
+  mma::KernelSource generate(const Problem& p, const Target& target, const Config& config) const override {
+    return conv::phases_source(p, target, mma::parse_tile(config, simt_), joined(config));
+  }
+
+ protected:
+  Support accepts(const Problem& p, const Target&) const override {
+    Support shape = conv_shape(p);
+    if (!shape) return shape;
+    const Conv& op = std::get<Conv>(p.op);
+    REQUIRE(op.transposed, "not transposed");
+    if (simt_) REQUIRE(p.in[0].dtype == DType::F32, "FFMA kernels are for f32");
+    const Support types = tensor_core_types(p);
+    if (!simt_ && !types) return types;
+    REQUIRE(!is_depthwise(p), "depthwise");
+    REQUIRE(std::all_of(op.dilation.begin(), op.dilation.end(), [](int64_t d) { return d == 1; }), "dilation");
+    REQUIRE(std::all_of(op.pad_before.begin(), op.pad_before.end(), [](int64_t pad) { return pad >= 0; }), "negative padding");
+    return Support::yes();
+  }
+
+ private:
+  static bool joined(const Config& config) { return mma::config_value(config, "form") == "joined"; }
   bool simt_;
 };
 
@@ -192,6 +241,8 @@ void add_conv_cuda_tactics(TacticList& list) {
   list.push_back(std::make_unique<Depthwise>());
   list.push_back(std::make_unique<ImplicitGemm>(false));
   list.push_back(std::make_unique<ImplicitGemm>(true));
+  list.push_back(std::make_unique<ConvPhases>(false));
+  list.push_back(std::make_unique<ConvPhases>(true));
   list.push_back(std::make_unique<StreamedConv>());
   list.push_back(std::make_unique<GenericConv>());
   ADD_TACTIC(list, TiledWeightGradient);

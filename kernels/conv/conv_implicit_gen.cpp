@@ -4,15 +4,23 @@
 namespace tuyere::conv {
 namespace {
 
-// Rows are output pixels, k runs over (tap, channel) or (channel, tap).
+// Rows are windows, k runs over (tap, channel) or (channel, tap).
 constexpr const char* kLoader = R"CUDA(
+/* The innermost of the coordinates that `rest` numbers, of T values, or of T - 1 if `fewer`. */
+template <int T> TGM_DEV int tgc_take(int& rest, bool fewer) {
+  constexpr int F = T > 1 ? T - 1 : 1;
+  const int all = rest;
+  rest = fewer ? all / F : all / T;
+  return fewer ? all % F : all % T;
+}
 struct TgmLoadA {
-  static constexpr int CG = $CG, KD = $KD, KH = $KH, KW = $KW, TAPS = KD * KH * KW, SIZE_K = CG * TAPS;
+  static constexpr int CG = $CG, KD = $KD, KH = $KH, KW = $KW, TAPS = KD * KH * KW;
   static constexpr int VEC = $VEC, EPV = VEC / TgmA::EB, N = (TgmA::CHUNKS + TGM_THREADS - 1) / TGM_THREADS;
-  static constexpr bool INNER = $INNER, PADDED = $PADDED, STAGED = VEC < 4;
+  static constexpr bool INNER = $INNER, PADDED = $PADDED, K_EDGE = $EDGE, STAGED = VEC < 4;
   const char* base;
   TGM_IDX sd, sh, sw, sc, offset[N];
-  int in_d, in_h, in_w, d0[N], h0[N], w0[N];
+  int in_d, in_h, in_w, pad_d, pad_h, pad_w, size_k, d0[N], h0[N], w0[N];
+  bool fewer_d, fewer_h, fewer_w;
   unsigned staged[STAGED ? N * TgmA::EPC : 1];
 
   /* A row past the end gets a place that no tap brings inside. */
@@ -25,9 +33,9 @@ struct TgmLoadA {
       int h = q % out_h;
       q /= out_h;
       int d = q % out_d, n = q / out_d;
-      d0[i] = d * $SD - $PD;
-      h0[i] = ok ? h * $SH - $PH : -(1 << 28);
-      w0[i] = w * $SW - $PW;
+      d0[i] = d * $SD - pad_d;
+      h0[i] = ok ? h * $SH - pad_h : -(1 << 28);
+      w0[i] = w * $SW - pad_w;
       offset[i] = ok ? (TGM_IDX)n * sn + (TGM_IDX)d0[i] * sd + (TGM_IDX)h0[i] * sh + (TGM_IDX)w0[i] * sw : 0;
     }
   }
@@ -42,11 +50,11 @@ struct TgmLoadA {
       for (int p = 0; p < TgmA::EPC / EPV; ++p) {
         int k = k0 + c * TgmA::EPC + p * EPV;
         int tap = INNER ? k / CG : k % TAPS, ch = INNER ? k - tap * CG : k / TAPS;
-        int kw = tap % KW, kh = tap / KW % KH, kd = tap / (KW * KH);
-        bool ok = SIZE_K % TGM_BK == 0 || k < SIZE_K;
+        const int kw = tgc_take<KW>(tap, fewer_w), kh = tgc_take<KH>(tap, fewer_h), kd = tap;
+        bool ok = !K_EDGE || k < size_k;
         if (PADDED) {
           ok = ok && (unsigned)(h0[i] + kh * $DH) < (unsigned)in_h && (unsigned)(w0[i] + kw * $DW) < (unsigned)in_w;
-          if (KD > 1 || $PD > 0) ok = ok && (unsigned)(d0[i] + kd * $DD) < (unsigned)in_d;
+          if ($DEEP) ok = ok && (unsigned)(d0[i] + kd * $DD) < (unsigned)in_d;
         } else {
           ok = ok && h0[i] >= 0;
         }
@@ -84,23 +92,41 @@ int x_access(const View& v, bool channels_inner) {
   return element;
 }
 
-std::string setup_text(const View& v, const mma::Matrix& w, const std::string& m, mma::KernelParams& params) {
-  const std::string group = v.groups > 1 ? " + (TGM_IDX)b0 * " : "";
-  auto times = [&](const Dim& stride, int64_t count) { return group.empty() ? "" : group + "(TGM_IDX)" + params.offset(stride * Dim(count)); };
-  std::string text = "  load.a.base = (const char*)(" + params.pointer(0, v.type, false) + times(v.x_channel, v.in_group) + ");\n";
-  const char* strides[] = {"sd", "sh", "sw"};
-  const char* sizes[] = {"in_d", "in_h", "in_w"};
-  for (int d = 0; d < 3; ++d)
-    text += std::string("  load.a.") + strides[d] + " = " + params.offset(v.x_space[d]) + ";\n  load.a." + sizes[d] + " = " + params.size(v.in[d]) + ";\n";
-  text += "  load.a.sc = " + params.offset(v.x_channel) + ";\n  load.a.setup(m0, " + m + ", " + params.offset(v.x_batch);
-  for (int d = 0; d < 3; ++d) text += ", " + params.size(v.out[d]);
-  text += ");\n  load.b.base = (const char*)(" + params.pointer(1, v.type, false) + times(v.w_out, v.out_group) + ");\n";
-  text += "  load.b.stride_row = " + params.offset(w.row) + ";\n  load.b.stride_k = 1;\n  load.b.row0 = n0;\n  load.b.rows = " + std::to_string(v.out_group) +
-          ";\n  load.b.k_end = " + std::to_string(v.in_group * v.taps()) + ";\n";
-  return text;
+std::string weight_setup(const View& v, const mma::Matrix& w, mma::KernelParams& params) {
+  const std::string group = v.groups > 1 ? " + (TGM_IDX)b0 * (TGM_IDX)" + params.offset(v.w_out * Dim(v.out_group)) : "";
+  return "  load.b.base = (const char*)(" + params.pointer(1, v.type, false) + group + ");\n  load.b.stride_row = " + params.offset(w.row) +
+         ";\n  load.b.stride_k = 1;\n  load.b.row0 = n0;\n  load.b.rows = " + std::to_string(v.out_group) +
+         ";\n  load.b.k_end = " + std::to_string(v.in_group * v.taps()) + ";\n";
 }
 
 }  // namespace
+
+std::string image_loader(const View& v, const Window& window, bool channels_inner) {
+  auto number = [](int64_t i) { return std::to_string(i); };
+  auto flag = [](bool b) { return b ? "true" : "false"; };
+  codegen::Vars vars = {
+      {"CG", number(v.in_group)},      {"VEC", number(x_access(v, channels_inner))},
+      {"INNER", flag(channels_inner)}, {"PADDED", flag(window.padded)},
+      {"EDGE", flag(window.k_edge)},   {"DEEP", flag(window.taps[0] > 1 || !v.in[0].is_const(1) || !v.out[0].is_const(1) || window.pad[0] != "0")}};
+  for (int d = 0; d < 3; ++d) {
+    const std::string a(1, "DHW"[d]);
+    vars.insert(vars.end(), {{"K" + a, number(window.taps[d])}, {"S" + a, number(window.stride[d])}, {"D" + a, number(window.dilation[d])}});
+  }
+  return codegen::fill(kLoader, vars);
+}
+
+std::string image_setup(const View& v, const Window& window, const std::string& m, const std::string& group, mma::KernelParams& params) {
+  const std::string first = v.groups > 1 ? " + (TGM_IDX)" + group + " * (TGM_IDX)" + params.offset(v.x_channel * Dim(v.in_group)) : "";
+  std::string text = "  load.a.base = (const char*)(" + params.pointer(0, v.type, false) + first + ");\n";
+  for (int d = 0; d < 3; ++d) {
+    const std::string a(1, "dhw"[d]);
+    text += "  load.a.s" + a + " = " + params.offset(v.x_space[d]) + ";\n  load.a.in_" + a + " = " + params.size(v.in[d]) + ";\n  load.a.pad_" + a + " = " +
+            window.pad[d] + ";\n  load.a.fewer_" + a + " = " + window.fewer[d] + ";\n";
+  }
+  text += "  load.a.size_k = size_k;\n  load.a.sc = " + params.offset(v.x_channel) + ";\n  load.a.setup(m0, " + m + ", " + params.offset(v.x_batch);
+  for (const Dim& rows : window.rows) text += ", " + params.size(rows);
+  return text + ");\n";
+}
 
 bool weight_order(const View& v, bool* channels_inner) {
   for (bool inner : {true, false}) {
@@ -142,28 +168,12 @@ mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& tar
   const Dim m = v.pixel_count(), k = v.in_group * v.taps();
   text.m = params.size(m), text.n = std::to_string(v.out_group), text.k = params.size(k);
   if (v.groups > 1) text.batch = {std::to_string(v.groups)};
-  auto number = [](int64_t i) { return std::to_string(i); };
-  auto flag = [](bool b) { return b ? "true" : "false"; };
-  const codegen::Vars vars = {{"CG", number(v.in_group)},
-                              {"KD", number(v.kernel[0])},
-                              {"KH", number(v.kernel[1])},
-                              {"KW", number(v.kernel[2])},
-                              {"VEC", number(x_access(v, inner))},
-                              {"INNER", flag(inner)},
-                              {"PADDED", flag(v.padded)},
-                              {"SD", number(v.stride[0])},
-                              {"SH", number(v.stride[1])},
-                              {"SW", number(v.stride[2])},
-                              {"PD", number(v.pad[0])},
-                              {"PH", number(v.pad[1])},
-                              {"PW", number(v.pad[2])},
-                              {"DD", number(v.dilation[0])},
-                              {"DH", number(v.dilation[1])},
-                              {"DW", number(v.dilation[2])}};
-  text.loader_types = codegen::fill(kLoader, vars) + "typedef " +
-                      mma::matrix_loader("TgmB", tile, w, v.out_group % tile.bn != 0, k.value() % tile.bk != 0, tile.simt) + " TgmLoadB;\n";
-  text.setup = setup_text(v, w, text.m, params);
-  text.store_coords = coords(v, params, "m", v.groups > 1 ? "b0 * " + number(v.out_group) + " + n" : "n");
+  Window window{v.kernel, v.stride, v.dilation, {}, {"false", "false", "false"}, v.out, v.padded, k.value() % tile.bk != 0};
+  for (size_t d = 0; d < 3; ++d) window.pad[d] = std::to_string(v.pad[d]);
+  text.loader_types =
+      image_loader(v, window, inner) + "typedef " + mma::matrix_loader("TgmB", tile, w, v.out_group % tile.bn != 0, window.k_edge, tile.simt) + " TgmLoadB;\n";
+  text.setup = image_setup(v, window, text.m, "b0", params) + weight_setup(v, w, params);
+  text.store_coords = coords(v, params, "m", v.groups > 1 ? "b0 * " + std::to_string(v.out_group) + " + n" : "n");
   text.workspace = v.workspace();
   return mma::gemm_source(text, params, mma::needs_wide(problem), target, m, v.out_group, v.groups);
 }

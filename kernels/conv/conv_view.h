@@ -42,11 +42,30 @@ std::string coords(const View& view, mma::KernelParams& params, const std::strin
 void add_spatial_vars(const View& view, mma::KernelParams& params, int first, codegen::Vars& vars);
 double traffic(const Problem& problem);
 
+/// How the rows of a product read the image: row r of a dim, tap t at r * stride - pad + t * dilation.
+struct Window {
+  std::array<int64_t, 3> taps, stride, dilation;  // the dilation may be negative
+  std::array<std::string, 3> pad;                 // expressions of the batch coordinates
+  std::array<std::string, 3> fewer;               // conditions of theirs: one tap less in this dim
+  std::array<Dim, 3> rows;
+  bool padded = false;  // some window reaches outside
+  bool k_edge = true;   // taps and channels may not fill the last tile
+};
+/// The text of TgmLoadA, which copies windows to shared memory, and of tgc_take, which splits numbers of taps.
+std::string image_loader(const View& view, const Window& window, bool channels_inner);
+/// Statements that fill `load.a` for `m` rows and the image's group of channels `group`, from m0 and size_k.
+std::string image_setup(const View& view, const Window& window, const std::string& m, const std::string& group, mma::KernelParams& params);
+
 /// Tensor cores or FFMA. transposed: not supported.
 mma::KernelSource implicit_gemm_source(const Problem& problem, const Target& target, const mma::Tile& tile);
 /// How the weights order k: channels innermost (taps, c), else (c, taps); false when neither is contiguous.
 bool weight_order(const View& view, bool* channels_inner);
 mma::GemmSize gemm_size(const Problem& problem, const View& view);
+
+/// A transposed convolution with steps S as S ordinary ones, its phases: see conv_phases_gen.cpp. Tensor cores or FFMA.
+/// joined: all phases are columns of one product, else each is a product of its own.
+mma::KernelSource phases_source(const Problem& problem, const Target& target, const mma::Tile& tile, bool joined);
+mma::GemmSize phases_size(const Problem& problem, const View& view, bool joined);
 
 /// A convolution that only mixes channels, over pixels that lie in one row of equal steps: the step, else nothing.
 std::optional<Dim> pixel_step(const View& view);

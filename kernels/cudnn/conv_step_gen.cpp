@@ -169,12 +169,13 @@ Support conv_forms(const Problem& p, const Target& target, ConvForms* forms) {
           "negative padding");
   const std::optional<SimpleEpilogue> epilogue = fusable(p);
   forms->precompiled = epilogue && is_precompiled(p, *epilogue);
-  const bool depthwise = op->groups > 1 && p.in[1].shape[1].is_const(1);  // its fused kernels are very slow
+  // Fused kernels of depthwise convolutions are very slow, of transposed ones there need not be any.
+  const bool depthwise = op->groups > 1 && p.in[1].shape[1].is_const(1);
   if (!epilogue)
     forms->forms = {ConvForm::split};
   else if (is_plain(*epilogue) || (forms->precompiled && op->groups == 1))
     forms->forms = {ConvForm::fused};
-  else if (depthwise)
+  else if (depthwise || op->transposed)
     forms->forms = {ConvForm::split, ConvForm::fused};
   else
     forms->forms = {ConvForm::fused, ConvForm::split};

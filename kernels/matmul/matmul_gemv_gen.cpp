@@ -190,6 +190,7 @@ mma::KernelSource gemv_source(const Problem& problem, const Target& target, cons
                         {"WDENSE", w.k.is_const(1) ? "true" : "false"},
                         {"XDENSE", x_dense ? "true" : "false"},
                         {"WHOLE", mma::divisible(along_k ? v.k : n, vec) ? "true" : "false"},
+                        {"PLACE", ""},
                         {"COORDS", batch_names(v) + (swapped ? "n, m" : "m, n")}};
   std::string store = "  tgm_epilogue(TG_ARGS, " + batch_names(v) + (swapped ? "n, m" : "m, n") + ", &sum, 1);";
   if (shape.splits > 1) {

@@ -62,7 +62,8 @@ struct GemmText {
   std::string loader_types;        // typedefs TgmLoadA, TgmLoadB
   std::string setup;               // statements that fill loaders `load.a`, `load.b` from int m0, n0 and the batch coordinates
   std::vector<std::string> batch;  // sizes of the batch coordinates b0, b1, ...
-  std::string m, n, k;             // sizes as expressions
+  std::string m, n, k;             // sizes as expressions, k also of the batch coordinates
+  std::string place;               // statements before store_coords is used, from (b0.., m, n); they return where nothing is stored
   std::string store_coords;        // arguments of tgm_epilogue from (b0.., m, n)
   int workspace = -1;              // position of the workspace pointer when splits > 1
 };
@@ -71,7 +72,7 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
 /// Statements that split int `batch` into b0, b1, ... (and keep it as batch_id).
 std::string batch_text(const std::vector<std::string>& sizes);
 /// Appends kernel "tg_gemm_sum", the ordered sum of the partial results [split][batch][m][n] followed by the epilogue, with the parameters of the last launch.
-/// vars: M, N, SPLITS, BATCH, BATCHES, WORKSPACE, COORDS.
+/// vars: M, N, SPLITS, BATCH, BATCHES, WORKSPACE, PLACE, COORDS.
 void add_split_sum(KernelSource& source, std::string& body, const codegen::Vars& vars, int width, const Dim& m, const Dim& n, const Dim& batch);
 /// Type text of a strided matrix loader.
 std::string matrix_loader(const char* tile, const Tile& t, const Matrix& matrix, bool row_edge, bool k_edge, bool simt);

@@ -30,7 +30,7 @@ struct tgm_loaders {
 extern "C" __global__ void __launch_bounds__(TGM_THREADS) tg_gemm(TG_PARAMS) {
   extern __shared__ __align__(128) unsigned char tg_smem[];
   tgm_grid_launch_next();
-  const int size_m = $M, size_n = $N, size_k = $K;
+  const int size_m = $M, size_n = $N;
   const int tiles_m = (size_m + TGM_BM - 1) / TGM_BM, tiles_n = (size_n + TGM_BN - 1) / TGM_BN;
   /* Tiles go down eight rows of blocks before the next column, so that a wave shares its operands in L2. */
   int id = (int)blockIdx.x;
@@ -41,11 +41,11 @@ extern "C" __global__ void __launch_bounds__(TGM_THREADS) tg_gemm(TG_PARAMS) {
   int group = tile / (8 * tiles_n), in_group = tile % (8 * tiles_n);
   int rows = tiles_m - group * 8 < 8 ? tiles_m - group * 8 : 8;
   const int m0 = (group * 8 + in_group % rows) * TGM_BM, n0 = in_group / rows * TGM_BN;
-  const int k_tiles = (size_k + TGM_BK - 1) / TGM_BK, per_split = (k_tiles + $SPLITS - 1) / $SPLITS;
+$BATCH
+  const int size_k = $K, k_tiles = (size_k + TGM_BK - 1) / TGM_BK, per_split = (k_tiles + $SPLITS - 1) / $SPLITS;
   const int first = split * per_split;
   int count = k_tiles - first < per_split ? k_tiles - first : per_split;
   if (count < 0) count = 0;
-$BATCH
   tgm_loaders load;
   load.smem = tgm_smem(tg_smem);
   load.first = first;
@@ -106,6 +106,7 @@ $BATCH
     }
     from += (long long)$BATCHES * size_m * size_n;
   }
+$PLACE
   tgm_epilogue(TG_ARGS, $COORDS, x, left);
 }
 )CUDA";
@@ -177,9 +178,10 @@ KernelSource gemm_source(const GemmText& text, KernelParams& params, bool wide, 
                         {"SETUP", text.setup},
                         {"BATCHES", batches},
                         {"WORKSPACE", workspace},
+                        {"PLACE", text.place},
                         {"COORDS", text.store_coords}};
   vars.push_back({"STORE", split ? codegen::fill(kSplitStore, vars)
-                                 : "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n % TGM_V == 0 ? TGM_V : size_n - n);"});
+                                 : text.place + "      tgm_epilogue(TG_ARGS, " + text.store_coords + ", x, size_n % TGM_V == 0 ? TGM_V : size_n - n);"});
   std::string body =
       text.epilogue + tile_text() + constants(text) + (t.simt ? simt_core_text() : mma_core_text()) + text.loader_types + codegen::fill(kGemmFrame, vars);
   KernelSource source = one_launch("tg_gemm", ceildiv(m, t.bm) * ceildiv(n, t.bn) * batch * Dim(t.splits), t.threads(), params, target);

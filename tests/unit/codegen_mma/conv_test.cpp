@@ -18,6 +18,15 @@ TensorDesc last(DType type, const char* shape) {
   return t;
 }
 
+/// Dim 0 innermost.
+TensorDesc across(DType type, const char* shape) {
+  TensorDesc t = dense(type, shape);
+  Dim stride = t.shape[0];
+  t.strides[0] = 1;
+  for (int d = t.rank() - 1; d >= 1; --d) t.strides[d] = stride, stride *= t.shape[d];
+  return t;
+}
+
 struct ConvCase {
   const char* name;
   const char* op;
@@ -31,7 +40,7 @@ std::vector<ConvCase> conv_cases() {
   const char* silu = "epilogue={silu(add(i0:f32, i1:f32))}";
   static std::vector<std::string> keep;
   auto op = [&](const std::string& text) {
-    keep.reserve(64);
+    keep.reserve(96);
     keep.push_back("conv " + text);
     return keep.back().c_str();
   };
@@ -219,6 +228,99 @@ std::vector<ConvCase> conv_cases() {
                  {dense(F, "[2,8,10,7]")},
                  "generic",
                  {}});
+  const std::string doubled = "stride=[2,2] pad_before=[1,1] pad_after=[1,1] dilation=[1,1] transposed=true ";
+  all.push_back({"phases_apart4",
+                 op(doubled + "output_padding=[0,0] " + silu),
+                 {last(H, "[2,24,5,4]"), last(H, "[24,16,4,4]"), dense(H, "[16,1,1]")},
+                 {last(H, "[2,16,10,8]")},
+                 "form=apart tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"phases_joined4",
+                 op(doubled + "output_padding=[0,0] " + silu),
+                 {last(H, "[2,24,5,4]"), last(H, "[24,16,4,4]"), dense(H, "[16,1,1]")},
+                 {last(H, "[2,16,10,8]")},
+                 "form=joined tile=64x32x64 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"phases_apart3_split_residual",
+                 op(doubled + "output_padding=[1,0] epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))}"),
+                 {last(B, "[2,64,5,3]"), last(B, "[64,24,3,3]"), last(B, "[2,24,10,5]"), dense(B, "[24,1,1]")},
+                 {last(B, "[2,24,10,5]")},
+                 "form=apart tile=32x32x32 stages=4 warps=2x2 splitk=2",
+                 {}});
+  all.push_back({"phases_joined3_split",
+                 op(doubled + "output_padding=[1,1] " + silu),
+                 {last(B, "[1,40,3,4]"), last(B, "[40,12,3,3]"), dense(B, "[12,1,1]")},
+                 {last(B, "[1,12,6,8]")},
+                 "form=joined tile=32x32x32 stages=4 warps=2x2 splitk=2",
+                 {}});
+  all.push_back({"phases_joined_rgb",
+                 op(doubled + "output_padding=[0,0] epilogue={tanh(add(i0:f32, i1:f32))}"),
+                 {last(H, "[2,16,5,4]"), dense(H, "[16,3,4,4]"), dense(H, "[3,1,1]")},
+                 {dense(H, "[2,3,10,8]")},
+                 "form=joined tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"phases_joined_rgb_split",
+                 op(doubled + "output_padding=[0,0] epilogue={tanh(add(i0:f32, i1:f32))}"),
+                 {last(H, "[2,64,3,4]"), last(H, "[64,3,4,4]"), dense(H, "[3,1,1]")},
+                 {last(H, "[2,3,6,8]")},
+                 "form=joined tile=64x16x32 stages=5 warps=4x1 splitk=2",
+                 {}});
+  all.push_back({"phases_lines",
+                 op("stride=[8] pad_before=[4] pad_after=[4] dilation=[1] transposed=true output_padding=[0] " + std::string(silu)),
+                 {last(H, "[2,32,7]"), last(H, "[32,16,16]"), dense(H, "[16,1]")},
+                 {last(H, "[2,16,56]")},
+                 "form=joined tile=64x64x64 stages=3 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"phases_lines_row_major",
+                 op("stride=[3] pad_before=[2] pad_after=[2] dilation=[1] transposed=true output_padding=[2]"),
+                 {dense(H, "[2,20,7]"), dense(H, "[20,10,8]")},
+                 {dense(H, "[2,10,24]")},
+                 "form=apart tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"phases_groups_sparse",
+                 op("stride=[3,1] pad_before=[0,1] pad_after=[0,1] dilation=[1,1] groups=2 transposed=true output_padding=[1,0] " + std::string(silu)),
+                 {last(H, "[1,32,4,5]"), last(H, "[32,12,2,3]"), dense(F, "[24,1,1]")},
+                 {last(H, "[1,24,12,5]")},
+                 "form=apart tile=32x32x64 stages=4 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"phases_groups_joined",
+                 op("stride=[2,3] pad_before=[3,0] pad_after=[2,1] dilation=[1,1] groups=2 transposed=true output_padding=[0,1] " + std::string(silu)),
+                 {last(H, "[2,16,6,5]"), last(H, "[16,4,5,2]"), dense(F, "[8,1,1]")},
+                 {last(H, "[2,8,10,14]")},
+                 "form=joined tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"phases_volume",
+                 op("stride=[2,1,2] pad_before=[1,1,0] pad_after=[1,1,0] dilation=[1,1,1] transposed=true output_padding=[1,0,0]"),
+                 {last(H, "[1,16,3,4,3]"), last(H, "[16,8,3,3,2]")},
+                 {last(H, "[1,8,6,4,6]")},
+                 "form=apart tile=64x16x64 stages=5 warps=4x1 splitk=1",
+                 {}});
+  all.push_back({"phases_tf32",
+                 op(doubled + "output_padding=[0,0] tf32=true"),
+                 {last(F, "[1,12,5,7]"), last(F, "[12,20,4,4]")},
+                 {last(F, "[1,20,10,14]")},
+                 "form=joined tile=64x64x32 stages=3 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"phases_tf32_k_inner",
+                 op(doubled + "output_padding=[0,0] tf32=true"),
+                 {last(F, "[1,12,5,7]"), across(F, "[12,20,4,4]")},
+                 {last(F, "[1,20,10,14]")},
+                 "form=apart tile=64x64x32 stages=3 warps=2x2 splitk=1",
+                 {}});
+  all.push_back({"phases_simt",
+                 op(doubled + "output_padding=[1,1]"),
+                 {last(F, "[1,12,4,5]"), last(F, "[12,20,3,3]")},
+                 {last(F, "[1,20,8,10]")},
+                 "simt form=apart tile=64x32x16 stages=4 splitk=1",
+                 {}});
+  ConvCase phases{"phases_symbolic",
+                  op(doubled + "output_padding=[0,0] " + silu),
+                  {last(H, "[n,16,h,5]"), last(H, "[16,8,4,4]"), dense(H, "[8,1,1]")},
+                  {last(H, "[n,8,2*h,10]")},
+                  "form=joined tile=64x32x64 stages=4 warps=2x2 splitk=1",
+                  {}};
+  phases.hints.set("n", 2), phases.hints.set("h", 3);
+  all.push_back(phases);
   all.push_back({"generic_f64", op(same), {dense(DType::F64, "[2,3,5,5]"), dense(DType::F64, "[4,3,3,3]")}, {last(DType::F64, "[2,4,5,5]")}, "generic", {}});
   return all;
 }
@@ -239,7 +341,9 @@ mma::KernelSource generate_plain(const ConvCase& c, const Problem& p) {
   if (config.rfind("depthwise_tile", 0) == 0) return conv::depthwise_tile_source(p, target, conv::parse_depthwise_tile(config.substr(15)));
   if (config.rfind("depthwise", 0) == 0) return conv::depthwise_source(p, target, conv::parse_depthwise(config.substr(10)));
   if (config.rfind("stream", 0) == 0) return conv::stream_source(p, target, mma::parse_stream(config.substr(7)));
-  return conv::implicit_gemm_source(p, kHopper, mma::parse_tile(config, config.rfind("simt", 0) == 0));
+  const mma::Tile tile = mma::parse_tile(config, config.rfind("simt", 0) == 0);
+  const std::string form = mma::config_value(config, "form");
+  return form.empty() ? conv::implicit_gemm_source(p, kHopper, tile) : conv::phases_source(p, kHopper, tile, form == "joined");
 }
 
 /// As make() compiles it.

@@ -159,6 +159,10 @@ TEST(CudnnStep, FormsOfEpilogues) {
   EXPECT_EQ(forms.forms, (std::vector<ConvForm>{ConvForm::fused, ConvForm::split}));
   ASSERT_TRUE(conv_forms(conv("relu(add(i0:f32, i1:f32))", DType::F16, false, 64), absent(), &forms));
   EXPECT_EQ(forms.forms.front(), ConvForm::split) << "depthwise";
+  Problem transposed = conv("relu(add(i0:f32, i1:f32))", DType::F16, false);
+  std::get<Conv>(transposed.op).transposed = true;
+  ASSERT_TRUE(conv_forms(transposed, absent(), &forms));
+  EXPECT_EQ(forms.forms.front(), ConvForm::split) << "transposed";
   ASSERT_TRUE(conv_forms(conv("sin(add(i0:f32, i1:f32))", DType::F16, false), absent(), &forms));
   EXPECT_EQ(forms.forms, std::vector<ConvForm>{ConvForm::split});
   const CudnnStep split = make_cudnn_step(conv("sin(add(i0:f32, i1:f32))", DType::F16, false), ConvForm::split);

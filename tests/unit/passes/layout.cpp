@@ -106,17 +106,29 @@ TEST(Layout, WeightsThatChangeAndTheirGradientsOnCuda) {
               on_cuda());
 }
 
+/// On the CPU their kernels take either order, on a GPU all of them want channels innermost, in weights too.
+TEST(Layout, TransposedConvolutionsAreChannelsLastOnCuda) {
+  const std::string text =
+      "x = input f16[n,8,6,6]\nw = param f16[8,4,4,4]\na = conv(x, w) stride=[2,2] transposed=true output_padding=[0,0]\nb = relu(a)\nreturn b";
+  expect_unchanged(layout, text, on_cpu());
+  expect_pass(layout, text,
+              "x = input f16[n,8,6,6]\nw = param f16[8,4,4,4]\nx_1@0231 = pointwise(x) program={i0:f32} types=[f16]\n"
+              "w_1@0231 = pointwise(w) program={i0:f32} types=[f16]\n"
+              "a@0231 = conv(x_1, w_1) stride=[2,2] transposed=true output_padding=[0,0]\nb = relu(a)\nreturn b",
+              on_cuda());
+}
+
 TEST(Layout, LinesOfTokensAreImagesWhereTheyAreConvolved) {
   const std::string text =
       "x = input f32[n,s,8]\nw = param f32[16,8,1]\nv = param f32[8,16,3]\n"
       "a = permute(x) perm=[0,2,1]\nb = conv(a, w)\nc = tanh(b)\nd = conv(c, v) pad_before=[1] pad_after=[1]\n"
       "e = permute(d) perm=[0,2,1]\ny = relu(e)\nreturn y";
-  const std::string laid_out =
-      "x = input f32[n,s,8]\nw = param f32[16,8,1]\nv = param f32[8,16,3]\n"
-      "a@021 = permute(x) perm=[0,2,1]\nb@021 = conv(a, w)\nc@021 = tanh(b)\nd@021 = conv(c, v) pad_before=[1] pad_after=[1]\n"
-      "e = permute(d) perm=[0,2,1]\ny = relu(e)\nreturn y";
-  expect_pass(layout, text, laid_out);
-  EXPECT_EQ(str(after(layout, text, on_cuda())).find("@021"), std::string::npos);
+  const auto laid_out = [](const std::string& v, const std::string& copy) {
+    return "x = input f32[n,s,8]\nw = param f32[16,8,1]\nv = param f32[8,16,3]\na@021 = permute(x) perm=[0,2,1]\nb@021 = conv(a, w)\nc@021 = tanh(b)\n" + copy +
+           "d@021 = conv(c, " + v + ") pad_before=[1] pad_after=[1]\ne = permute(d) perm=[0,2,1]\ny = relu(e)\nreturn y";
+  };
+  expect_pass(layout, text, laid_out("v", ""));
+  expect_pass(layout, text, laid_out("v_1", "v_1@021 = pointwise(v) program={i0:f32} types=[f32]\n"), on_cuda());
 }
 
 TEST(Layout, TransposedTokensWithoutConvolutionsAreRowMajor) {

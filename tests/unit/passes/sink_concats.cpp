@@ -28,8 +28,19 @@ TEST(SinkConcats, OthersStay) {
   expect_unchanged(sink_concats, kConvs + "y = concat(a, b) axis=1\nr = relu(y)\nreturn r, y");
   // What is added differs from call to call.
   expect_unchanged(sink_concats, kConvs + "g = input f32[2,10,1,1]\ny = concat(a, b) axis=1\nr = mul(y, g)\nreturn r");
-  // On a GPU.
+}
+
+/// The right side of a U-Net joins what the left one also goes on with.
+TEST(SinkConcats, CopiesOfWhatIsReadTwiceComputeOnCuda) {
+  const std::string text =
+      "x = input f32[2,8,9,9]\nw = param f32[4,8,1,1]\nt = param f32[4,4,3,3]\nc = conv(x, w)\nb = conv(c, t) pad_before=[1,1] pad_after=[1,1]\n";
+  expect_pass(sink_concats, text + "y = concat(c, b) axis=1\nr = relu(y)\nreturn r", text + "p = relu(c)\nq = relu(b)\nr = concat(p, q) axis=1\nreturn r",
+              on_cuda());
+  expect_unchanged(sink_concats, text + "y = concat(c, b) axis=1\nr = relu(y)\nreturn r", on_cpu());
+  // More copies than branches (DenseNet), nothing that is copied, another reader of the whole.
+  expect_unchanged(sink_concats, text + "y = concat(c, x, b) axis=1\nr = relu(y)\nreturn r", on_cuda());
   expect_unchanged(sink_concats, kConvs + "y = concat(a, b) axis=1\nr = relu(y)\nreturn r", on_cuda());
+  expect_unchanged(sink_concats, text + "y = concat(c, b) axis=1\nr = relu(y)\nreturn r, y", on_cuda());
 }
 
 }  // namespace

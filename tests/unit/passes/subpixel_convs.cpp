@@ -27,6 +27,18 @@ TEST(SubpixelConvs, ResidualsAreReadByBlocks) {
               on_cuda());
 }
 
+/// The first layer of a generator.
+TEST(SubpixelConvs, ASinglePixelHasOneWindow) {
+  const std::string text = "x = input f16[n,32,1,1]\nw = param f16[32,8,4,4]\n";
+  expect_pass(
+      subpixel_convs, text + "y = conv(x, w) stride=[1,2] transposed=true output_padding=[0,0] type=f16\nreturn y",
+      text +
+          "wp = permute(w) perm=[2,3,1,0]\nwr = reshape(wp) shape=[128,32,1,1]\np = conv(x, wr) type=f16\ns = reshape(p) shape=[n,4,4,8,1,1]\n"
+          "t = permute(s) perm=[0,4,1,5,2,3]\ne = pointwise(t) program={i0:f32} types=[f16]\nj = reshape(e) shape=[n,4,4,8]\ny = permute(j) perm=[0,3,1,2]\n"
+          "return y",
+      on_cuda());
+}
+
 TEST(SubpixelConvs, OthersStay) {
   expect_unchanged(subpixel_convs, kUpsampled + "y = " + kTransposed + "return y", on_cpu());
   for (const std::string& attributes :
@@ -38,14 +50,24 @@ TEST(SubpixelConvs, OthersStay) {
   }
 }
 
-/// On a GPU only cuDNN's transposed convolutions are fast, and they finish by nothing.
+/// On a GPU own kernels finish transposed convolutions by anything, but for those that only cuDNN is fast at.
 TEST(FuseEpilogue, TransposedConvolutions) {
-  const std::string overlapping =
-      "x = input f16[2,32,8,8]\nw = param f16[32,8,3,3]\ny = conv(x, w) stride=[2,2] transposed=true output_padding=[0,0] type=f16\nz = relu(y)\nreturn z";
-  expect_unchanged(fuse_epilogue, overlapping, on_cuda());
-  EXPECT_NE(str(after(fuse_epilogue, overlapping, on_cpu())).find("epilogue"), std::string::npos);
-  const std::string apart = kUpsampled + "y = conv(x, w) stride=[2,3] transposed=true output_padding=[0,0] type=f16\nz = relu(y)\nreturn z";
-  EXPECT_NE(str(after(fuse_epilogue, apart, on_cuda())).find("epilogue"), std::string::npos);
+  const std::string image = "x = input f16[2,32,8,8]\nw = param f16[32,8,3,3]\n",
+                    rest = " transposed=true output_padding=[0,0] type=f16\nz = relu(y)\nreturn z";
+  const auto fused = [](const std::string& text, const PassContext& context) {
+    return str(after(fuse_epilogue, text, context)).find("epilogue") != std::string::npos;
+  };
+  const std::string overlapping = image + "y = conv(x, w) stride=[2,2]" + rest, dilated = image + "y = conv(x, w) stride=[2,2] dilation=[2,2]" + rest;
+  EXPECT_TRUE(fused(overlapping, on_cuda()));
+  EXPECT_TRUE(fused(overlapping, on_cpu()));
+  EXPECT_TRUE(fused(dilated, on_cpu()));
+  expect_unchanged(fuse_epilogue, dilated, on_cuda());
+  expect_unchanged(fuse_epilogue, "x = input f16[2,32,8,8]\nw = input f16[32,8,3,3]\ny = conv(x, w) stride=[2,2]" + rest, on_cuda());
+  expect_unchanged(fuse_epilogue, "x = input f16[2,8,8,8]\nw = param f16[8,1,4,4]\ny = conv(x, w) stride=[2,2] groups=8" + rest, on_cuda());
+  PassContext libraries = on_cuda();
+  libraries.own_kernels = false;
+  expect_unchanged(fuse_epilogue, overlapping, libraries);
+  EXPECT_TRUE(fused(kUpsampled + "y = conv(x, w) stride=[2,3]" + rest, libraries));
 }
 
 }  // namespace
