@@ -49,7 +49,7 @@ struct TgmLoadA {
 #pragma unroll
       for (int p = 0; p < TgmA::EPC / EPV; ++p) {
         int k = k0 + c * TgmA::EPC + p * EPV;
-        int tap = INNER ? k / CG : k % TAPS, ch = INNER ? k - tap * CG : k / TAPS;
+        int tap = INNER ? (CG % TGM_BK == 0 ? k0 : k) / CG : k % TAPS, ch = INNER ? k - tap * CG : k / TAPS;
         const int kw = tgc_take<KW>(tap, fewer_w), kh = tgc_take<KH>(tap, fewer_h), kd = tap;
         bool ok = !K_EDGE || k < size_k;
         if (PADDED) {

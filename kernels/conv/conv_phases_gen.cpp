@@ -29,8 +29,8 @@ struct TgmLoadB {
     r = ROWFAST ? id % TgmB::OUTER : id / TgmB::CPR;
     c = ROWFAST ? id / TgmB::OUTER : id % TgmB::CPR;
   }
-  TGM_DEV_MEMBER const char* place(int k, int n, bool& ok) const {
-    int tap = k / CG, at_d = phase_d, at_h = phase_h, at_w = phase_w, o = n;
+  TGM_DEV_MEMBER const char* place(int k0, int k, int n, bool& ok) const {
+    int tap = (CG % TGM_BK == 0 ? k0 : k) / CG, at_d = phase_d, at_h = phase_h, at_w = phase_w, o = n;  /* a tile of k in one tap is split once */
     const int ch = k - tap * CG, tw = tgc_take<TW>(tap, fewer_w), th = tgc_take<TH>(tap, fewer_h);
     if (JOINED) {
       int phase = n / OG;
@@ -55,7 +55,7 @@ struct TgmLoadB {
       for (int p = 0; p < TgmB::EPC / EPV; ++p) {
         const int inner = c * TgmB::EPC + p * EPV;
         bool ok;
-        const char* src = place(k0 + (TgmB::KMAJOR ? inner : r), n0 + (TgmB::KMAJOR ? r : inner), ok);
+        const char* src = place(k0, k0 + (TgmB::KMAJOR ? inner : r), n0 + (TgmB::KMAJOR ? r : inner), ok);
         if constexpr (STAGED) staged[i * TgmB::EPC + p] = ok ? tgm_ldg_bits<TgmB::EB>(src) : 0u;
         else tgm_cp_async<VEC>(dst + p * VEC, src, ok ? VEC : 0);
       }
