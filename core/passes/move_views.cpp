@@ -4,7 +4,10 @@
 //                                                                   merged may stay apart: heads of sequence-first attention, without a copy
 // permute(reshape(matmul(reshape(x), w))) => matmul(reshape(permute(x)), w)    the permutation is of rows and x is attention's (or a permutation of it), which
 //                                                                   writes any order of memory: sequence-first attention in a batch-first model
+// matmul(permute(x, p), w) => permute(reshape(matmul(w^T, reshape(x))), p)     on the CPU, when products made x and p brings a dimension of a few entries to
+//                                                                   the end: linear layers over heads, before and after a softmax along the scores
 // See tests/unit/passes/move_views.cpp
+#include <algorithm>
 #include <optional>
 
 #include "core/passes/passes.h"
@@ -28,6 +31,57 @@ bool below_matmul(Network& net, LayerId id, int body) {
   inputs[0] = net.producer(rows, body)->inputs[0];
   const TensorId product = net.add1(layer.op, inputs, layer.origins, body);
   net.replace(layer.outputs[0], net.add1(permute, {product}, layer.origins, body), body);
+  return true;
+}
+
+/// Whether products wrote the memory of `id`, or of what it is computed from entry by entry or row by row.
+bool is_of_products(const Network& net, TensorId id, int body) {
+  for (const Layer* layer = net.producer(id, body); layer; layer = net.producer(id, body)) {
+    if (std::holds_alternative<MatMul>(layer->op)) return true;
+    if (layer->inputs.empty() || !is_any_of<Pointwise, Softmax, Reshape, Permute>(layer->op)) return false;
+    id = layer->inputs[0];
+  }
+  return false;
+}
+
+/// Dimension `moved` goes behind all others.
+bool moves_to_the_end(const std::vector<int64_t>& perm, int64_t moved) {
+  for (size_t k = 0; k + 1 < perm.size(); ++k)
+    if (perm[k] != static_cast<int64_t>(k) + (static_cast<int64_t>(k) >= moved ? 1 : 0)) return false;
+  return true;
+}
+
+/// The product over a dimension where it lies: readers in the order of x need no copy, and what lies behind that dimension stays side by side.
+bool across_rows(Network& net, LayerId id, int body) {
+  constexpr int64_t kFew = 16;
+  const Layer layer = net.bodies[body].layers[id];  // by value: adding layers moves the vector
+  const auto* op = std::get_if<MatMul>(&layer.op);
+  if (!op || op->trans_a || layer.outputs.size() != 1) return false;
+  const Shape w = net.type(layer.inputs[1], body).shape, out = net.type(layer.outputs[0], body).shape;
+  const auto* view = made_by<Permute>(net, layer.inputs[0], body);
+  if (!view || net.tensor(layer.inputs[0], body).observed || w.size() != 2) return false;
+  const auto few = [](const Dim& size) { return size.is_const() && size.value() <= kFew; };
+  const Permute permute = *view;
+  const int64_t moved = permute.perm.back(), last = static_cast<int64_t>(permute.perm.size()) - 1;
+  if (moved == last || !few(w[0]) || !few(w[1]) || !moves_to_the_end(permute.perm, moved)) return false;
+  const TensorId x = net.producer(layer.inputs[0], body)->inputs[0];
+  if (!is_of_products(net, x, body)) return false;
+  const auto extras = layer.inputs.begin() + 2;
+  if (!std::all_of(extras, layer.inputs.end(),
+                   [&](TensorId extra) { return is_vector_along(net.type(extra, body).shape, static_cast<int>(out.size()), static_cast<int>(last)); }))
+    return false;
+  const Shape before = net.type(x, body).shape;
+  Shape rows(before.begin(), before.begin() + moved + 1);
+  rows.push_back(numel(Shape(before.begin() + moved + 1, before.end())));
+  Shape after = before;
+  after[static_cast<size_t>(moved)] = out.back();
+  MatMul product = *op;
+  product.trans_a = !op->trans_b;
+  product.trans_b = false;
+  std::vector<TensorId> inputs{layer.inputs[1], net.add1(Reshape{rows}, {x}, layer.origins, body)};
+  for (size_t k = 2; k < layer.inputs.size(); ++k) inputs.push_back(net.add1(Reshape{{out.back(), 1}}, {layer.inputs[k]}, layer.origins, body));
+  const TensorId y = net.add1(std::move(product), inputs, layer.origins, body);
+  net.replace(layer.outputs[0], net.add1(permute, {net.add1(Reshape{after}, {y}, layer.origins, body)}, layer.origins, body), body);
   return true;
 }
 
@@ -117,7 +171,8 @@ bool above_matmul(Network& net, LayerId id, int body) {
 
 }  // namespace
 
-bool move_views(Network& net, const PassContext&) {
+bool move_views(Network& net, const PassContext& context) {
+  const bool on_gpu = context.target.is_cuda();
   bool any = false;
   for (int body = 0; body < static_cast<int>(net.bodies.size()); ++body) {
     net.sort(body);
@@ -125,7 +180,7 @@ bool move_views(Network& net, const PassContext&) {
     for (LayerId id : live(net, body)) {
       const std::vector<TensorId>& outputs = net.bodies[body].layers[id].outputs;
       if (outputs.empty() || constant[outputs[0]] || net.uses(outputs[0], body) == 0) continue;
-      if (below_matmul(net, id, body) || split_early(net, id, body) || above_matmul(net, id, body)) any = true;
+      if (below_matmul(net, id, body) || split_early(net, id, body) || above_matmul(net, id, body) || (!on_gpu && across_rows(net, id, body))) any = true;
     }
   }
   return any;

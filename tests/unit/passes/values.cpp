@@ -146,6 +146,16 @@ TEST(Values, Expansions) {
                       1e-4, {});
 }
 
+TEST(Values, ProductsOverHeads) {
+  const std::string scores = "x = input f32[n,4,7,8]\ny = input f32[n,4,8,5]\nw = param f32[6,4]\nc = param f32[6]\na = matmul(x, y)\n";
+  expect_keeps_values(move_views,
+                      scores +
+                          "s = softmax(a) axis=3\nl = permute(s) perm=[0,2,3,1]\n"
+                          "m = matmul(l, w, c) trans_b=true epilogue={relu(add(i0:f32, i1:f32))}\nr = permute(m) perm=[0,3,1,2]\nreturn r\n",
+                      1e-6, PassContext());
+  expect_keeps_values(move_views, scores + "v = param f32[4,3]\nl = permute(a) perm=[0,2,3,1]\nm = matmul(l, v)\nreturn m\n", 1e-6, PassContext());
+}
+
 TEST(Values, JointSiblings) {
   expect_keeps_values(
       join_siblings,
