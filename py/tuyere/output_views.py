@@ -6,15 +6,17 @@ from typing import Any, Dict, Optional
 
 import torch
 
+from . import _compat
 from .fake import covers_memory
 
 
 def take_views(gm: torch.fx.GraphModule, count: Optional[int] = None) -> Dict[int, torch.fx.Node]:
-    """Puts what is computed in the place of outputs that are views of it. Returns the views by position. count: of a training graph's results, where bases do not matter: those with gaps among the first."""
+    """Puts what is computed in the place of outputs that are views of it. Returns the views by position. count: of a training graph's results, where bases do not matter: those with gaps among the first, and
+    those that do not begin where their memory does."""
     output = next(n for n in gm.graph.nodes if n.op == "output")
     results, views = list(output.args[0]), {}
     for position, node in enumerate(results[:count]):
-        if count is not None and _is_dense(node):
+        if count is not None and _is_dense(node) and not _is_further_on(node):
             continue
         root = _root(node) if isinstance(node, torch.fx.Node) else None
         if root is not None and root is not node:
@@ -40,13 +42,25 @@ def _is_dense(node) -> bool:
     return isinstance(value, torch.Tensor) and value.layout == torch.strided and covers_memory(value)
 
 
+def _is_further_on(node) -> bool:
+    return not _compat.statically_known_true(node.meta["val"].storage_offset() == 0)
+
+
 def _root(node) -> Optional[torch.fx.Node]:
-    """The first tensor without gaps that leads to the node by views; None for views of inputs, which are AOTAutograd's, and when there is none."""
-    root = None
+    """The first tensor without gaps that leads to the node by views; None when there is none. AOTAutograd takes views of inputs itself, unless it needs sizes for it that are known at run
+    time: it reads these, the strides and the offset from what the graph returns."""
+    root, symbolic = None, False
     while node.op == "call_function":
+        symbolic = symbolic or _has_symbols(node.meta.get("val"))
         if _is_dense(node):
             root = node
         if not is_view(node):
             return root
         node = node.args[0]
-    return None
+    return node if symbolic and node.op == "placeholder" else None
+
+
+def _has_symbols(value) -> bool:
+    if not isinstance(value, torch.Tensor) or value.layout != torch.strided:
+        return False
+    return any(isinstance(n, torch.SymInt) for n in (*value.shape, *value.stride(), value.storage_offset()))

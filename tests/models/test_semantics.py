@@ -93,6 +93,36 @@ def test_outputs_are_views(dynamic):
     assert all((r.num_engines, r.num_outside) == (1, 0) for r in tuyere.reports())
 
 
+SCALE = torch.nn.Parameter(torch.randn(6))
+
+VIEWS_OF_INPUTS = {
+    "a part of the columns": lambda x: (x * SCALE, x.chunk(2, 1)[0]),
+    "the second half": lambda x: (x * SCALE, x.detach().chunk(2, 0)[1]),
+    "transposed": lambda x: (x * SCALE, x.mT.chunk(2, -1)[1]),
+    "expanded": lambda x: (x * SCALE, x[:1].expand(3, *x.shape)),
+    "flat": lambda x: (x * SCALE, x.view(-1)[x.shape[0] :]),
+    "written before": lambda x: (x.mul_(2).chunk(2, 0)[1], x * SCALE),
+}
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", VIEWS_OF_INPUTS)
+def test_views_of_inputs_of_any_size(name, grad):
+    """AOTAutograd makes these of the input, with the sizes, strides and offset of what our graph returns."""
+    fn = VIEWS_OF_INPUTS[name]
+    compiled_views = torch.compile(fn, backend="tuyere", dynamic=True)
+    with torch.set_grad_enabled(grad):
+        for rows in (4, 7, 5):
+            x = torch.randn(rows, 6)
+            own = x.clone()
+            for got, want in zip(compiled_views(own), fn(x), strict=True):
+                torch.testing.assert_close(got, want)
+                assert (got.stride(), got.storage_offset()) == (want.stride(), want.storage_offset())
+                assert (got.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()) == (
+                    want.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+                )
+
+
 def test_graphs_behind_views():
     """Guards look at strides: a graph that is given its own output with gaps is compiled as often as with eager."""
     counts = []
