@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Notices that parameters were replaced or written, and refits the engine that was built from them."""
 
+import sys
 import weakref
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -67,7 +68,9 @@ class OwnerWatch:
         self._native = _tuyere.OwnerWatch([(entries, key) for _, _, entries, key in self._places])
         data_writes.watch(entries[key] for _, _, entries, key in self._places)
 
-    def _forget(self, owner):
+    def _forget(self, owner, finalizing=sys.is_finalizing):
+        if finalizing():  # nothing is called any more, and modules are being emptied
+            return
         self.refit_if_changed()
         self._places = [place for place in self._places if place[1] is not owner]
         self._start()
