@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // concat(a, concat(b, c), d) => concat(a, b, c, d)               along one axis; nothing else reads the inner one
 // slice(concat(a, b, c), what lies in b) => slice(b, the same)   along the axis of the concat
+// concat(x[a:b], x[b:c], d) => concat(x[a:c], d)                 along that axis: what is split and put together again (the halves of CSP networks)
 // See tests/unit/passes/concats.cpp
 #include "core/passes/passes.h"
 #include "core/passes/util.h"
@@ -55,6 +56,34 @@ bool slice_part(Network& net, LayerId id, int body) {
   return false;
 }
 
+/// The tensor that entries start to end of `whole` are, which is itself where they are all.
+TensorId entries(Network& net, TensorId whole, const Slice& slice, Origins origins, int body) {
+  const bool all = slice.start.is_const(0) && slice.end == net.type(whole, body).shape[slice.axis];
+  return all ? whole : net.add1(slice, {whole}, std::move(origins), body);
+}
+
+bool join_slices(Network& net, LayerId id, int body) {
+  const Layer layer = net.bodies[body].layers[id];
+  const auto* op = std::get_if<Concat>(&layer.op);
+  if (!op) return false;
+  std::vector<TensorId> parts;
+  for (TensorId part : layer.inputs) {
+    const auto* next = made_by<Slice>(net, part, body);
+    const auto* last = parts.empty() ? nullptr : made_by<Slice>(net, parts.back(), body);
+    const bool adjoin = next && last && next->axis == op->axis && last->axis == op->axis && next->step == 1 && last->step == 1 && next->start == last->end;
+    if (!adjoin || net.producer(part, body)->inputs[0] != net.producer(parts.back(), body)->inputs[0]) {
+      parts.push_back(part);
+      continue;
+    }
+    Slice both = *last;
+    both.end = next->end;
+    parts.back() = entries(net, net.producer(part, body)->inputs[0], both, layer.origins, body);
+  }
+  if (parts.size() == layer.inputs.size()) return false;
+  net.replace(layer.outputs[0], parts.size() == 1 ? parts[0] : net.add1(*op, parts, layer.origins, body), body);
+  return true;
+}
+
 }  // namespace
 
 bool concats(Network& net, const PassContext&) {
@@ -64,7 +93,7 @@ bool concats(Network& net, const PassContext&) {
       changed = false;
       for (LayerId id : live(net, body)) {
         if (net.uses(net.bodies[body].layers[id].outputs[0], body) == 0) continue;
-        changed |= flatten(net, id, body) || slice_part(net, id, body);
+        changed |= flatten(net, id, body) || join_slices(net, id, body) || slice_part(net, id, body);
       }
       if (changed) net.sort(body);
     }

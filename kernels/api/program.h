@@ -86,13 +86,14 @@ std::vector<std::string> emit_cuda(const Program& program, const std::vector<std
 /// The device helper functions that emit_cuda relies on (tg_max, tg_gelu_erf, ...): CUDA source, no includes needed beyond the dtype headers.
 const char* cuda_prelude();
 
-/// The shape of epilogue that closed libraries know: out = act(main [+ residual] [+ bias]).
+/// The shapes of epilogue that libraries know: out = act(main [+ residual] [+ bias]) and act(main [+ bias]) + residual.
 /// Input 0 is the main result. Empty when the program is anything else.
 struct SimpleEpilogue {
   int bias = -1;                       // input number, or -1
   int residual = -1;                   // input number, or -1
   std::optional<Fn> act;               // relu, silu, gelu_erf, gelu_tanh, sigmoid, tanh, hardswish, hardsigmoid, clamp; where: a leaky relu
   double act_alpha = 0, act_beta = 0;  // bounds of clamp; the slope of a leaky relu below zero
+  bool residual_last = false;          // added to what the activation returns
 };
 /// `is_bias(k)`: whether input k varies along the channel only.
 std::optional<SimpleEpilogue> match_simple_epilogue(const Program& program, const std::vector<bool>& is_bias);

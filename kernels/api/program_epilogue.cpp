@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Recognizes the epilogues of closed libraries: out = act(main [+ residual] [+ bias]).
+// Recognizes the epilogues of libraries: out = act(main [+ residual] [+ bias]) and act(main [+ bias]) + residual.
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -17,13 +17,32 @@ class Matcher {
 
   std::optional<SimpleEpilogue> run() {
     if (program_.outputs.size() != 1) return std::nullopt;
-    int value = without_casts(program_.outputs[0], true);
-    value = activation(value);
-    if (!addends(value) || !has_main_) return std::nullopt;
-    return result_;
+    const int value = without_casts(program_.outputs[0], true);
+    if (const int rest = residual_last(value); rest >= 0 && matches(rest) && result_.act) return result_;
+    result_ = {};
+    has_main_ = false;
+    return matches(value) ? std::optional(result_) : std::nullopt;
   }
 
  private:
+  bool matches(int value) { return addends(activation(value)) && has_main_; }
+
+  /// What a residual is added to, or -1 where `value` is no such sum.
+  int residual_last(int value) {
+    const Inst* sum = call(value, Fn::add);
+    if (!sum || !is_float(sum->type)) return -1;
+    for (size_t k = 0; k < 2; ++k) {
+      const int input = argument(*sum, k), other = argument(*sum, 1 - k);
+      if (input == 0 || definition(input) || !definition(other) || is_bias(input)) continue;
+      result_.residual = input;
+      result_.residual_last = true;
+      return other;
+    }
+    return -1;
+  }
+
+  bool is_bias(int input) const { return static_cast<size_t>(input) < is_bias_.size() && is_bias_[static_cast<size_t>(input)]; }
+
   const Inst* definition(int value) const {
     size_t inputs = program_.inputs.size(), v = static_cast<size_t>(value);
     return v < inputs ? nullptr : &program_.body[v - inputs];
@@ -159,8 +178,7 @@ class Matcher {
     if (const Inst* inst = call(value, Fn::add)) return is_float(inst->type) && addends(inst->args[0]) && addends(inst->args[1]);
     if (definition(value) || !is_float(program_.inputs[static_cast<size_t>(value)])) return false;
     if (value == 0) return !std::exchange(has_main_, true);
-    bool bias = static_cast<size_t>(value) < is_bias_.size() && is_bias_[static_cast<size_t>(value)];
-    int& slot = bias ? result_.bias : result_.residual;
+    int& slot = is_bias(value) ? result_.bias : result_.residual;
     if (slot >= 0) return false;
     slot = value;
     return true;

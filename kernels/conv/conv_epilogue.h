@@ -88,7 +88,7 @@ class ConvEpilogue {
     std::vector<bool> is_bias{false};
     for (const Image& e : extras_) is_bias.push_back(e.dtype == DType::F32 && e.batch == 0 && e.space == Space{});
     const auto simple = program.empty() ? SimpleEpilogue{} : match_simple_epilogue(program, is_bias);
-    if (simple && simple->act != Fn::where)
+    if (simple && simple->act != Fn::where && !simple->residual_last)
       function_ = {simple->act, static_cast<float>(simple->act_alpha), static_cast<float>(simple->act_beta), simple->residual > 0 ? simple->residual - 1 : -1};
     if (!simple || simple->bias <= 0) {
       for (size_t k = 0; k < extras_.size(); ++k) operands_.push_back(k);
@@ -99,8 +99,8 @@ class ConvEpilogue {
     int value = 0;
     if (simple->residual > 0) {
       rest.inputs.push_back(DType::F32);
-      value = rest.add(Fn::add, {0, 1});
       operands_.push_back(static_cast<size_t>(simple->residual - 1));
+      if (!simple->residual_last) value = rest.add(Fn::add, {0, 1});
     }
     if (simple->act == Fn::clamp) {
       const int low = rest.constant(simple->act_alpha, DType::F32), high = rest.constant(simple->act_beta, DType::F32);
@@ -111,6 +111,7 @@ class ConvEpilogue {
     } else if (simple->act) {
       value = rest.add(*simple->act, {value});
     }
+    if (simple->residual_last) value = rest.add(Fn::add, {value, 1});
     rest.outputs = {static_cast<int16_t>(value)};
     return rest;
   }

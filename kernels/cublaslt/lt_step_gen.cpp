@@ -54,7 +54,7 @@ bool fuse(const matmul::View& v, const Coordinates& at, const Symbols& hints, si
   std::vector<bool> biases{false};
   for (const mma::EpilogueTensor& t : v.extras) biases.push_back(is_bias(t, *step, at, batched));
   const std::optional<SimpleEpilogue> simple = match_simple_epilogue(v.epilogue, biases);
-  if (!simple) return false;
+  if (!simple || simple->residual_last) return false;
   const Fn act = simple->act.value_or(Fn::constant);
   if (simple->act && act != Fn::relu && act != Fn::gelu_tanh) return false;
   if (simple->bias > 0 && !biases[static_cast<size_t>(simple->bias)]) return false;

@@ -69,7 +69,7 @@ bool is_plain(const SimpleEpilogue& e) { return e.bias <= 0 && e.residual <= 0 &
 bool is_precompiled(const Problem& p, const SimpleEpilogue& e) {
   if (is_plain(e)) return true;
   const bool bias_fits = e.bias > 0 && p.in[static_cast<size_t>(e.bias) + 1].dtype == p.in[0].dtype;
-  return bias_fits && (!e.act || *e.act == Fn::relu) && !std::get<Conv>(p.op).transposed;
+  return bias_fits && (!e.act || *e.act == Fn::relu) && !e.residual_last && !std::get<Conv>(p.op).transposed;
 }
 
 class StepMaker {
@@ -85,9 +85,11 @@ class StepMaker {
     step_.w = tensor(p_.in[1], 1);
     const std::optional<SimpleEpilogue> epilogue = form == ConvForm::fused ? fusable(p_) : std::nullopt;
     std::vector<CudnnPointwise> todo;
-    if (epilogue && epilogue->residual > 0) todo.push_back({"add", -1, tensor(p_.in[epilogue->residual + 1], epilogue->residual + 1), -1});
+    const auto add_residual = [&] { todo.push_back({"add", -1, tensor(p_.in[epilogue->residual + 1], epilogue->residual + 1), -1}); };
+    if (epilogue && epilogue->residual > 0 && !epilogue->residual_last) add_residual();
     if (epilogue && epilogue->bias > 0) todo.push_back({"add", -1, bias(epilogue->bias + 1), -1});
     if (epilogue && epilogue->act) todo.push_back({activation(*epilogue->act), -1, -1, -1, epilogue->act == Fn::where ? epilogue->act_alpha : 0});
+    if (epilogue && epilogue->residual_last) add_residual();
     int value = step_.y = todo.empty() ? result() : intermediate();
     for (size_t i = 0; i < todo.size(); ++i) {
       todo[i].x = value;

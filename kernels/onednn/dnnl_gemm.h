@@ -84,6 +84,7 @@ class DnnlGemm {
   bool constant_weights_;
   bool simple_ = false;            // the epilogue is one the library may take
   int bias_ = -1, residual_ = -1;  // extras
+  bool residual_last_ = false;     // after the activation
   std::vector<std::pair<dnnl_alg_kind_t, std::pair<float, float>>> activation_;
   std::vector<Part> parts_;
   Attempt chosen_{};

@@ -118,6 +118,7 @@ DnnlGemm::DnnlGemm(DnnlRequest request, const CpuProblem& p) : request_(std::mov
     residual_ = e->residual - 1;
     if (e->bias < 0) bias_ = -1;
     if (e->residual < 0) residual_ = -1;
+    residual_last_ = e->residual_last;
     simple_ = residual_ < 0 || (full(request_.extras[residual_]) && library_float(request_.extras[residual_].dtype) &&
                                 desc_of(request_.extras[residual_], request_.out_blocks) != nullptr);
     if (e->act) {
@@ -178,12 +179,15 @@ DnnlAttr DnnlGemm::make_attr(bool fused, bool adds) {
   dnnl_check(dnnl().post_ops_create(&ops), "post_ops_create");
   const DnnlPostOps ops_owner(ops);
   if (adds) dnnl_check(dnnl().post_ops_append_sum(ops, 1.0f, 0, dnnl_f32), "append_sum");
-  if (fused && residual_ >= 0)
+  const auto add_residual = [&] {
     dnnl_check(dnnl().post_ops_append_binary(ops, dnnl_binary_add, desc_of(request_.extras[residual_], request_.out_blocks).get()), "append_binary");
+  };
+  if (fused && residual_ >= 0 && !residual_last_) add_residual();
   for (size_t k = 0; fused && k < activation_.size(); ++k) {
     const auto& [kind, value] = activation_[k];
     dnnl_check(dnnl().post_ops_append_eltwise(ops, kind, value.first, value.second), "append_eltwise");
   }
+  if (fused && residual_last_) add_residual();
   dnnl_check(dnnl().primitive_attr_set_post_ops(attr, ops), "set_post_ops");
   return owner;
 }
@@ -438,7 +442,9 @@ std::unique_ptr<Executable> DnnlGemm::prepare(const CpuProblem& p) {
     const bool fused = chosen_.fused && &part == &parts_.back();
     if (fused && bias_ >= 0) add(DNNL_ARG_BIAS, 2 + bias_, 0);
     if (fused && residual_ >= 0) {
-      const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(part.start > 0 ? 1 : 0) | DNNL_ARG_SRC_1;  // behind the sum with what the parts before gave
+      // Behind the sum with what the parts before gave.
+      const int before = (part.start > 0 ? 1 : 0) + (residual_last_ ? static_cast<int>(activation_.size()) : 0);
+      const int id = DNNL_ARG_ATTR_MULTIPLE_POST_OP(before) | DNNL_ARG_SRC_1;
       args.push_back({id, make_memory(desc_of(r.extras[residual_], r.out_blocks).get()), 2 + residual_, 0});
     }
     const auto pad = dnnl().primitive_desc_query_md(part.desc.get(), dnnl_query_scratchpad_md, 0);

@@ -183,6 +183,22 @@ class UNet(nn.Module):
         return self.out(torch.cat([first, y], 1))
 
 
+class Bottlenecks(nn.Module):
+    """Detectors of one stage (YOLO): one half of an image goes through bottlenecks, and all that they made is joined with both halves."""
+
+    def __init__(self):
+        super().__init__()
+        self.split, self.join = nn.Conv2d(16, 64, 1), nn.Conv2d(128, 48, 1)
+        self.parts = nn.ModuleList(nn.ModuleList(nn.Conv2d(32, 32, 3, padding=1) for _ in range(2)) for _ in range(2))
+
+    def forward(self, x):
+        silu = nn.functional.silu
+        made = list(silu(self.split(x)).chunk(2, 1))
+        for first, second in self.parts:
+            made.append(made[-1] + silu(second(silu(first(made[-1])))))
+        return silu(self.join(torch.cat(made, 1)))
+
+
 class Residuals(nn.Module):
     """Norms between products: of every kind, before one product and before two, with and without weights."""
 
@@ -224,6 +240,7 @@ MODELS = {
     "mixed by GELU": (lambda: Mixer(nn.functional.gelu), (2, 3, 16, 16)),
     "mixed by ReLU": (lambda: Mixer(nn.functional.relu), (2, 3, 16, 16)),
     "up and down": (UNet, (2, 8, 24, 32)),
+    "split, joined": (Bottlenecks, (2, 16, 12, 20)),
     "norms": (Residuals, (3, 100, 64)),
     "odd vocabulary": (lambda: nn.Sequential(nn.LayerNorm(512), nn.Linear(512, 1001, bias=False)), (2, 128, 512)),
 }
@@ -250,6 +267,15 @@ def test_both_parts_of_a_packed_gate_are_one_product(parts):
     with torch.no_grad():
         engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
     assert [step["tactic"].split(".")[1] for step in engine.steps] == ["gated_matmul", "matmul"]
+
+
+def test_halves_that_are_joined_again_are_not_copied():
+    model, x = Bottlenecks().eval().half(), torch.randn(2, 16, 12, 20).half()
+    with torch.no_grad():
+        engine = tuyere.compile(model, (x,), target="sm_90a", optimization_level=0, strict=True).engines[0]
+    problems = [step["problem"] for step in engine.steps]
+    assert not any(problem.startswith("concat") for problem in problems)
+    assert sum("epilogue={add(" in problem and "silu" in problem for problem in problems) == 2  # each residual is added where its convolution ends
 
 
 def test_activations_before_norms_are_parts_of_products():

@@ -93,6 +93,12 @@ def residual(x, w, z):
     return F.relu(F.conv2d(x, w, None, padding=1) + z)
 
 
+@op_case([(2, 8, 9, 9), (8, 8, 3, 3), (8,), (2, 8, 9, 9)], [(1, 16, 6, 5), (16, 1, 3, 3), (16,), (1, 16, 6, 5)], dtypes=ALL)
+def residual_behind_activation(x, w, b, z):
+    y = F.conv2d(x, w, b, padding=1, groups=x.shape[1] // w.shape[1])
+    return z + F.silu(y), F.relu(y) + z
+
+
 @op_case((2, 3, 9, 9), dtypes=ALL)
 def max_pool(x):
     return F.max_pool2d(x, 3, 2, 1), F.max_pool2d(x, 2, ceil_mode=True), F.avg_pool2d(x, 3, 2, 1), F.avg_pool2d(x, 2, count_include_pad=False)

@@ -256,6 +256,14 @@ TEST(Epilogue, Matches) {
       {"mul(i0:f32, i1:f32)", ""},
       {"add(i0:f32, i0)", ""},
       {"add(relu(i0:f32), i1:f32)", ""},
+      {"add(relu(i0:f32), i2:f32)", "-1 2 relu 0 0 last"},
+      {"add(i2:f32, silu(add(i0:f32, i1:f32)))", "1 2 silu 0 0 last"},
+      {"i0:f32, i1:f32, i2:f32 -> v3 = add(i0, i1); v4 = sigmoid(v3); v5 = mul(v3, v4); v6 = add(v5, i2); v7 = cast(v6, f16); v7", "1 2 silu 0 0 last"},
+      {"add(relu(add(i0:f32, i2:f32)), i3:f32)", ""},
+      {"add(relu(i1:f32), i0:f32)", ""},
+      {"add(relu(i2:f32), i0:f32)", ""},
+      {"add(cast(relu(i0:f32), f16), i2:f16)", ""},
+      {"relu(add(relu(i0:f32), i2:f32))", ""},
       {"relu(cast(i0:f32, f16))", ""},
       {"i0:f32, i1:f32, i2:f32 -> v3 = add(i1, i2); v3", ""},
       {"i0:f32, i1:f32, i2:f32, i3:f32 -> v4 = add(i0, i2); v5 = add(v4, i3); v5", ""},
@@ -266,7 +274,7 @@ TEST(Epilogue, Matches) {
   for (const EpilogueCase& c : cases) {
     auto got = match_simple_epilogue(P(c.program), {false, true, false, false});
     std::ostringstream out;
-    if (got) out << got->bias << " " << got->residual << " " << (got->act ? info(*got->act).name : "none") << " " << got->act_alpha << " " << got->act_beta;
+    if (got) out << got->bias << " " << got->residual << " " << (got->act ? info(*got->act).name : "none") << " " << got->act_alpha << " " << got->act_beta << (got->residual_last ? " last" : "");
     EXPECT_EQ(out.str(), c.want) << c.program;
   }
 }

@@ -156,6 +156,7 @@ const char* const kMatMul[] = {
     "matmul trans_b=true type=bf16 | bf16[1,333], const bf16[45,333]{340,1} -> bf16[1,45]",
     "matmul epilogue={gelu_erf(add(i0:f32, i1:f32))} | f32[7,33], const f32[33,19], f32[19] -> f32[7,19]",
     "matmul epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[7,33], const f32[33,19], f32[19], f32[7,19] -> f32[7,19]",
+    "matmul epilogue={add(gelu_erf(add(i0:f32, i1:f32)), i2:f32)} | f32[7,33], const f32[33,19], f32[19], f32[7,19] -> f32[7,19]",
     "matmul epilogue={mul(silu(i0:f32), i1:f32)} | f32[7,33], const f32[33,19], f32[7,19] -> f32[7,19]",
     "matmul epilogue={sin(mul(i0:f32, i1:f32))} | f32[2,7,33], f32[2,33,19], f32[2,1,19] -> f32[2,7,19]",
     "matmul epilogue={gt(i0:f32, i1:f32)} type=bool | f32[7,33], f32[33,19], f32[] -> bool[7,19]",
@@ -245,6 +246,19 @@ const char* const kConv[] = {
     "conv " GEOMETRY2
     "epilogue={relu(add(add(i0:f32, i1:f32), i2:f32))} | f32[2,3,9,11,16], const f32[5,48,3,3,16]{6912,9,3,1,432}, const f32[1,5,1,1,16], f32[2,5,9,11,16] -> "
     "f32[2,5,9,11,16]",
+    // A residual behind the activation, over sums of one part and of several.
+    "conv " GEOMETRY2
+    "epilogue={add(silu(add(i0:f32, i1:f32)), i2:f32)} | f32[2,3,9,11,16], const f32[5,48,3,3,16]{6912,9,3,1,432}, const f32[1,5,1,1,16], f32[2,5,9,11,16] -> "
+    "f32[2,5,9,11,16]",
+    "conv " GEOMETRY2
+    "epilogue={add(i2:f32, relu(add(i0:f32, i1:f32)))} | f32[2,48,9,11]{4752,1,528,48}, const f32[16,48,3,3], const f32[16,1,1], "
+    "f32[2,16,9,11]{1584,1,176,16} -> f32[2,16,9,11]{1584,1,176,16}",
+    "conv " GEOMETRY2
+    "groups=24 epilogue={add(hardswish(add(i0:f32, i1:f32)), i2:f32)} | f32[2,24,9,11]{2376,1,264,24}, const f32[24,1,3,3], const f32[24,1,1], "
+    "f32[2,24,9,11]{2376,1,264,24} -> f32[2,24,9,11]{2376,1,264,24}",
+    "conv " GEOMETRY2
+    "type=bf16 epilogue={add(silu(add(i0:f32, i1:f32)), i2:f32)} | bf16[2,24,9,11]{2376,1,264,24}, const bf16[16,24,3,3], const bf16[16,1,1], "
+    "bf16[2,16,9,11]{1584,1,176,16} -> bf16[2,16,9,11]{1584,1,176,16}",
     "conv " GEOMETRY2 "epilogue={silu(mul(i0:f32, i1:f32))} | f32[1,32,19,70]{42560,1,2240,32}, const f32[72,32,3,3], f32[72,1,1] -> f32[1,72,19,70]",
     "conv stride=[1,1] pad_before=[0,2] pad_after=[1,-1] dilation=[1,1] | f32[3,272,4,7]{7616,1,1904,272}, const f32[16,272,3,3] -> "
     "bf16[3,16,3,6]{288,1,96,16}",
