@@ -6,6 +6,8 @@
 namespace tuyere {
 namespace {
 
+constexpr int64_t kPixelVector = 8;  // channels: kernels copy as many at once
+
 template <class... Ts>
 bool is_any_of(const Op& op) {
   return (std::holds_alternative<Ts>(op) || ...);
@@ -21,6 +23,17 @@ bool is_matrix(const Shape& shape, const std::vector<Dim>& strides) {
   return (unit(rank - 1) && steps(rank - 2)) || (unit(rank - 2) && steps(rank - 1));
 }
 
+/// Whether these are whole vectors of the channels of a larger channels-last image.
+bool are_pixels(const TensorType& type, const std::vector<Dim>& strides, const Dim& offset) {
+  const size_t rank = type.shape.size();
+  if (rank < 3 || type.layout != Layout::channels_last(static_cast<int>(rank)) || !strides[1].is_const(1)) return false;
+  const auto vectors = [](const Dim& d) { return d.is_const() && d.value() % kPixelVector == 0; };
+  if (!vectors(strides[rank - 1]) || !vectors(offset) || !vectors(type.shape[1])) return false;
+  for (size_t d = 2; d + 1 < rank; ++d)
+    if (strides[d] != strides[d + 1] * type.shape[d + 1]) return false;
+  return strides[0] == strides[2] * type.shape[2];
+}
+
 /// PyTorch's bernoulli with a probability reads no values; in which order it draws depends on the memory order.
 bool reads_shape_only(const Op& op) {
   const auto* call = std::get_if<HostCall>(&op);
@@ -32,7 +45,7 @@ bool reads_shape_only(const Op& op) {
 Access access(const Op& op, int slot, bool on_gpu) {
   if (std::holds_alternative<MatMul>(op)) return slot < 2 ? Access::matrix : Access::any;
   if (std::holds_alternative<GatedMatMul>(op)) return slot < 3 ? Access::matrix : Access::any;
-  if (std::holds_alternative<Conv>(op)) return slot < 2 ? Access::image : Access::any;
+  if (const auto* conv = std::get_if<Conv>(&op)) return slot > 1 ? Access::any : slot == 0 && on_gpu && !conv->transposed ? Access::pixels : Access::image;
   if (std::holds_alternative<ExpandedDepthwise>(op)) return slot < 3 ? Access::image : Access::any;
   if (std::holds_alternative<Recurrent>(op)) return slot == 0 ? Access::inner : Access::row_major;
   if (std::holds_alternative<Attention>(op)) return slot < 3 ? Access::inner : Access::any;
@@ -43,7 +56,7 @@ Access access(const Op& op, int slot, bool on_gpu) {
   return reads_shape_only(op) ? Access::shape : Access::row_major;
 }
 
-bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& strides) {
+bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& strides, const Dim& offset) {
   const Shape& shape = type.shape;
   int rank = static_cast<int>(shape.size());
   switch (access) {
@@ -53,6 +66,9 @@ bool satisfies(Access access, const TensorType& type, const std::vector<Dim>& st
       return is_matrix(shape, strides);
     case Access::inner:
       return rank == 0 || shape[rank - 1].is_const(1) || strides[rank - 1].is_const(1);
+    case Access::pixels:
+      if (are_pixels(type, strides, offset)) return true;
+      [[fallthrough]];
     case Access::image:
       return same_strides(shape, strides, layout_strides(shape, type.layout)) ||
              (rank >= 3 && same_strides(shape, strides, layout_strides(shape, Layout::channels_last(rank))));

@@ -47,11 +47,13 @@ class ConcatPlanner {
     int axis = concat_axis(net_, number_, id);
     std::vector<std::pair<TensorId, ConcatSlot>> found;
     std::map<TensorId, LayerId> views;
-    const std::vector<Dim> strides = strides_of(layer.outputs[0]);
+    View place = place_of(layer.outputs[0]);
     Dim start = 0;
     for (TensorId part : layer.inputs) {
-      if (can_write(part, id, layer.outputs[0], strides, views)) found.push_back({part, {layer.outputs[0], axis, start}});
-      start += body_.tensors[part].type.shape[axis];
+      if (can_write(part, id, layer.outputs[0], place, views)) found.push_back({part, {layer.outputs[0], axis, start}});
+      const Dim size = body_.tensors[part].type.shape[axis];
+      start += size;
+      place.offset += size * place.strides[axis];
     }
     if (found.empty() || 2 * found.size() < layer.inputs.size()) return;
     plan_.slots.insert(found.begin(), found.end());
@@ -64,13 +66,15 @@ class ConcatPlanner {
   std::optional<ConcatSlot> already_joined(LayerId id) const {
     const Layer& layer = body_.layers[id];
     const TensorId joined = layer.outputs[0];
-    if (!may_be_slice(joined) || readers_beside(joined, kNone) != uses_[joined].size()) return std::nullopt;
+    if (!may_be_slice(joined)) return std::nullopt;
     for (const Use& use : uses_[layer.inputs[0]]) {
       if (!plan_.written_in_place.count(use.layer) || concat_axis(net_, number_, use.layer) != concat_axis(net_, number_, id)) continue;
       const Layer& whole = body_.layers[use.layer];
       const size_t first = static_cast<size_t>(use.slot);
       if (first + layer.inputs.size() > whole.inputs.size() || !std::equal(layer.inputs.begin(), layer.inputs.end(), whole.inputs.begin() + use.slot)) continue;
-      if (body_.tensors[joined].type.layout == body_.tensors[whole.outputs[0]].type.layout) return slot_of(whole, concat_axis(net_, number_, id), first);
+      if (body_.tensors[joined].type.layout != body_.tensors[whole.outputs[0]].type.layout) continue;
+      const ConcatSlot slot = slot_of(whole, concat_axis(net_, number_, id), first);
+      if (readers_beside(joined, kNone, place_of(slot)) == uses_[joined].size()) return slot;
     }
     return std::nullopt;
   }
@@ -84,19 +88,18 @@ class ConcatPlanner {
   bool may_be_slice(TensorId id) const {
     const Tensor& tensor = body_.tensors[id];
     if (tensor.producer == kNone || tensor.observed || plan_.slots.count(id) || plan_.before_views.count(id)) return false;
-    return std::find(body_.outputs.begin(), body_.outputs.end(), id) == body_.outputs.end();
+    return !is_output(id);
   }
 
-  /// Whether the producer of `part`, which `reader` reads, may write it as a part of `whole`, with these strides; `views` get the views between them.
-  bool can_write(TensorId part, LayerId reader, TensorId whole, const std::vector<Dim>& strides, std::map<TensorId, LayerId>& views,
-                 bool behind_view = false) const {
-    if (!may_be_slice(part) || readers_beside(part, reader) != uses_[part].size() - 1) return false;
+  /// Whether the producer of `part`, which `reader` reads, may write it as a part of `whole`, at this place; `views` get the views between them.
+  bool can_write(TensorId part, LayerId reader, TensorId whole, const View& place, std::map<TensorId, LayerId>& views, bool behind_view = false) const {
+    if (!may_be_slice(part) || readers_beside(part, reader, place) != uses_[part].size() - 1) return false;
     const Tensor& tensor = body_.tensors[part];
     const Layer& producer = body_.layers[tensor.producer];
     if (std::holds_alternative<Reshape>(producer.op) || std::holds_alternative<Permute>(producer.op)) {
       const TensorId before = producer.inputs[0];
-      const auto view = view_before(producer.op, body_.tensors[before].type.shape, {strides, 0}, tensor.type.shape);
-      if (!view || !can_write(before, tensor.producer, whole, view->strides, views, true)) return false;
+      const auto view = view_before(producer.op, body_.tensors[before].type.shape, place, tensor.type.shape);
+      if (!view || !can_write(before, tensor.producer, whole, *view, views, true)) return false;
       views[before] = tensor.producer;
       return true;
     }
@@ -105,23 +108,42 @@ class ConcatPlanner {
     return writes_slices(producer.op) && (!keeps_order(producer.op) || tensor.type.layout == body_.tensors[whole].type.layout);
   }
 
-  /// Those that a tensor will have.
-  std::vector<Dim> strides_of(TensorId id) const {
+  /// Where a tensor will lie.
+  View place_of(TensorId id) const {
     const TensorType& type = body_.tensors[id].type;
-    if (auto slot = plan_.slots.find(id); slot != plan_.slots.end()) return strides_of(slot->second.whole);
+    if (auto slot = plan_.slots.find(id); slot != plan_.slots.end()) return place_of(slot->second);
     const auto view = plan_.before_views.find(id);
-    if (view == plan_.before_views.end()) return layout_strides(type.shape, type.layout);
+    if (view == plan_.before_views.end()) return {layout_strides(type.shape, type.layout), 0};
     const Layer& layer = body_.layers[view->second];
-    return view_before(layer.op, type.shape, {strides_of(layer.outputs[0]), 0}, body_.tensors[layer.outputs[0]].type.shape)->strides;
+    return *view_before(layer.op, type.shape, place_of(layer.outputs[0]), body_.tensors[layer.outputs[0]].type.shape);
+  }
+  View place_of(const ConcatSlot& slot) const {
+    View place = place_of(slot.whole);
+    place.offset += slot.start * place.strides[slot.axis];
+    return place;
   }
 
-  /// How many uses but those by `except` read any strides.
-  size_t readers_beside(TensorId id, LayerId except) const {
-    return static_cast<size_t>(std::count_if(uses_[id].begin(), uses_[id].end(), [&](const Use& use) {
-      const Op& op = body_.layers[use.layer].op;
-      return use.layer != except && group(op) == OpGroup::compute && access(op, use.slot, on_gpu_) == Access::any;
-    }));
+  /// How many uses but those by `except` read the tensor from such a place.
+  size_t readers_beside(TensorId id, LayerId except, const View& place) const {
+    return static_cast<size_t>(
+        std::count_if(uses_[id].begin(), uses_[id].end(), [&](const Use& use) { return use.layer != except && reads_from(place, use, id); }));
   }
+
+  bool reads_from(const View& place, const Use& use, TensorId id) const {
+    const Layer& layer = body_.layers[use.layer];
+    const TensorType& type = body_.tensors[id].type;
+    if (const auto* slice = std::get_if<Slice>(&layer.op)) {
+      const TensorId part = layer.outputs[0];
+      const auto view = view_of(*slice, type.shape, place, body_.tensors[part].type.shape);
+      const auto reads_part = [&](const Use& other) { return reads_from(*view, other, part); };
+      return view && !is_output(part) && std::all_of(uses_[part].begin(), uses_[part].end(), reads_part);
+    }
+    if (group(layer.op) != OpGroup::compute) return false;
+    const Access need = access(layer.op, use.slot, on_gpu_);
+    return need == Access::any || (need == Access::pixels && satisfies(need, type, place.strides, place.offset));
+  }
+
+  bool is_output(TensorId id) const { return std::find(body_.outputs.begin(), body_.outputs.end(), id) != body_.outputs.end(); }
 
   const Network& net_;
   int number_;

@@ -155,8 +155,8 @@ class Placer {
     // A body's input starts where its memory starts, as a caller's tensor does.
     bool runs_bodies = group(layer(id).op) == OpGroup::control && !std::holds_alternative<HostCall>(layer(id).op);
     bool starts = !runs_bodies || placed(input).offset.is_const(0);
-    if (starts && satisfies(need, type(input), placed(input).strides)) return;
-    Layout layout = need == Access::image ? type(input).layout : Layout{};
+    if (starts && satisfies(need, type(input), placed(input).strides, placed(input).offset)) return;
+    Layout layout = need == Access::image || need == Access::pixels ? type(input).layout : Layout{};
     net_.set_input(id, slot, copy(input, layout, Origins(layer(id).origins)), body_);
   }
 
