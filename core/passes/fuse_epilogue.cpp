@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // f(conv(x, w), y...) => conv(x, w, y...) epilogue={f}        also matmul; reduce and norm take any f
-// For conv and matmul only epilogues that libraries know (act(main + residual + bias), act(main + bias) + residual): others stay kernels of their own. A product on Hopper, or a convolution
-// of single pixels that conv_matmuls makes one, takes any formula, also over one more tensor (the gate of a gated unit): see merge_matmuls; so does a depthwise
-// convolution on a GPU.
+// For conv and matmul only epilogues that libraries know (act(main + residual + bias), act(main + bias) + residual): others stay kernels of their own. A
+// product on Hopper, or a convolution of single pixels that conv_matmuls makes one, takes any formula, also over one more tensor (the gate of a gated unit):
+// see merge_matmuls; so does a depthwise convolution on a GPU.
 // fuse_formulas comes after all other fusions: an f32 product on the CPU takes whatever formula is left behind it (the mask of a ReLU's gradient), as its
 // kernels finish their results by any program. See tests/unit/passes/fuse.cpp
 #include <algorithm>
