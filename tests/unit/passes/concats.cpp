@@ -36,17 +36,20 @@ TEST(Concats, NeighbouringSlicesAreOne) {
               "x = input f32[n,8]\nd = input f32[n,2]\na = slice(x) axis=1 start=0 end=4\nb = slice(x) axis=1 start=4 end=8\ny = concat(a, b, d) axis=1\n"
               "z = relu(b)\nreturn y, z",
               "x = input f32[n,8]\nd = input f32[n,2]\nb = slice(x) axis=1 start=4 end=8\nz = relu(b)\ny = concat(x, d) axis=1\nreturn y, z");
+  expect_pass(
+      concats,
+      "x = input f32[n,8]\nd = input f32[n,2]\na = slice(x) axis=1 start=1 end=3\nb = slice(x) axis=1 start=3 end=4\nc = slice(x) axis=1 start=4 end=7\n"
+      "y = concat(d, a, b, c, d) axis=1\nreturn y",
+      "x = input f32[n,8]\nd = input f32[n,2]\na = slice(x) axis=1 start=1 end=7\ny = concat(d, a, d) axis=1\nreturn y");
   expect_pass(concats,
-              "x = input f32[n,8]\nd = input f32[n,2]\na = slice(x) axis=1 start=1 end=3\nb = slice(x) axis=1 start=3 end=4\nc = slice(x) axis=1 start=4 end=7\n"
-              "y = concat(d, a, b, c, d) axis=1\nreturn y",
-              "x = input f32[n,8]\nd = input f32[n,2]\na = slice(x) axis=1 start=1 end=7\ny = concat(d, a, d) axis=1\nreturn y");
-  expect_pass(concats, "x = input f32[n,8]\na = slice(x) axis=0 start=0 end=2\nb = slice(x) axis=0 start=2 end=n\ny = concat(a, b) axis=0\nz = relu(y)\nreturn z",
+              "x = input f32[n,8]\na = slice(x) axis=0 start=0 end=2\nb = slice(x) axis=0 start=2 end=n\ny = concat(a, b) axis=0\nz = relu(y)\nreturn z",
               "x = input f32[n,8]\nz = relu(x)\nreturn z");
 }
 
 TEST(Concats, OtherSlicesStay) {
   const auto unchanged = [](const std::string& a, const std::string& b, const std::string& axis) {
-    expect_unchanged(concats, "x = input f32[n,8]\nw = input f32[n,8]\na = slice(x) " + a + "\nb = slice(" + b + "\ny = concat(a, b) axis=" + axis + "\nreturn y\n");
+    expect_unchanged(concats,
+                     "x = input f32[n,8]\nw = input f32[n,8]\na = slice(x) " + a + "\nb = slice(" + b + "\ny = concat(a, b) axis=" + axis + "\nreturn y\n");
   };
   unchanged("axis=1 start=4 end=8", "x) axis=1 start=0 end=4", "1");         // the other way round
   unchanged("axis=1 start=0 end=4", "w) axis=1 start=4 end=8", "1");         // of another tensor
