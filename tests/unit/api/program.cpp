@@ -273,7 +273,9 @@ TEST(Epilogue, Matches) {
   for (const EpilogueCase& c : cases) {
     auto got = match_simple_epilogue(P(c.program), {false, true, false, false});
     std::ostringstream out;
-    if (got) out << got->bias << " " << got->residual << " " << (got->act ? info(*got->act).name : "none") << " " << got->act_alpha << " " << got->act_beta << (got->residual_last ? " last" : "");
+    if (got)
+      out << got->bias << " " << got->residual << " " << (got->act ? info(*got->act).name : "none") << " " << got->act_alpha << " " << got->act_beta
+          << (got->residual_last ? " last" : "");
     EXPECT_EQ(out.str(), c.want) << c.program;
   }
 }
