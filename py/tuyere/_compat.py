@@ -28,6 +28,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, Stateles
 from torch.nn.modules.module import _global_buffer_registration_hooks as buffer_hooks
 from torch.nn.modules.module import _IncompatibleKeys as IncompatibleKeys
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+from torch.utils._sympy.functions import Max
 
 from .decompositions import OWN, PRESERVED, RECURRENT
 
@@ -64,6 +65,7 @@ __all__ = [
     "module_of_function",
     "mutated_inputs",
     "IncompatibleKeys",
+    "Max",
     "parse_schema",
     "plain_apply",
     "not_traced",

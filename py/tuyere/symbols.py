@@ -5,7 +5,8 @@ from typing import Optional
 
 import sympy
 import torch
-from torch.utils._sympy.functions import Max
+
+from ._compat import Max
 
 
 class UnsupportedSize(Exception):
