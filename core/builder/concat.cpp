@@ -87,8 +87,7 @@ class ConcatPlanner {
 
   bool may_be_slice(TensorId id) const {
     const Tensor& tensor = body_.tensors[id];
-    if (tensor.producer == kNone || tensor.observed || plan_.slots.count(id) || plan_.before_views.count(id)) return false;
-    return !is_output(id);
+    return tensor.producer != kNone && !is_handed_out(id) && plan_.slots.count(id) == 0 && plan_.before_views.count(id) == 0;
   }
 
   /// Whether the producer of `part`, which `reader` reads, may write it as a part of `whole`, at this place; `views` get the views between them.
@@ -136,14 +135,16 @@ class ConcatPlanner {
       const TensorId part = layer.outputs[0];
       const auto view = view_of(*slice, type.shape, place, body_.tensors[part].type.shape);
       const auto reads_part = [&](const Use& other) { return reads_from(*view, other, part); };
-      return view && !is_output(part) && std::all_of(uses_[part].begin(), uses_[part].end(), reads_part);
+      return view && !is_handed_out(part) && std::all_of(uses_[part].begin(), uses_[part].end(), reads_part);
     }
     if (group(layer.op) != OpGroup::compute) return false;
     const Access need = access(layer.op, use.slot, on_gpu_);
     return need == Access::any || (need == Access::pixels && satisfies(need, type, place.strides, place.offset));
   }
 
-  bool is_output(TensorId id) const { return std::find(body_.outputs.begin(), body_.outputs.end(), id) != body_.outputs.end(); }
+  bool is_handed_out(TensorId id) const {
+    return body_.tensors[id].observed || std::find(body_.outputs.begin(), body_.outputs.end(), id) != body_.outputs.end();
+  }
 
   const Network& net_;
   int number_;

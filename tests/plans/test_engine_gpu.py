@@ -90,13 +90,14 @@ def test_a_program_on_the_second_gpu():
 
 def test_memory_is_given_back():
     run, lost = compiled(), []
-    for _ in range(5):  # other processes may take memory of the device, but not in every round
+    for _ in range(5):
         free = torch.cuda.mem_get_info()[0]
-        for _ in range(100):
+        for _ in range(200):
             run(torch.randn(2, 3, 8, 8, device="cuda"))
         torch.cuda.synchronize()
         lost.append(free - torch.cuda.mem_get_info()[0])
-    assert min(lost) < 32 << 20, lost
+    alone = "PYTEST_XDIST_WORKER" not in os.environ  # other processes may take memory of the device, but not in every round
+    assert (sum(lost) if alone else min(lost)) < 64 << 20, lost
     assert tuyere.reports()
 
 
