@@ -55,7 +55,7 @@ def test_cpu(name):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", models.ALL)
 def test_gpu(name, dtype):
-    check(name, dtype, "cuda", seeds=3)
+    check(name, dtype, "cuda", seeds=7 if dtype == torch.float32 else 3)  # which layers cuDNN rounds to TF32 is its choice in eager: single seeds differ
 
 
 @pytest.mark.parametrize("name", ["resnet18", "bert"])
