@@ -9,6 +9,9 @@
 
 namespace tuyere::codegen {
 
+/// Text of what the blocks of a cluster ask each other: tgc_rank, tgc_arrive, tgc_wait, tgc_read. Needs compute capability 9.0.
+const char* cluster_prelude();
+
 /// Rows: outer are the columns, of which the last dim is divided into panels; inner is what a column combines.
 struct PanelPlan {
   int vec = 1;      // columns per access
@@ -62,7 +65,10 @@ class PanelWriter : public AccessWriter {
   void forget();
   /// Statistics per thread: each of `columns() / statistics()` neighbouring columns.
   int statistics() const { return plan_.vec / share_; }
-  /// Merges part[statistics()] of type `type` over the axis, as far as the cluster reaches, and over the columns of a group, into shared memory.
+  /// Every thread has as many elements of the axis.
+  bool even() const { return plan_.split == 1 && full(); }
+  /// Merges part[statistics()] of type `type` (by merge(other, threads merged here, threads merged there)) over the axis, as far as the cluster reaches, and
+  /// over the columns of a group, into shared memory.
   void merge(const std::string& type);
   /// Declares total[statistics()]: what this thread's columns have there.
   void take_merged(const std::string& type);
@@ -72,12 +78,15 @@ class PanelWriter : public AccessWriter {
   void put_groups(const std::string& type, int workspace);
   /// Stores array <name>[vec] of the current access, by way of shared memory when tensor t is dense along the axis instead.
   std::string store(int t, const std::string& name) override;
-  /// `out`: the first output.
-  void end(int out);
+  /// Closes the loop of open() in which results were stored. `out`: the first output.
+  void close_results(int out);
 
  private:
   static std::string array(int t, int inputs) { return (t < inputs ? "a" : "b") + std::to_string(t); }
-  int rows() const { return plan_.keep * plan_.ty; }
+  bool full() const;
+  void place(int out);
+  void merge_lanes(const std::string& type);
+  std::string turned(int t);
   void write_turned(int t);
   const PanelForm& form_;
   PanelPlan plan_;

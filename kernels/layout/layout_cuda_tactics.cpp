@@ -20,9 +20,12 @@ class TransposeCopy final : public CudaTactic {
     REQUIRE(e && tile_plan(*e, problem.hints), "input and output have the same innermost dim");
     return Support::yes();
   }
-  Generated generate(const Problem& problem, const Target&, const Config&) const override {
+  std::vector<Config> configs(const Problem& problem, const Target&, int level) const override {
+    return tile_configs(*view_elementwise(problem), problem.hints, level);
+  }
+  Generated generate(const Problem& problem, const Target&, const Config& config) const override {
     const auto e = view_elementwise(problem);
-    return {{transpose_kernel("transpose", *e, *tile_plan(*e, problem.hints))}, 0};
+    return {{transpose_kernel("transpose", *e, parse_tile_plan(config, *e, problem.hints))}, 0};
   }
 };
 

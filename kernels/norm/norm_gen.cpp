@@ -11,11 +11,27 @@ namespace {
 const char* kDefinitions = R"(
 typedef $T T;
 struct Sum { T v; TGF_U void merge(const Sum& o) { v += o.v; } };
+TGF double tgn_share(double n, double all) { return n / all; }
+#ifdef TG_EMULATE
+TGF float tgn_share(float n, float all) { return n / all; }
+#else
+TGF float tgn_share(float n, float all) { return __fdividef(n, all); }  // counts are far from where it gives 0
+#endif
 struct Stats {
   T n, mean, m2;
   TGF_U void merge(const Stats& o) {
     const T t = n + o.n;
-    if (t > 0) { const T d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * f; n = t; }
+    const T d = o.mean - mean, f = t > 0 ? tgn_share(o.n, t) : (T)0;
+    mean += d * f; m2 += o.m2 + d * d * n * f; n = t;
+  }
+  TGF_U void merge(const Stats& o, int, int) { merge(o); }
+};
+// Of a times N elements, or b times in the other: counts that are known when the kernel is compiled.
+template <int N> struct Even {
+  T mean, m2;
+  TGF_U void merge(const Even& o, int a, int b) {
+    const T d = o.mean - mean, f = (T)b / (T)(a + b);
+    mean += d * f; m2 += o.m2 + d * d * ((T)N * (T)a * f);
   }
 };
 )";
@@ -29,11 +45,12 @@ class NormWriter {
     PanelWriter w(k, form, panel);
     w.begin(f_.out);
     w.load_panel();
-    panel_statistics(k, w);
+    const std::string type = w.even() ? "Even<" + std::to_string(panel.keep * plan_.vec / w.statistics()) + ">" : "Stats";
+    panel_statistics(k, w, type);
     w.hold(f_.inputs, f_.out);
-    w.merge("Stats");
-    w.take_merged("Stats");
-    panel_result(k, w);
+    w.merge(type);
+    w.take_merged(type);
+    panel_result(k, w, w.even() ? std::to_string(numel(f_.rows.inner.size).value() * form.group) : "total[w].n");
     return k;
   }
 
@@ -43,7 +60,7 @@ class NormWriter {
     PanelWriter w(k, form, panel);
     w.begin(static_cast<int>(f_.rows.ops.size()));
     w.load_panel();
-    panel_statistics(k, w);
+    panel_statistics(k, w, "Stats");
     w.merge("Stats");
     w.put_groups("Stats", workspace_);
     return k;
@@ -63,7 +80,7 @@ class NormWriter {
     w.take_groups("Stats", workspace_);
     w.load_panel();
     w.forget();
-    panel_result(k, w);
+    panel_result(k, w, "total[w].n");
     return k;
   }
 
@@ -166,34 +183,44 @@ class NormWriter {
   }
 
   /// Of what it holds of a group, every thread has mean and squares in two passes; only those are merged.
-  void panel_statistics(Kernel& k, PanelWriter& w) {
-    const Vars vars = {{"W", std::to_string(w.statistics())}, {"each", std::to_string(plan_.vec / w.statistics())}};
-    k.add("  Stats part[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    T n = 0, sum = 0;\n", vars);
-    const auto over_group = [&](const char* text) {
+  void panel_statistics(Kernel& k, PanelWriter& w, const std::string& type) {
+    const Vars vars = {{"P", type}, {"W", std::to_string(w.statistics())}, {"each", std::to_string(plan_.vec / w.statistics())}};
+    k.add("  $P part[$W];\n  T n = 0;\n#pragma unroll\n  for (int w = 0; w < $W; ++w) part[w].mean = part[w].m2 = 0;\n", vars);
+    const auto over_accesses = [&](const char* each_access, const char* text) {
       w.open();
-      k.add("#pragma unroll\n    for (int j = w * $each; j < (w + 1) * $each; ++j) {\n", vars);
+      k.add(each_access, vars);
+      k.add("#pragma unroll\n    for (int j = 0; j < $V; ++j) {\n", common(w));
       const std::string x = value(k, w.elements());
-      k.add(text, {{"x", x}});
+      k.add(text, {{"x", x}, vars[2]});
       k.add("    }\n");
       w.close();
     };
-    over_group("    n += (T)1; sum += $x;\n");
+    over_accesses("    n += (T)$each;\n", "    part[j / $each].mean += $x;\n");
     w.forget();
-    k.add("    part[w].n = n;\n    part[w].mean = n > 0 ? sum / n : (T)0;\n    T squares = 0;\n");
-    over_group("    const T d = $x - part[w].mean; squares += d * d;\n");
-    k.add("    part[w].m2 = squares;\n  }\n");
+    k.add("  const T inverse = n > 0 ? (T)1 / n : (T)0;\n#pragma unroll\n  for (int w = 0; w < $W; ++w) part[w].mean *= inverse;\n", vars);
+    over_accesses("", "    const T d = $x - part[j / $each].mean; part[j / $each].m2 += d * d;\n");
+    if (type == "Stats") k.add("#pragma unroll\n  for (int w = 0; w < $W; ++w) part[w].n = n;\n", vars);
   }
 
-  void panel_result(Kernel& k, PanelWriter& w) {
+  /// `count`: the elements of a group. Results of 16 bits take one multiplication and addition: its rounding is far below theirs.
+  void panel_result(Kernel& k, PanelWriter& w, const std::string& count) {
     const std::string at = "[j / " + std::to_string(plan_.vec / w.statistics()) + "]";
     Vars vars = common(w);
     vars.emplace_back("W", std::to_string(w.statistics()));
-    k.add("  T mean[$W], rstd[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n    mean[w] = total[w].mean;\n", vars);
-    k.add("    rstd[w] = (T)1 / sqrt(total[w].m2 / total[w].n + (T)$eps);\n  }\n", vars);
+    vars.emplace_back("n", count);
+    const bool fused = short_results();
+    vars.emplace_back("mean", fused ? "-total[w].mean * rstd[w]" : "total[w].mean");
+    k.add("  T mean[$W], rstd[$W];\n#pragma unroll\n  for (int w = 0; w < $W; ++w) {\n", vars);
+    k.add("    rstd[w] = (T)1 / sqrt(total[w].m2 / (T)$n + (T)$eps);\n    mean[w] = $mean;\n  }\n", vars);
     w.open();
-    finish(k, w, w.elements(), "", "mean" + at, "rstd" + at);
-    w.close();
-    w.end(f_.out);
+    finish(k, w, w.elements(), "", "mean" + at, "rstd" + at, fused);
+    w.close_results(f_.out);
+  }
+
+  bool short_results() const {
+    for (int t = 0; t < f_.outputs; ++t)
+      if (const DType type = f_.rows.ops[f_.out + t].dtype; !is_float(type) || bits(type) > 16) return false;
+    return !f_.rms;
   }
 
   Vars common(AccessWriter& w) const {
@@ -256,9 +283,10 @@ class NormWriter {
     w.close();
   }
 
-  /// Result of one access. `kept`: the expression of x when it is in registers; otherwise it is computed from the inputs' elements.
+  /// Result of one access; `fused`: `mean` is what is added to x times rstd. `kept`: the expression of x when it is in registers; otherwise it is computed from
+  /// the inputs' elements.
   void finish(Kernel& k, AccessWriter& w, const std::vector<std::string>& from, const std::string& kept = "", const std::string& mean = "mean",
-              const std::string& rstd = "rstd") {
+              const std::string& rstd = "rstd", bool fused = false) {
     const std::string v = std::to_string(plan_.vec);
     for (int t = f_.inputs; t < f_.out; ++t) k.body += w.load(t, name("b", t));
     for (int t = 0; t < f_.outputs; ++t) k.add("    $s y$t[$V];\n", {{"s", storage_ctype(f_.rows.ops[f_.out + t].dtype)}, {"t", std::to_string(t)}, {"V", v}});
@@ -268,7 +296,8 @@ class NormWriter {
     if (!kept.empty()) x = kept;
     auto operand_value = [&](int t) { return "tg_cvt<T>(" + element(name("b", t), w.mode(t)) + ")"; };
     std::string y = f_.rms ? x + " * " + rstd : "(" + x + " - " + mean + ") * " + rstd;
-    if (f_.weight >= 0) y += " * " + operand_value(f_.weight);
+    if (fused) y = x + " * " + rstd + " + " + mean;
+    if (f_.weight >= 0) y = "(" + y + ") * " + operand_value(f_.weight);
     if (f_.bias >= 0) y += " + " + operand_value(f_.bias);
     k.add("    const T normed = $y;\n", {{"y", y}});
     std::string result = "normed";

@@ -53,9 +53,12 @@ class TransposePointwise final : public CudaTactic {
     return Support::yes();
   }
 
-  Generated generate(const Problem& problem, const Target&, const Config&) const override {
+  std::vector<Config> configs(const Problem& problem, const Target&, int level) const override {
+    return tile_configs(pointwise_elementwise(problem), problem.hints, level);
+  }
+  Generated generate(const Problem& problem, const Target&, const Config& config) const override {
     const Elementwise e = pointwise_elementwise(problem);
-    return {{transpose_kernel("pointwise", e, *tile_plan(e, problem.hints))}, 0};
+    return {{transpose_kernel("pointwise", e, parse_tile_plan(config, e, problem.hints))}, 0};
   }
 };
 

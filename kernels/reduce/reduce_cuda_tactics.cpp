@@ -34,10 +34,26 @@ class ReduceTactic : public CudaTactic {
           std::find(out.begin(), out.end(), str(p)) == out.end())
         out.push_back(str(p));
     };
+    // Threads of a block, bytes of neighbouring outputs.
+    constexpr int kAlone[][2] = {{512, 64}, {256, 512}, {1024, 128}, {512, 256}, {512, 128}};
+    if (column_)
+      for (const auto& [threads, bytes] : kAlone)
+        if (const auto plan = cluster_plan(form, target, problem.hints, threads, bytes)) consider(*plan);
     // A block of a long reduction: threads, blocks per multiprocessor, accesses under way.
     constexpr int kFilling[][3] = {{256, 4, 8}, {512, 2, 8}, {256, 8, 4}, {512, 4, 4}, {256, 2, 8}};
     if (column_ || best.tx == 1)
-      for (const auto& [threads, blocks, unroll] : kFilling) consider(filling_plan(form, target, problem.hints, column_, threads, blocks, unroll));
+      for (const auto& [threads, blocks, unroll] : kFilling) {
+        const ReducePlan plan = filling_plan(form, target, problem.hints, column_, threads, blocks, unroll);
+        consider(plan);
+        ReducePlan even = plan;  // as many accesses for every thread, where their number is a power of two
+        while (even.split & (even.split - 1)) even.split &= even.split - 1;
+        consider(even);
+      }
+    if (ReducePlan single = best; single.chunks) {
+      single.chunks = false;
+      single.vec = std::min(single.vec, 4);
+      consider(single);
+    }
     for (int factor : {2, 4})
       for (int direction : {0, 1, 2}) {
         ReducePlan p = best;
@@ -52,6 +68,9 @@ class ReduceTactic : public CudaTactic {
         lanes.ty = ty;
         lanes.tx = ty <= 32 ? 256 / ty : 1;
         consider(lanes);
+        lanes.unroll = 8;
+        if (ty < 32) consider(lanes);
+        lanes.unroll = best.unroll;
       }
     }
     ReducePlan warp = best;

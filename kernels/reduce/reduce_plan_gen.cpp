@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "kernels/codegen/types.h"
-#include "kernels/reduce/reduce_gen.h"
+#include "kernels/reduce/reduce_accumulator.h"
 
 namespace tuyere::codegen {
 namespace {
@@ -142,6 +142,7 @@ ReducePlan filling_plan(const ReduceForm& f, const Target& target, const Symbols
   plan.column = column;
   plan.unroll = unroll;
   plan.vec = row_vector(f.rows, f.inputs, column);
+  plan.chunks = column && is_extreme(f) && f.prologue.empty();
   if (column && plan.vec > 4 && accumulator_bytes(f) > 8) plan.vec = 4;
   const int64_t outputs = std::max<int64_t>(hint(numel(f.rows.outer.size), hints), 1), count = std::max<int64_t>(hint(numel(f.rows.inner.size), hints), 1);
   const int64_t lanes = column ? std::max<int64_t>(outputs / plan.vec, 1) : 1, rounds = column ? count : std::max<int64_t>(count / plan.vec, 1);
@@ -152,14 +153,33 @@ ReducePlan filling_plan(const ReduceForm& f, const Target& target, const Symbols
   return plan;
 }
 
+std::optional<ReducePlan> cluster_plan(const ReduceForm& f, const Target& target, const Symbols& hints, int threads, int bytes) {
+  constexpr int kLongest = 8, kPerMultiprocessor = 1024;  // blocks, threads
+  ReducePlan plan = filling_plan(f, target, hints, true, threads, kPerMultiprocessor / threads, 8);
+  const int64_t outputs = std::max<int64_t>(hint(numel(f.rows.outer.size), hints), 1), count = hint(numel(f.rows.inner.size), hints);
+  plan.tx = bytes / (plan.vec * size_of(f.rows.ops[0].dtype));
+  if (plan.tx == 0 || plan.tx > threads || outputs < int64_t{plan.tx} * plan.vec) return {};
+  plan.ty = threads / plan.tx;
+  const int64_t blocks = (outputs / plan.vec + plan.tx - 1) / plan.tx, wanted = int64_t{kPerMultiprocessor / threads} * std::max(target.multiprocessors, 1);
+  plan.split = plan.cluster = static_cast<int>(target.sm >= 90 ? below(kLongest, wanted / blocks) : 1);
+  while (plan.cluster > 1 && plan.cluster * blocks > wanted) plan.split = plan.cluster /= 2;
+  if (plan.cluster * blocks * 10 < wanted * 9 || count < int64_t{plan.ty} * plan.split * plan.unroll) return {};
+  return plan;
+}
+
 std::string str(const ReducePlan& plan) {
   return std::string(plan.column ? "column=1" : "column=0") + " vec=" + std::to_string(plan.vec) + " tx=" + std::to_string(plan.tx) +
-         " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split) + " unroll=" + std::to_string(plan.unroll);
+         " ty=" + std::to_string(plan.ty) + " split=" + std::to_string(plan.split) + " unroll=" + std::to_string(plan.unroll) +
+         (plan.cluster > 1 ? " cluster=" + std::to_string(plan.cluster) : "") + (plan.chunks ? " chunks=1" : "");
 }
 
 ReducePlan parse_plan(const Config& config, const ReducePlan& d) {
-  return {config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec),      config_int(config, "tx", d.tx), config_int(config, "ty", d.ty),
-          config_int(config, "split", d.split),        config_int(config, "unroll", d.unroll)};
+  ReducePlan plan{
+      config_int(config, "column", d.column) != 0, config_int(config, "vec", d.vec),      config_int(config, "tx", d.tx), config_int(config, "ty", d.ty),
+      config_int(config, "split", d.split),        config_int(config, "unroll", d.unroll)};
+  plan.cluster = config_int(config, "cluster", config.empty() ? d.cluster : 1);
+  plan.chunks = config_int(config, "chunks", config.empty() && d.chunks) != 0;
+  return plan;
 }
 
 }  // namespace tuyere::codegen

@@ -40,6 +40,7 @@ struct Online {
     s = s * tgs_exp(m - base) + o.s * tgs_exp(o.m - base);
     m = top;
   }
+  TGF_U void merge(const Online& o, int, int) { merge(o); }
 };
 )";
 

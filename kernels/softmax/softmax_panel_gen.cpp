@@ -113,8 +113,7 @@ class PanelSoftmaxWriter {
     emit_softmax_input(k, f_, w.elements());
     k.add("    y[j] = tg_cvt<$s>($r);\n    }\n", {vars_[1], {"r", raised ? "tgs_raised(x, total[j].s)" : softmax_result(f_, "x", "total[j].m", "total[j].s")}});
     k.body += w.store(f_.inputs, "y");
-    w.close();
-    w.end(f_.inputs);
+    w.close_results(f_.inputs);
   }
 
   const SoftmaxForm& f_;

@@ -54,6 +54,35 @@ TEST(Codegen, MatchesTheReference) {
   });
 }
 
+/// Configurations that small problems have where a device is small, or that only few of many show.
+TEST(Codegen, ConfigurationsOfLargeTensorsMatchTheReference) {
+  struct Case {
+    const char *problem, *tactic, *config;
+  };
+  constexpr Case kCases[] = {
+      {"reduce axes=[0] type=f16 | f16[4099,72] -> f16[72]", "own.reduce.column", " cluster="},
+      {"arg_reduce axis=0 kind=argmin | bf16[4099,72] -> i64[72]", "own.reduce.column", " cluster="},
+      {"arg_reduce axis=0 | f32[2053,36] -> i64[36]", "own.reduce.column", "split=8 unroll=4 chunks=1"},
+      {"arg_reduce axis=1 | f16[9,2056] -> i64[9]", "own.reduce.row", "ty=16 split=1 unroll=8"},
+      {"permute perm=[0,2,1] | f16[2,200,136] -> f16[2,136,200]", "own.layout.transpose", "packed=1"},
+      {"permute perm=[1,0] | f32[132,100] -> f32[100,132]", "own.layout.transpose", "band=8 packed=1"},
+  };
+  Target small = kHopper;
+  small.multiprocessors = 2;
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(c.problem);
+    const Problem problem = parse_problem(c.problem);
+    int met = 0;
+    for (const auto* tactic : own_tactics(problem, small))
+      for (const Config& config : tactic->configs(problem, small, 5)) {
+        if (tactic->name() != c.tactic || config.find(c.config) == std::string::npos) continue;
+        ++met;
+        EXPECT_EQ(testing::compare_with_reference(problem, *tactic, small, config), "") << config;
+      }
+    EXPECT_GT(met, 0) << c.config;
+  }
+}
+
 TEST(Codegen, EveryConfigurationHasAnEstimate) {
   for (const auto& listed : listed_problems()) {
     SCOPED_TRACE(listed.text);
