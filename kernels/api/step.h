@@ -60,12 +60,15 @@ class Executable {
  public:
   virtual ~Executable() = default;
   virtual Status run(void* const* pointers, void* stream) noexcept = 0;
+  /// Kernels that run() launches; -1: not known, or the host has to work for them.
+  virtual int launches() const noexcept { return -1; }
 };
 
 /// A step with nothing to do, e.g. for empty tensors.
 class EmptyExecutable final : public Executable {
  public:
   Status run(void* const*, void*) noexcept override { return Status::ok(); }
+  int launches() const noexcept override { return 0; }
 };
 
 /// Prepares steps of one executor. Engines look executors up by StepSpec::executor.

@@ -23,6 +23,7 @@ class CudaSteps final : public Executable {
     for (CudaLaunch& launch : launches_) TRY(launch.run(pointers, static_cast<CUstream>(stream)));
     return Status::ok();
   }
+  int launches() const noexcept override { return static_cast<int>(launches_.size()); }
 
  private:
   std::vector<CudaLaunch> launches_;

@@ -8,6 +8,7 @@ namespace {
 
 constexpr size_t kMaxGraphs = 16;
 constexpr int kMissesBeforeStaging = 4;
+constexpr int kLaunchesWithoutGraph = 2;  // of our own: a graph takes the host no less, and keeps a launch from beginning before the one before it ends
 
 /// Writing back whole spans is right only when a view has no gaps.
 bool is_dense(const IoSlot& slot) { return slot.extent == bytes_of(slot.view.dtype, slot.view.numel()); }
@@ -29,6 +30,16 @@ std::vector<std::pair<Runner::Range, bool>> split(const Prepared& prepared) {
   if (parts.size() > 1)
     for (auto& [range, graph] : parts) graph &= range.last - range.first > 1;
   return parts;
+}
+
+bool needs_graph(const Prepared& prepared) {
+  int launches = 0;
+  for (const Prepared::Step& step : prepared.steps) {
+    const int own = step.code->launches();
+    if (own < 0) return true;
+    launches += own;
+  }
+  return launches > kLaunchesWithoutGraph;
 }
 
 std::string cut_text(const Prepared& prepared) {
@@ -78,6 +89,8 @@ Status GraphCache::run(Prepared& prepared, Runner& runner, void* const* inputs, 
   if (!staged_.empty()) return run_staged(prepared, runner, inputs, outputs, stream);
   if (!warm_) {
     warm_ = true;
+    disabled_ = !needs_graph(prepared);
+    if (disabled_) return run_steps(prepared, runner, inputs, outputs, stream, "so few launches need no graph");
     return run_steps(prepared, runner, inputs, outputs, stream, "first call of these shapes");
   }
   return run_new(prepared, runner, inputs, outputs, stream, capture_stream);

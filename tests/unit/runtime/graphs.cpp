@@ -62,7 +62,8 @@ class FakeDevice final : public DeviceApi {
 /// A step of two pointers that is recorded while the device captures. Host steps count the calls and must not be captured.
 class Recorded final : public Executable {
  public:
-  Recorded(std::unique_ptr<Executable> code, FakeDevice& device, int* host_calls) : code_(std::move(code)), device_(device), host_calls_(host_calls) {}
+  Recorded(std::unique_ptr<Executable> code, FakeDevice& device, int launches, int* host_calls)
+      : code_(std::move(code)), device_(device), launches_(launches), host_calls_(host_calls) {}
   Status run(void* const* pointers, void* stream) noexcept override {
     if (host_calls_) {
       EXPECT_FALSE(device_.recording);
@@ -72,10 +73,12 @@ class Recorded final : public Executable {
     device_.recording->push_back({code_.get(), {pointers, pointers + 2}});
     return {};
   }
+  int launches() const noexcept override { return launches_; }
 
  private:
   std::unique_ptr<Executable> code_;
   FakeDevice& device_;
+  int launches_;
   int* host_calls_;
 };
 
@@ -92,7 +95,7 @@ struct Graphs : testing::Test {
     for (size_t i = 0; i < prepared->steps.size(); ++i) {
       Prepared::Step& step = prepared->steps[i];
       step.capturable = !host_steps.count(i);
-      step.code = std::make_unique<Recorded>(std::move(step.code), device, step.capturable ? nullptr : &host_calls);
+      step.code = std::make_unique<Recorded>(std::move(step.code), device, launches.empty() ? -1 : launches[i], step.capturable ? nullptr : &host_calls);
     }
   }
 
@@ -113,6 +116,7 @@ struct Graphs : testing::Test {
 
   EngineFile file = test::transpose_plan();
   std::set<size_t> host_steps;
+  std::vector<int> launches;  // of the steps; empty: not known
   int host_calls = 0;
   test::Host x{{4, 3}};
   FakeDevice device;
@@ -154,6 +158,31 @@ TEST_F(Graphs, FailedCapturesFallBackToSteps) {
   for (int i = 0; i < 4; ++i) EXPECT_EQ(run(0), "steps");
   EXPECT_EQ(cache.why(), "capture failed: refused");
   EXPECT_EQ(device.captures, 0);
+}
+
+struct FewLaunches : Graphs {
+  void SetUp() override {
+    launches = {1, 0, 1};
+    Graphs::SetUp();
+  }
+};
+
+TEST_F(FewLaunches, NeedNoGraph) {
+  for (int i = 0; i < 9; ++i) EXPECT_EQ(run(i), "steps");
+  EXPECT_EQ(cache.why(), "so few launches need no graph");
+  EXPECT_EQ(device.captures, 0);
+}
+
+struct ThreeLaunches : Graphs {
+  void SetUp() override {
+    launches = {1, 1, 1};
+    Graphs::SetUp();
+  }
+};
+
+TEST_F(ThreeLaunches, UseGraphs) {
+  EXPECT_EQ(run(0), "steps");
+  EXPECT_EQ(run(0), "graph");
 }
 
 TEST_F(Graphs, AtMostSixteen) {
