@@ -126,7 +126,7 @@ def measure(name, function, inputs, source, target):
     with torch.no_grad():
         ours, copy = milliseconds([lambda: program(*inputs), lambda: target.copy_(source)])
     rate, copied = moved / ours / 1e6, 2 * source.numel() * source.element_size() / copy / 1e6
-    tactics = ", ".join(step["tactic"] for engine in program.engines for step in engine.steps)
+    tactics = ", ".join(f"{step['tactic']} {step['config']}" for engine in program.engines for step in engine.steps)
     print(f"{name:32s} {moved / 1e6:8.0f} {ours * 1e3:9.1f} {rate:8.0f} {copied:8.0f} {rate / copied:6.0%}  {tactics}", flush=True)
     return rate / copied
 
