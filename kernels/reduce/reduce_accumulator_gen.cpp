@@ -8,56 +8,40 @@
 namespace tuyere::codegen {
 namespace {
 
-/// Accumulator structs, of whole words and aligned as their widest member ($bytes). A: type of sums, X: type of values. add(x, position), merge(later part),
-/// get(count).
+/// Bodies of accumulator structs, which are of whole words and aligned as their widest member. A: type of sums, X: type of values. add(x, position),
+/// merge(later part), get(count).
 const char* accumulator_text(const std::string& kind) {
   static const std::map<std::string, const char*> texts = {
       {"sum",
-       "struct __align__($bytes) Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } "
-       "TGF_U "
-       "A get(F) "
-       "const { return v; } };\n"},
+       "{ A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U A get(F) const { return "
+       "v; } };\n"},
       {"mean",
-       "struct __align__($bytes) Acc { A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } "
-       "TGF_U "
-       "F get(F n) "
-       "const { return (F)v / n; } };\n"},
+       "{ A v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v += (A)x; } TGF_U void merge(const Acc& o) { v += o.v; } TGF_U F get(F n) const { "
+       "return (F)v / n; } };\n"},
       {"prod",
-       "struct __align__($bytes) Acc { A v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v *= (A)x; } TGF_U void merge(const Acc& o) { v *= o.v; } "
-       "TGF_U "
-       "A get(F) "
-       "const { return v; } };\n"},
+       "{ A v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v *= (A)x; } TGF_U void merge(const Acc& o) { v *= o.v; } TGF_U A get(F) const { return "
+       "v; } };\n"},
       {"any",
-       "struct __align__($bytes) Acc { int v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v |= x != (X)0; } TGF_U void merge(const Acc& o) { v |= "
-       "o.v; "
-       "} TGF_U bool "
-       "get(F) const { return v != 0; } };\n"},
+       "{ int v; TGF_U void init() { v = 0; } TGF_U void add(X x, idx) { v |= x != (X)0; } TGF_U void merge(const Acc& o) { v |= o.v; } TGF_U bool get(F) "
+       "const { return v != 0; } };\n"},
       {"all",
-       "struct __align__($bytes) Acc { int v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v &= x != (X)0; } TGF_U void merge(const Acc& o) { v &= "
-       "o.v; "
-       "} TGF_U bool "
-       "get(F) const { return v != 0; } };\n"},
+       "{ int v; TGF_U void init() { v = 1; } TGF_U void add(X x, idx) { v &= x != (X)0; } TGF_U void merge(const Acc& o) { v &= o.v; } TGF_U bool get(F) "
+       "const { return v != 0; } };\n"},
       {"max",
-       "struct __align__($bytes) Acc { X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_max(v, x); } TGF_U void merge(const Acc& o) { v "
-       "= "
-       "tg_max(v, o.v); "
-       "} "
-       "TGF_U X get(F) const { return v; } };\n"},
+       "{ X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_max(v, x); } TGF_U void merge(const Acc& o) { v = tg_max(v, o.v); } TGF_U X "
+       "get(F) const { return v; } };\n"},
       {"min",
-       "struct __align__($bytes) Acc { X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_min(v, x); } TGF_U void merge(const Acc& o) { v "
-       "= "
-       "tg_min(v, o.v); "
-       "} "
-       "TGF_U X get(F) const { return v; } };\n"},
+       "{ X v; TGF_U void init() { v = $none; } TGF_U void add(X x, idx) { v = tg_min(v, x); } TGF_U void merge(const Acc& o) { v = tg_min(v, o.v); } TGF_U X "
+       "get(F) const { return v; } };\n"},
       {"var",
-       "struct __align__($bytes) Acc { A n, mean, m2; TGF_U void init() { n = mean = m2 = 0; }\n"
+       "{ A n, mean, m2; TGF_U void init() { n = mean = m2 = 0; }\n"
        "  TGF_U void add(X x, idx) { n += 1; const A d = (A)x - mean; mean += d / n; m2 += d * ((A)x - mean); }\n"
        "  TGF_U void merge(const Acc& o) { const A t = n + o.n; if (t > 0) { const A d = o.mean - mean, f = o.n / t; mean += d * f; m2 += o.m2 + d * d * n * "
        "f; n = t; } }\n"
        "  TGF_U A get(F count) const { const A k = count - (A)$correction; return m2 / (k > 0 ? k : (A)0); } };\n"},
       // A thread meets its elements in order, so a later equal one never wins. Nothing beats $none, the value of those that have seen nothing better.
       {"arg",
-       "struct __align__($bytes) Acc { X v; idx i; TGF_U void init() { v = $none; i = -1; }\n"
+       "{ X v; idx i; TGF_U void init() { v = $none; i = -1; }\n"
        "  TGF_U bool add(X x, idx at) { const bool wins = !(v $cmp= x) & (v == v); if (wins) { v = x; i = at; } return wins; }\n"
        "  TGF_U void merge(const Acc& o) {\n"
        "    const bool odd = v != v, wins = (!odd & ((o.v $cmp v) | (o.v != o.v))) | (((o.v == v) | (odd & (o.v != o.v))) & (o.i < i));\n"
@@ -98,11 +82,9 @@ std::string reduce_definitions(const ReduceForm& f) {
   const std::string a = f.kind == "var" && !is_float(f.value) ? mean_type(f) : accumulator_ctype(f.value);
   char correction[32];
   std::snprintf(correction, sizeof correction, "%.17g", f.correction);
-  return "typedef " + a + " A;\ntypedef " + x + " X;\ntypedef " + mean_type(f) + " F;\n" +
-         fill(accumulator_text(is_arg(f) ? "arg" : f.kind), {{"bytes", accumulator_bytes(f) % 8 == 0 ? "8" : "4"},
-                                                             {"correction", correction},
-                                                             {"cmp", f.kind == "argmax" ? ">" : "<"},
-                                                             {"none", farthest(f)}}) +
+  return "typedef " + a + " A;\ntypedef " + x + " X;\ntypedef " + mean_type(f) + " F;\nstruct __align__(" + (accumulator_bytes(f) % 8 == 0 ? "8" : "4") +
+         ") Acc " +
+         fill(accumulator_text(is_arg(f) ? "arg" : f.kind), {{"correction", correction}, {"cmp", f.kind == "argmax" ? ">" : "<"}, {"none", farthest(f)}}) +
          "static_assert(sizeof(Acc) == " + std::to_string(accumulator_bytes(f)) + ", \"\");\n";
 }
 
