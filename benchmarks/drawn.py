@@ -6,7 +6,7 @@
     python benchmarks/drawn.py --table drawn.jsonl
 
 Half of them are timm's, a quarter each torchvision's and transformers'; random weights, images 32 at a time, texts 16 x 128. Each model runs in a process with a time limit. Times are CUDA events
-around batches of calls of about 50 ms, median of turns; inductor has channels_last, freezing and reduce-overhead. --resume leaves out what the file has for this commit. With --jobs some models are compiled side by side; one at a time tunes or is timed.
+around batches of calls of about 50 ms, median of turns; inductor has channels_last, freezing and reduce-overhead. --resume leaves out what the file has for this commit. With --jobs inductor compiles some models side by side; while one is tuned or timed, the others stand still.
 """
 
 import argparse
@@ -140,10 +140,12 @@ def turns(calls, count=12, seconds=0.05):
 
 
 @contextlib.contextmanager
-def alone(path):
-    """Holds the GPU: of the processes that were given the same file one at a time is in here."""
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def turn(path, alone):
+    """The GPU alone, or beside others that compile: of the processes that were given the same file. Who waits to be alone keeps others from beginning."""
+    with open(path + ".gate", "w") as gate, open(path, "w") as file:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
         yield
 
 
@@ -159,13 +161,13 @@ def build(backend, model, inputs):
     return call, result, round(time.perf_counter() - started, 1)
 
 
-def measure(name, dtype, lock):
+def prepare(name, dtype):
+    """(model, inputs, eager's float32 result as float64), on the GPU and as both back ends are given them"""
     import copy
 
     import torch
     from models import settle
 
-    begun = time.perf_counter()
     torch.manual_seed(0)
     torch.set_grad_enabled(False)
     model, inputs = make(name)
@@ -176,13 +178,24 @@ def measure(name, dtype, lock):
     model, inputs = model.to(dtype), tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
     if inputs[0].dim() == 4:
         model, inputs = model.to(memory_format=torch.channels_last), tuple(x.contiguous(memory_format=torch.channels_last) for x in inputs)
-    row, calls = {"eager_error": far(first(model(*inputs)), reference)}, {}
+    return model, inputs, reference
+
+
+def measure(name, dtype, lock):
+    import copy
+
+    import torch
+
+    begun = time.perf_counter()
+    with turn(lock, alone=False):
+        model, inputs, reference = prepare(name, dtype)
+        row, calls = {"eager_error": far(first(model(*inputs)), reference)}, {}
     for backend in BACKENDS:
         gc.collect()
         torch.cuda.empty_cache()
         try:
             enter(f"{backend}'s turn", begun)
-            with alone(lock) if backend == "tuyere" else contextlib.nullcontext():
+            with turn(lock, alone=backend == "tuyere"):
                 enter(f"{backend} builds", begun)
                 call, result, seconds = build(backend, copy.deepcopy(model), inputs)
         except Exception as error:
@@ -191,7 +204,7 @@ def measure(name, dtype, lock):
         row[backend] = {"build_s": seconds, "far": far(result, reference)}
         calls[backend] = lambda call=call: call(*inputs)
     enter("waits to be timed", begun)
-    with alone(lock):
+    with turn(lock, alone=True):
         timed = turns(calls)
     for backend, (median, least, most) in timed.items():
         row[backend] |= {"ms": median, "least": least, "most": most}
