@@ -177,7 +177,9 @@ def prepare(name, dtype):
     dtype = getattr(torch, DTYPES[dtype])
     model, inputs = model.to(dtype), tuple(x.to(dtype) if x.is_floating_point() else x for x in inputs)
     if inputs[0].dim() == 4:
-        model, inputs = model.to(memory_format=torch.channels_last), tuple(x.contiguous(memory_format=torch.channels_last) for x in inputs)
+        inputs = tuple(x.contiguous(memory_format=torch.channels_last) for x in inputs)
+        with contextlib.suppress(RuntimeError):  # weights of other ranks than an image's
+            model = model.to(memory_format=torch.channels_last)
     return model, inputs, reference
 
 
