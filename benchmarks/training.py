@@ -72,7 +72,48 @@ class ViT(nn.Module):
         return self.head(self.norm(x).mean(1))
 
 
-MODELS = {"mlp": mlp, "cnn": cnn, "vit": ViT, "vit, dropout": lambda: ViT(dropout=0.1), "vit, recomputed": lambda: ViT(recompute=True)}
+class Inverted(nn.Module):
+    """An inverted residual of MobileNetV3: wider, windows of every channel by itself, squeeze-excite, narrower."""
+
+    def __init__(self, width, kernel, stride=1):
+        super().__init__()
+        wide, self.adds = 4 * width, stride == 1
+        self.expand = nn.Sequential(nn.Conv2d(width, wide, 1, bias=False), nn.BatchNorm2d(wide), nn.Hardswish())
+        self.windows = nn.Sequential(nn.Conv2d(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False), nn.BatchNorm2d(wide), nn.Hardswish())
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(wide, width, 1), nn.ReLU(), nn.Conv2d(width, wide, 1), nn.Hardsigmoid())
+        self.project = nn.Sequential(nn.Conv2d(wide, width, 1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x):
+        y = self.windows(self.expand(x))
+        y = self.project(y * self.gate(y))
+        return x + y if self.adds else y
+
+
+def mobile():
+    stem = [nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.Hardswish()]
+    return nn.Sequential(*stem, Inverted(16, 3), Inverted(16, 5), Inverted(16, 3, 2), Inverted(16, 3), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, 10))
+
+
+class LSTM(nn.Module):
+    """The rows of an image one after another."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells, self.head = nn.LSTM(8, 64, num_layers=2, batch_first=True), nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.head(self.cells(images[:, 0])[0][:, -1])
+
+
+MODELS = {
+    "mlp": mlp,
+    "cnn": cnn,
+    "mobile": mobile,
+    "lstm": LSTM,
+    "vit": ViT,
+    "vit, dropout": lambda: ViT(dropout=0.1),
+    "vit, recomputed": lambda: ViT(recompute=True),
+}
 
 
 def sgd(parameters):
