@@ -29,7 +29,15 @@ def builds():
 
 @pytest.mark.parametrize(
     "name,optimizer,accumulate",
-    [("mlp", sgd, 1), ("cnn", sgd, 1), ("cnn", adam, 4), ("vit", adam, 2), ("vit, dropout", adam, 1), ("vit, recomputed", adam, 1)],
+    [
+        ("mlp", sgd, 1),
+        ("cnn", sgd, 1),
+        ("cnn", adam, 4),
+        ("mobile", adam, 1),
+        ("vit", adam, 2),
+        ("vit, dropout", adam, 1),
+        ("vit, recomputed", adam, 1),
+    ],
 )
 def test_training(name, optimizer, accumulate):
     tuyere.clear_reports()
