@@ -182,10 +182,11 @@ class LayoutPass {
     if (permute && permute->perm.back() == 3) set_layout(out, Layout{{permute->perm.begin(), permute->perm.end()}, 1, 1});
   }
 
-  /// On a GPU a group norm turns images while it writes them.
+  /// On a GPU a group norm turns images while it writes them; on the CPU the gradient of a weight leaves the library's own form for any other.
   bool writes_any_order(const Op& op) const {
+    if (!cuda_) return std::holds_alternative<ConvWeightGradient>(op);
     const auto* norm = std::get_if<Norm>(&op);
-    return cuda_ && norm && norm->kind == NormKind::group;
+    return norm && norm->kind == NormKind::group;
   }
 
   void keep_promises(const std::vector<TensorId>& outputs, const std::vector<Layout>& promised) {

@@ -283,6 +283,22 @@ class Block(torch.nn.Module):
         return self.classes((x + self.mlp(self.second(x))).mean(1))
 
 
+@pytest.mark.parametrize("groups,channels,stride", [(1, 32, 1), (1, 3, 2), (4, 32, 1), (32, 32, 2)])
+def test_gradients_in_the_order_of_the_weight(groups, channels, stride):
+    """That of a channels-last weight is written so, by no copy."""
+    last = torch.channels_last
+    conv = torch.nn.Conv2d(channels, 32, 3, stride, 1, groups=groups, bias=False).to(memory_format=last)
+    x, other = torch.randn(3, channels, 12, 10).contiguous(memory_format=last), copy.deepcopy(conv).double()
+    tuyere.clear_reports()
+    y = torch.compile(conv, backend="tuyere")(x)
+    grad = torch.randn_like(y)
+    y.backward(grad)
+    other(x.double()).backward(grad.double())
+    assert conv.weight.grad.stride() == other.weight.grad.stride()
+    torch.testing.assert_close(conv.weight.grad, other.weight.grad.float(), rtol=1e-4, atol=1e-4)
+    assert [layer["name"] for layer in tuyere.reports()[-1].engines[0]["layers"]] == ["conv_weight_gradient"]
+
+
 def cnn():
     n = torch.nn
     stem = [n.Conv2d(3, 16, 3, padding=1, bias=False), n.BatchNorm2d(16), n.ReLU(), n.MaxPool2d(3, 2, 1)]
